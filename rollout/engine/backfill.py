@@ -26,6 +26,7 @@ from rollout.engine.pace import Pace
 from rollout.engine.samples import Sampler
 from rollout.engine.target import CUT_OFF_SECONDS, Connection, own_transaction
 from rollout.plan.actions import Compute, Fill, Pass, Proof
+from rollout.plan.session_settings import BY_KEY
 
 # Far below deadlock_timeout: in a conflict the backfill yields, never the application.
 LOCK_TIMEOUT_MS = 100
@@ -141,8 +142,12 @@ class Worker:
             with own_transaction(self.connection):
                 if last:
                     self.connection.execute("SET LOCAL synchronous_commit = on")
-                keeps_account = self.some_refused or self.action.keeps
-                update = batches.update_and_release if keeps_account else batches.update_rows
+                if self.action.source is not None:
+                    self.connection.execute(BY_KEY)
+                if self.some_refused:
+                    update = batches.update_and_release
+                else:
+                    update = batches.update_and_keep if self.action.keeps else batches.update_rows
                 counts = update(self.connection, self.action, lane, rows)
                 after = self._checkpoint(lane, range_end, counts, started)
             if last:
@@ -203,6 +208,8 @@ class Worker:
         self, proof: Proof, lane: Lane, range_end: int, rows: Range, started: float
     ) -> tuple[Lane, Counts]:
         with self.connection.transaction():
+            if proof.source is not None:
+                self.connection.execute(BY_KEY)
             compared = proof_batches.compare_rows(self.connection, proof, lane, rows)
             proof_batches.name_differing(self.connection, lane, compared)
             lanes.tally(

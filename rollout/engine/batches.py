@@ -105,38 +105,69 @@ def update_rows(connection: Connection, fill: Fill, lane: Lane, rows: Range) -> 
 
 
 def update_and_release(connection: Connection, fill: Fill, lane: Lane, rows: Range) -> Counts:
-    """The same where rows that are written leave the quarantine, and columns are to stay."""
-    before, condition = None, rows.condition
+    """The same where rows that are written leave the quarantine."""
     if fill.keeps:
-        places, *before = _lock(connection, fill, lane, condition)
-        condition = sql.SQL("t.ctid = ANY ({}::tid[])").format(sql.Literal(places))
+        return update_and_keep(connection, fill, lane, rows, releasing=True)
     row = connection.execute(
         sql.SQL(
-            "WITH written AS ({} RETURNING {} AS key, {} AS print),"
-            " absolved AS (DELETE FROM rollout.quarantine AS q USING written AS w"
-            " WHERE q.job = {} AND q.key = w.key RETURNING 1)"
+            "WITH written AS ({} RETURNING {} AS key), {}"
             " SELECT c.read, c.scanned, (SELECT count(*) FROM written), {},"
-            " (SELECT count(*) FROM absolved), (SELECT coalesce(sum(print), 0) FROM written)"
-            " FROM ({}) AS c"
+            " (SELECT count(*) FROM absolved) FROM ({}) AS c"
         ).format(
-            fill.update(condition, relation=lane.identifier),
+            fill.update(rows.condition, relation=lane.identifier),
             quarantine.key_of(fill.table),
-            fill.print_of_kept if fill.keeps else sql.SQL("0"),
-            sql.Literal(lane.job),
+            _absolved(lane),
             # A row in quarantine was counted when it came there.
-            _rewritten(fill, lane, condition, quarantine.none_of(lane.job, fill.table)),
+            _rewritten(fill, lane, rows.condition, quarantine.none_of(lane.job, fill.table)),
             rows.counted(lane),
         )
     ).fetchone()
     assert row is not None
-    *counts, prints = row
-    if before is not None and before != [counts[2], prints]:
+    return _counts(*row)
+
+
+def update_and_keep(
+    connection: Connection, fill: Fill, lane: Lane, rows: Range, *, releasing: bool = False
+) -> Counts:
+    """The same for a pass that is to leave columns as they are; ``releasing`` from quarantine.
+
+    What is read of a row is of the version that is written: nothing is locked before that.
+    """
+    row = connection.execute(
+        sql.SQL(
+            "WITH written AS ({} RETURNING {} AS key, met.since, {} AS kept){},"
+            " counted AS (SELECT count(*) AS written, count(*) FILTER (WHERE {}) AS rewritten,"
+            " coalesce(bool_and(kept), true) AS kept FROM written)"
+            " SELECT counted.kept, c.read, c.scanned, counted.written, counted.rewritten, {}"
+            " FROM ({}) AS c, counted"
+        ).format(
+            fill.update(rows.condition, relation=lane.identifier, since=lane.written_since),
+            quarantine.key_of(fill.table) if releasing else sql.SQL("NULL::text[]"),
+            fill.is_kept,
+            sql.SQL(", {}").format(_absolved(lane)) if releasing else sql.SQL(""),
+            # A row in quarantine was counted when it came there.
+            sql.SQL("since AND key NOT IN (SELECT key FROM absolved)" if releasing else "since"),
+            sql.SQL("(SELECT count(*) FROM absolved)" if releasing else "0"),
+            rows.counted(lane),
+        )
+    ).fetchone()
+    assert row is not None
+    kept, *counts = row
+    if not kept:
         # Rolled back with the batch, then searched for like a row that the database refuses.
         raise errors.TriggeredDataChangeViolation(
             f"The update must leave {', '.join(fill.keeps)} unchanged, but a trigger of the table "
             "changes them. Disable that trigger, then retry."
         )
     return _counts(*counts)
+
+
+def _absolved(lane: Lane) -> sql.Composable:
+    """A WITH item that lets the rows of ``written`` out of the quarantine: their keys."""
+    return sql.SQL(
+        "absolved AS (DELETE FROM rollout.quarantine AS q USING written AS w"
+        " WHERE q.job = {} AND q.key = w.key RETURNING q.key)"
+    ).format(sql.Literal(lane.job))
 
 
 def _counts(read: int, scanned: int, written: int, rewritten: int, absolved: int = 0) -> Counts:
@@ -161,20 +192,6 @@ def _rewritten(
         sql.SQL(", ").join([sql.SQL("{} AS t").format(lane.identifier), *fill.joins]),
         sql.SQL(" AND ").join([condition, lane.written_since, *fill.matches, fill.wrong, others]),
     )
-
-
-def _lock(
-    connection: Connection, fill: Fill, lane: Lane, condition: sql.Composable
-) -> tuple[list[str], int, int]:
-    """The places of the rows to write, their number, and the sum of their prints."""
-    row = connection.execute(
-        sql.SQL(
-            "SELECT coalesce(array_agg(place::text), '{{}}'), count(*), coalesce(sum(print), 0)"
-            " FROM ({}) AS locked"
-        ).format(fill.locking(condition, relation=lane.identifier))
-    ).fetchone()
-    assert row is not None
-    return row
 
 
 def counted(connection: Connection, lane: Lane, rows: Range) -> Counts:

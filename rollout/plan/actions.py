@@ -10,6 +10,7 @@ from psycopg.sql import Composable, Composed
 
 from rollout.plan.session_settings import ANNOUNCE
 from rollout.plan.table import Table
+from rollout.plan.updates import Assignment, left_joins, update, update_of_met
 
 
 class LockMode(Enum):
@@ -92,14 +93,6 @@ def _confined(condition: sql.Composable, only: sql.Composable | None) -> sql.Com
     return condition if only is None else sql.SQL("({} AND {})").format(condition, only)
 
 
-@dataclass(frozen=True)
-class Assignment:
-    """A column and the SQL of its right value, over a row that is called ``t``."""
-
-    column: str
-    value: sql.Composable
-
-
 @dataclass(frozen=True, kw_only=True)
 class Fill:
     """Bring columns of every row to their right value, in short batches while writers continue.
@@ -112,8 +105,8 @@ class Fill:
     ``named``, a condition that an index serves, confines it to the blocks of the few rows meant.
     ``source`` is a table of the engine's own that the values are read from, and that goes later.
     ``keeps`` are columns that a pass on the way back must leave as they are: each batch is rolled
-    back unless their fingerprint is the same before and after. Such a pass has no joins, and may
-    put no row in quarantine for good.
+    back unless each row's fingerprint is the same before and after. Such a pass writes a row
+    whether or not it meets the joins, and may put no row in quarantine for good.
     ``careful`` is the same pass for batches in which some row raises: it asks first of each row
     whether it would, so that only rows that must be written are put in quarantine.
     """
@@ -145,29 +138,30 @@ class Fill:
     @property
     def left_joins(self) -> sql.Composable:
         """The joins as LEFT JOINs on row ``t``, for queries that are to see every row."""
-        return sql.SQL("").join(
-            sql.SQL(" LEFT JOIN {} ON {}").format(join, match)
-            for join, match in zip(self.joins, self.matches, strict=True)
-        )
+        return left_joins(self.joins, self.matches)
 
     def update(
-        self, condition: sql.Composable, *, relation: sql.Identifier | None = None
+        self,
+        condition: sql.Composable,
+        *,
+        relation: sql.Identifier | None = None,
+        since: sql.Composable | None = None,
     ) -> sql.Composed:
         """The UPDATE of those rows that meet a condition and are not already right.
 
-        ``relation`` is the partition that holds them, where the table has partitions.
+        ``relation`` is the partition that holds them, where the table has partitions. A pass that
+        keeps columns reads each row first, as ``met``: its ``print``, and ``since``, handed on.
         """
-        return sql.SQL("UPDATE {} AS t SET {}{} WHERE {}").format(
-            relation or self.table.identifier,
-            sql.SQL(", ").join(
-                sql.SQL("{} = {}").format(sql.Identifier(a.column), a.value)
-                for a in self.assignments
-            ),
-            sql.SQL(" FROM {}").format(sql.SQL(", ").join(self.joins))
-            if self.joins
-            else sql.SQL(""),
-            sql.SQL(" AND ").join((condition, *self.matches, self.wrong)),
-        )
+        relation = relation or self.table.identifier
+        if self.keeps:
+            return update_of_met(
+                *(relation, self.assignments, self.joins, self.matches),
+                *(condition, self.wrong),
+                print=self.print_of_kept,
+                since=since or sql.SQL("false"),
+            )
+        conditions = (condition, *self.matches, self.wrong)
+        return update(relation, self.assignments, self.joins, conditions)
 
     @property
     def print_of_kept(self) -> sql.Composable:
@@ -178,30 +172,18 @@ class Fill:
             sql.SQL(", ").join(kept)
         )
 
-    def locking(
-        self, condition: sql.Composable, *, relation: sql.Identifier | None = None
-    ) -> sql.Composed:
-        """A query of the ``place``, ``key`` and ``print`` of the rows that an UPDATE would write.
-
-        It locks them, so that what the UPDATE finds is what was read.
-        """
-        return sql.SQL(
-            "SELECT t.ctid AS place, {} AS key, {} AS print FROM {} AS t WHERE {} AND {}"
-            " FOR NO KEY UPDATE"
-        ).format(
-            self.table.key_texts("t"),
-            self.print_of_kept,
-            relation or self.table.identifier,
-            condition,
-            self.wrong,
-        )
+    @property
+    def is_kept(self) -> sql.Composable:
+        """SQL of whether an updated row ``t`` has kept what it had as ``met``."""
+        return sql.SQL("met.print = {}").format(self.print_of_kept)
 
     def unfilled(self, except_for: sql.Composable) -> sql.Composed:
         """A query of one number: the rows that are not right, those that meet no join included.
 
         Only rows ``t`` that meet the condition ``except_for`` count.
         """
-        unmet = [sql.SQL(" OR ({}) IS NOT TRUE").format(match) for match in self.matches]
+        needed = () if self.keeps else self.matches
+        unmet = [sql.SQL(" OR ({}) IS NOT TRUE").format(match) for match in needed]
         unfilled = sql.SQL("({}{})").format(self.wrong, sql.SQL("").join(unmet))
         # In this order: of a row that is kept aside the value may not be asked for.
         return sql.SQL("SELECT count(*) FROM {} AS t{} WHERE CASE WHEN {} THEN {} END").format(
@@ -287,7 +269,8 @@ class Compute:
 class Proof:
     """Compare every row with what the engine keeps of it, in short batches while writers continue.
 
-    ``source`` is a table of the engine's own that goes later; None where nothing goes.
+    ``source`` is a table of the engine's own that goes later; None where nothing goes. Of each
+    of ``joins`` a row meets at most one row, by ``matches``.
     ``differs`` is SQL over row ``t`` of what is wrong with it, null where it is right; a row that
     differs fails the step, which names it. ``exact``: the row is compared to the letter, because
     nobody has written it since. ``recorded`` is SQL of the fingerprint that all rows together had
@@ -298,6 +281,8 @@ class Proof:
     named: ClassVar[None] = None
     table: Table
     differs: Composable
+    joins: tuple[Composable, ...] = ()
+    matches: tuple[Composable, ...] = ()
     source: sql.Identifier | None = None
     exact: Composable
     recorded: Composable | None = None
@@ -333,7 +318,7 @@ class Proof:
         return sql.SQL(
             "SELECT {} AS key, {} AS differs, coalesce({}, false) AS exact, {} AS print,"
             " {} AS since"
-            " FROM {} AS t WHERE {}"
+            " FROM {} AS t{} WHERE {}"
         ).format(
             self.table.key_texts("t"),
             self.differs,
@@ -341,6 +326,7 @@ class Proof:
             self.print_of_row,
             since or sql.SQL("false"),
             relation or self.table.identifier,
+            left_joins(self.joins, self.matches),
             condition,
         )
 

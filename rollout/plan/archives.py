@@ -75,62 +75,90 @@ def texts_are_back(plan: "Plan", table: Table) -> Proof:
     written as.
     """
     lookups = plan.lookups_of(table)
-    # By "=", or no index of the archive would be used: every row would go through all of it.
-    same_key = [
-        sql.SQL("{} = {}").format(sql.Identifier("a", c), sql.Identifier("t", c)) for c in table.key
-    ]
-    same_rows = [
-        sql.SQL("{} IS NOT DISTINCT FROM {}").format(
-            sql.Identifier("a", lookup.column), sql.Identifier("t", lookup.column)
-        )
-        for lookup in lookups
-    ]
-    same = sql.SQL(" AND ").join([*same_key, *same_rows])
+    joins, matches = joins_of_texts(plan, table)
     differences = sql.SQL(", ").join(
         sql.SQL(
             'CASE WHEN {has} COLLATE "C" IS DISTINCT FROM {should} COLLATE "C"'
             " THEN format('%s is %L instead of %L', {name}::text, {has}, {should}) END"
         ).format(
             has=lookup.text(sql.Identifier("t", lookup.legacy)),
-            should=legacy_text_again(plan, lookup),
+            should=legacy_text_again(lookup),
             name=sql.Literal(lookup.legacy),
         )
         for lookup in lookups
     )
-    archive = in_target(archive_name(plan, table))
     return Proof(
         table=table,
+        joins=joins,
+        matches=matches,
         differs=sql.SQL("nullif(concat_ws('; ', {}), '')").format(differences),
-        exact=sql.SQL("EXISTS (SELECT FROM {} AS a WHERE {})").format(archive, same),
-        source=archive,
+        exact=sql.SQL(" AND ").join(_means_the_same(lookup) for lookup in lookups),
+        source=in_target(archive_name(plan, table)),
         outcome="restored",
     )
 
 
-def legacy_text_again(plan: "Plan", lookup: Lookup) -> sql.Composed:
-    """SQL of the legacy text of a row ``t`` that has only its lookup row left.
+# Alias of the archive's row of a row ``t``.
+ARCHIVED = "archived"
+
+
+def _means_the_same(lookup: Lookup) -> sql.Composed:
+    """SQL condition: row ``t`` is archived, and means the lookup row that it meant then."""
+    return sql.SQL("({} IS NOT NULL AND {} IS NOT DISTINCT FROM {})").format(
+        sql.Identifier(ARCHIVED, lookup.table.key[0]),
+        sql.Identifier(ARCHIVED, lookup.column),
+        sql.Identifier("t", lookup.column),
+    )
+
+
+def _text_alias(lookup: Lookup) -> str:
+    return identifier("text", lookup.column)
+
+
+def joins_of_texts(
+    plan: "Plan", table: Table
+) -> tuple[tuple[sql.Composable, ...], tuple[sql.Composable, ...]]:
+    """FROM items that row ``t``'s legacy texts are known from, and the condition of each.
+
+    Of each a row meets at most one: its row of the archive, and for each lookup the text that its
+    lookup row is written as, where the archive does not say.
+    """
+    lookups = plan.lookups_of(table)
+    items: list[sql.Composable] = [
+        sql.SQL("{} AS {}").format(in_target(archive_name(plan, table)), sql.Identifier(ARCHIVED))
+    ]
+    items += [
+        # Without OFFSET the text would be asked for before it is known whether the archive says it.
+        sql.SQL(
+            "LATERAL (SELECT {} AS text FROM {} AS l WHERE l.id = {} AND NOT {} OFFSET 0) AS {}"
+        ).format(
+            text_of_row(lookup, plan.name, "l"),
+            lookup.lookup_sql,
+            sql.Identifier("t", lookup.column),
+            _means_the_same(lookup),
+            sql.Identifier(_text_alias(lookup)),
+        )
+        for lookup in lookups
+    ]
+    # By "=", or no index of the archive would be used: every row would go through all of it.
+    same_key = sql.SQL(" AND ").join(
+        sql.SQL("{} = {}").format(sql.Identifier(ARCHIVED, c), sql.Identifier("t", c))
+        for c in table.key
+    )
+    return tuple(items), (same_key, *(facts.TRUE for _ in lookups))
+
+
+def legacy_text_again(lookup: Lookup) -> sql.Composed:
+    """SQL of the legacy text of a row ``t`` that has only its lookup row left, over its joins.
 
     The archived text where the row still means the same lookup row, else the text that the lookup
     row is written as.
     """
-    table = lookup.table
-    same_key = sql.SQL(" AND ").join(
-        sql.SQL("{} = {}").format(sql.Identifier("a", c), sql.Identifier("t", c)) for c in table.key
-    )
-    return sql.SQL(
-        "(SELECT CASE WHEN a.{key} IS NOT NULL THEN {legacy}"
-        " ELSE {text} END"
-        " FROM (SELECT) AS this LEFT JOIN {lookup} AS l ON l.id = t.{column}"
-        " LEFT JOIN {archive} AS a ON {same_key}"
-        " AND a.{column} IS NOT DISTINCT FROM t.{column})"
-    ).format(
-        key=sql.Identifier(table.key[0]),
-        legacy=lookup.text(sql.Identifier("a", lookup.legacy)),
-        text=text_of_row(lookup, plan.name, "l"),
-        lookup=lookup.lookup_sql,
-        archive=in_target(archive_name(plan, table)),
-        same_key=same_key,
-        column=sql.Identifier(lookup.column),
+    return sql.SQL("(CASE WHEN {} THEN {} ELSE coalesce({}, {}) END)").format(
+        _means_the_same(lookup),
+        lookup.text(sql.Identifier(ARCHIVED, lookup.legacy)),
+        sql.Identifier(_text_alias(lookup), "text"),
+        lookup.no_text,
     )
 
 

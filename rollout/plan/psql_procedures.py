@@ -69,11 +69,11 @@ BEGIN
   RAISE NOTICE '  done';
 END $patiently$;
 
--- Brings the rows of a table right, some blocks in each transaction, until none is left. The
--- query "locking", where there is one, locks the rows of a batch and gives a fingerprint of each:
--- the batch is rolled back unless it is the same when they are written.
+-- Brings the rows of a table right, some blocks in each transaction, until none is left. With
+-- "keeping" the statement answers how many rows it wrote, and of which of them more was changed
+-- than that: then the batch is rolled back.
 CREATE PROCEDURE pg_temp.in_batches (
-  wanted regclass, statement text, unfilled text, locking text DEFAULT NULL)
+  wanted regclass, statement text, unfilled text, keeping boolean DEFAULT false)
 LANGUAGE plpgsql AS $in_batches$
 DECLARE
   leaf record;
@@ -83,12 +83,7 @@ DECLARE
   written bigint;
   total bigint := 0;
   remaining bigint;
-  places tid[];
-  keys text[];
-  prints bigint[];
-  after_keys text[];
-  after_prints bigint[];
-  changed text;
+  changed text[];
 BEGIN
   EXECUTE unfilled INTO remaining;
   COMMIT;
@@ -108,26 +103,19 @@ BEGIN
         began := clock_timestamp();
         BEGIN
           PERFORM {announced};
-          IF locking IS NULL THEN
+          IF NOT keeping THEN
             EXECUTE replace(statement, {relation}, leaf.name)
               USING format('(%s,0)', first)::tid, format('(%s,0)', first + blocks)::tid;
             GET DIAGNOSTICS written = ROW_COUNT;
           ELSE
-            EXECUTE replace(locking, {relation}, leaf.name) INTO places, keys, prints
+            PERFORM {by_key};
+            EXECUTE replace(statement, {relation}, leaf.name) INTO written, changed
               USING format('(%s,0)', first)::tid, format('(%s,0)', first + blocks)::tid;
-            EXECUTE replace(statement, {relation}, leaf.name) INTO after_keys, after_prints
-              USING places;
-            written := cardinality(after_keys);
-            SELECT string_agg(key, ', ' ORDER BY key) FILTER (WHERE n <= 20)
-                   || CASE WHEN max(n) > 20 THEN format(' and %s more', max(n) - 20) ELSE '' END
-              INTO changed
-              FROM (SELECT coalesce(b.key, a.key) AS key, row_number() OVER () AS n
-                      FROM unnest(keys, prints) AS b (key, print)
-                      FULL JOIN unnest(after_keys, after_prints) AS a (key, print) USING (key)
-                     WHERE a.print IS DISTINCT FROM b.print) AS differing;
             IF changed IS NOT NULL THEN
               RAISE EXCEPTION 'A trigger of the table changes more than was written, of rows: %. '
-                'Disable it, then run the script again.', changed;
+                'Disable it, then run the script again.', array_to_string(changed[:20], ', ')
+                || CASE WHEN cardinality(changed) > 20
+                   THEN format(' and %s more', cardinality(changed) - 20) ELSE '' END;
             END IF;
           END IF;
           total := total + written;
@@ -181,6 +169,7 @@ BEGIN
     blocks := 64;
     WHILE first <= leaf.blocks LOOP
       began := clock_timestamp();
+      PERFORM {by_key};
       EXECUTE format('WITH met AS MATERIALIZED (%s) SELECT count(*) AS rows,'
           ' count(*) FILTER (WHERE exact AND differs IS NULL) AS exact,'
           ' count(differs) AS differing, coalesce(sum(print), 0) AS prints,'

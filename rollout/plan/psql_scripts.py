@@ -23,7 +23,7 @@ from rollout.plan.actions import (
 )
 from rollout.plan.plan import ROLES, Plan
 from rollout.plan.psql_procedures import SETUP
-from rollout.plan.session_settings import ANNOUNCE
+from rollout.plan.session_settings import ANNOUNCE, BY_KEY
 from rollout.plan.step import PREPARE, Step
 
 _RELATION = sql.Identifier("the batch's relation")
@@ -82,6 +82,7 @@ def _top(plan: Plan, number: int, head: tuple[str, str], order: str) -> list[str
         attempts=MAX_ATTEMPTS,
         relation=sql.Literal(_RELATION.as_string()).as_string(),
         announced=ANNOUNCE.as_string().removeprefix("SELECT "),
+        by_key=BY_KEY.as_string().removeprefix("SELECT "),
     )
     return [text.rstrip("\n")]
 
@@ -242,18 +243,11 @@ def _fill(fill: Fill) -> str:
     statement = fill.update(_BATCH, relation=_RELATION)
     arguments = [_quoted(fill.unfilled(sql.SQL("true")).as_string())]
     if fill.keeps:
-        statement = fill.update(sql.SQL("t.ctid = ANY ($1)"), relation=_RELATION)
         statement = sql.SQL(
-            "WITH written AS ({} RETURNING {} AS key, {} AS print) SELECT"
-            " coalesce(array_agg(array_to_string(key, ' ')), '{{}}'),"
-            " coalesce(array_agg(print), '{{}}') FROM written"
-        ).format(statement, fill.table.key_texts("t"), fill.print_of_kept)
-        locking = sql.SQL(
-            "SELECT coalesce(array_agg(place), '{{}}'),"
-            " coalesce(array_agg(array_to_string(key, ' ')), '{{}}'),"
-            " coalesce(array_agg(print), '{{}}') FROM ({}) AS locked"
-        ).format(fill.locking(_BATCH, relation=_RELATION))
-        arguments.append(_quoted(locking.as_string()))
+            "WITH written AS ({} RETURNING {} AS key, {} AS kept) SELECT count(*),"
+            " array_agg(array_to_string(key, ' ')) FILTER (WHERE NOT kept) FROM written"
+        ).format(statement, fill.table.key_texts("t"), fill.is_kept)
+        arguments.append("keeping => true")
     table = sql.Literal(fill.table.identifier.as_string()).as_string()
     arguments = [table, _quoted(statement.as_string()), *arguments]
     listed = ",\n".join(arguments)

@@ -6,8 +6,14 @@ from typing import TYPE_CHECKING
 from psycopg import sql
 
 from rollout.plan import attributes, facts
-from rollout.plan.actions import Assignment, Fill, Lock, LockMode, Statement
-from rollout.plan.archives import archive_is_whole, archive_name, legacy_text_again, texts_are_back
+from rollout.plan.actions import Fill, Lock, LockMode, Statement
+from rollout.plan.archives import (
+    archive_is_whole,
+    archive_name,
+    joins_of_texts,
+    legacy_text_again,
+    texts_are_back,
+)
 from rollout.plan.catalog import Catalog, Part
 from rollout.plan.hazards import Hazard, fed_around
 from rollout.plan.indexes import CreateIndex, DropIndex
@@ -32,6 +38,7 @@ from rollout.plan.step import (
 from rollout.plan.switch import stop_using_feature, use_feature
 from rollout.plan.table import Column, Table
 from rollout.plan.transition import triggers
+from rollout.plan.updates import Assignment
 
 if TYPE_CHECKING:
     from rollout.plan.plan import Plan
@@ -143,6 +150,7 @@ class DropLegacy(Step):
 
     def backward(self, plan: "Plan") -> Actions:
         columns = self._columns(plan)
+        joins, matches = joins_of_texts(plan, self.table)
         add = Statement(
             sql=sql.SQL("{};\nALTER TABLE {} {}").format(
                 attributes.put_back_columns(plan.name, self.table),
@@ -170,9 +178,11 @@ class DropLegacy(Step):
                 kind="restore",
                 table=self.table,
                 assignments=tuple(
-                    Assignment(lookup.legacy, lookup.of_text(legacy_text_again(plan, lookup)))
+                    Assignment(lookup.legacy, lookup.of_text(legacy_text_again(lookup)))
                     for lookup in plan.lookups_of(self.table)
                 ),
+                joins=joins,
+                matches=matches,
                 source=in_target(archive_name(plan, self.table)),
                 keeps=tuple(
                     column

@@ -15,6 +15,12 @@ from psycopg import sql
 # Runs in a transaction: what it writes from here on is not translated.
 ANNOUNCE = sql.SQL("SELECT set_config('rollout.engine', pg_current_xact_id()::text, true)")
 
+# Runs in a transaction: has its batch look each row up by key. A plan that reads all of a large
+# table may be estimated to be cheaper, but it would do so for every batch.
+BY_KEY = sql.SQL(
+    "SELECT set_config('enable_hashjoin', 'off', true), set_config('enable_mergejoin', 'off', true)"
+)
+
 # SQL condition: the transaction has not announced itself as the engine's.
 IS_APPLICATION = sql.SQL(
     "(current_setting('rollout.engine', true) = pg_current_xact_id_if_assigned()::text) IS NOT TRUE"

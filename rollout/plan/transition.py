@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 from psycopg import sql
 
 from rollout.plan import facts
-from rollout.plan.actions import Assignment, Audit, Compute, Fill, Proof, Statement
+from rollout.plan.actions import Audit, Compute, Fill, Proof, Statement
 from rollout.plan.catalog import Catalog
 from rollout.plan.dual_writes import DualWriteTriggers
 from rollout.plan.hazards import Hazard, fed_around, generated
@@ -24,6 +24,7 @@ from rollout.plan.step import (
 from rollout.plan.switch import switch_modes
 from rollout.plan.table import Table
 from rollout.plan.translations import Derived, Lookup
+from rollout.plan.updates import Assignment
 
 if TYPE_CHECKING:
     from rollout.plan.plan import Plan

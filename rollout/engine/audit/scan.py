@@ -16,12 +16,13 @@ from rollout.engine.audit.rules import LookupRules
 from rollout.engine.quarantine import key_of
 from rollout.engine.target import Connection, fetch_bool
 from rollout.plan import facts
-from rollout.plan.archives import legacy_text_again
+from rollout.plan.archives import joins_of_texts, legacy_text_again
 from rollout.plan.names import in_target, normal
 from rollout.plan.plan import Plan
 from rollout.plan.refusals import refusal, refusal_name
 from rollout.plan.table import Table
 from rollout.plan.translations import Computed, Derived, Lookup
+from rollout.plan.updates import left_joins
 
 Combination = tuple[Any, ...]
 
@@ -117,14 +118,13 @@ class TableScan:
         archived = [rules.lookup for rules in self.lookups if rules.archived]
         if not archived:
             return sql.SQL("{} AS t").format(relation)
-        return sql.SQL("(SELECT t.ctid, t.*, {} FROM {} AS t) AS t").format(
+        return sql.SQL("(SELECT t.ctid, t.*, {} FROM {} AS t{}) AS t").format(
             sql.SQL(", ").join(
-                sql.SQL("{} AS {}").format(
-                    legacy_text_again(self.plan, lookup), sql.Identifier(lookup.legacy)
-                )
+                sql.SQL("{} AS {}").format(legacy_text_again(lookup), sql.Identifier(lookup.legacy))
                 for lookup in archived
             ),
             relation,
+            left_joins(*joins_of_texts(self.plan, self.table)),
         )
 
     @property

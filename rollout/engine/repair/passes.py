@@ -22,13 +22,14 @@ from rollout.engine.repair.cells import (
     not_kept_aside,
 )
 from rollout.engine.repair.selection import Selection
-from rollout.plan.actions import Action, Assignment, Compute, Fill, Statement
+from rollout.plan.actions import Action, Compute, Fill, Statement
 from rollout.plan.plan import Plan
 from rollout.plan.resolvers import name_the_rows
 from rollout.plan.step import Actions, Step
 from rollout.plan.table import Table
 from rollout.plan.transition import fill
 from rollout.plan.translations import Computed, Derived, Lookup
+from rollout.plan.updates import Assignment
 
 RepairDirection = Literal["forward", "reverse"]
 
