@@ -75,6 +75,7 @@ class StepReport:
     """Of the step's run."""
     running_for: float | None
     """Seconds; None where it does not run."""
+    waiting_for: str
 
     @property
     def longest_lock(self) -> HeldLock | None:
@@ -222,6 +223,7 @@ def _step(plan: Plan | None, run: PhaseRun, row: StepRun, seen: Observation | No
         error=row.error,
         key=row.pk,
         running_for=_running_for(run, row),
+        waiting_for=row.waiting_for,
     )
 
 

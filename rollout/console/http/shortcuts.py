@@ -108,7 +108,8 @@ def snapshot_named(number: str) -> Snapshot | None:
 
 
 def rehearsal_or_404(rehearsal_id: int) -> Rehearsal:
-    rehearsals = Rehearsal.objects.select_related("rollout", "environment", "sandbox")
+    rehearsals = Rehearsal.objects.select_related("rollout", "environment", "sandbox", "snapshot")
+    rehearsals = rehearsals.defer("snapshot__crosstabs", "snapshot__contents")
     missing = f"Rehearsal {rehearsal_id} not found. Open the rollout's rehearsals."
     return row_or_404(rehearsals.defer("before"), rehearsal_id, missing)
 
