@@ -17,14 +17,20 @@ import pytest
 from config import embedded
 from config.home import ROOT, Home
 from tests import WRITES_NO_BYTECODE
-from tests.processes import Running, manage_process, stopped_after, web_server
-from tests.servers import Database, OwnServer, TestServer, database_of_its_own, migrated_template
+from tests.support.processes import Running, manage_process, stopped_after, web_server
+from tests.support.servers import (
+    Database,
+    OwnServer,
+    TestServer,
+    database_of_its_own,
+    migrated_template,
+)
 
 if TYPE_CHECKING:
     from pytest_django.plugin import DjangoDbBlocker
 
     from rollout.models import Rollout, Snapshot
-    from tests.rollouts import Cli
+    from tests.support.rollouts import Cli
 
 SERVER = pytest.StashKey[TestServer]()
 # A busy machine takes long for an example that is right.
@@ -179,7 +185,7 @@ def beginning(
     asked_for = [name for name in PHASES_DONE if name in request.fixturenames]
     if not asked_for:
         return template
-    from tests import rollouts
+    from tests.support import rollouts
 
     with django_db_blocker.unblock():
         return rollouts.listings_template(template, phases=PHASES_DONE[asked_for[-1]])
@@ -209,7 +215,7 @@ def own_server(tmp_path: Path) -> Iterator[OwnServer]:
 @pytest.fixture
 def rollout(db: None) -> "Rollout":
     """The property rollout, with nothing done yet."""
-    from tests import rollouts
+    from tests.support import rollouts
 
     return rollouts.the_rollout()
 
@@ -217,7 +223,7 @@ def rollout(db: None) -> "Rollout":
 @pytest.fixture
 def bare(committed_db: Database) -> "Rollout":
     """The property rollout with nothing done and no listing, where commits are real."""
-    from tests import rollouts
+    from tests.support import rollouts
 
     return rollouts.the_rollout()
 
@@ -272,7 +278,7 @@ def own_plans() -> Iterator[None]:
 def tiny(committed_db: Database, monkeypatch: pytest.MonkeyPatch) -> Iterator["Rollout"]:
     """A rollout whose phases change nothing and take no time."""
     from rollout.worker import leases
-    from tests import rollouts
+    from tests.support import rollouts
 
     monkeypatch.setattr(leases, "LOOK_EVERY", 0.01)
     with rollouts.tiny_plan() as plan:
@@ -282,7 +288,7 @@ def tiny(committed_db: Database, monkeypatch: pytest.MonkeyPatch) -> Iterator["R
 @pytest.fixture
 def clean_storage() -> Iterator[None]:
     """The tests of one worker share a storage: dumps that others left there count for nothing."""
-    from tests.storages import stored
+    from tests.support.storages import stored
 
     for path in stored():
         path.unlink()
@@ -306,7 +312,7 @@ def no_environment_is_left(committed_db: Database) -> Iterator[None]:
 def short_plan(prepared: "Rollout", monkeypatch: pytest.MonkeyPatch) -> "Snapshot":
     """A rehearsed plan that ends with phase 1, where production has done phase 0; nobody waits."""
     from rollout.worker import rehearsals
-    from tests import rollouts
+    from tests.support import rollouts
 
     monkeypatch.setattr(rehearsals, "CONTRACT", 1)
     monkeypatch.setattr(rehearsals, "BETWEEN_SECONDS", 0.1)

@@ -11,8 +11,8 @@ from django.utils import timezone
 
 from rollout.models import LogEntry, PhaseRun, Rollout, SignOff
 from rollout.plan import plans
-from tests import rollouts
 from tests.console import journal
+from tests.support import rollouts
 
 PLAN = rollouts.PLAN
 Shell = Callable[..., tuple[int, str, str]]

@@ -11,9 +11,9 @@ import pytest
 
 from config.home import ROOT
 from rollout.models import Rollout
-from tests import rollouts
-from tests.rollouts import Cli
-from tests.servers import Database
+from tests.support import rollouts
+from tests.support.rollouts import Cli
+from tests.support.servers import Database
 
 PLAN = rollouts.PLAN
 ROWS = 300

@@ -11,7 +11,7 @@ import psutil
 import pytest
 
 from config.processes import MARK
-from tests.processes import completed
+from tests.support.processes import completed
 
 pytestmark = pytest.mark.xdist_group("bench")
 

@@ -8,7 +8,7 @@ from tempfile import TemporaryDirectory
 
 import pytest
 
-from tests.processes import completed
+from tests.support.processes import completed
 
 
 @pytest.mark.bench

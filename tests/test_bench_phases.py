@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.processes import completed
+from tests.support.processes import completed
 
 pytestmark = pytest.mark.xdist_group("bench")
 

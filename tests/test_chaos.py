@@ -13,10 +13,10 @@ import psycopg
 import pytest
 from django.core.management import call_command
 
-from tests import rollouts
-from tests.processes import manage_process, stopped_after
-from tests.rollouts import PLAN
-from tests.servers import DELIVERED_TWICE, OwnServer, in_place_of_the_default, manage
+from tests.support import rollouts
+from tests.support.processes import manage_process, stopped_after
+from tests.support.rollouts import PLAN
+from tests.support.servers import DELIVERED_TWICE, OwnServer, in_place_of_the_default, manage
 
 if TYPE_CHECKING:
     from pytest_django.plugin import DjangoDbBlocker

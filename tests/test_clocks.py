@@ -48,8 +48,8 @@ from rollout.watchdog.queue_beat import LOST_AFTER_SECONDS, QueueBeat
 from rollout.worker import leases
 from rollout.worker.restores import refusal_to_replace
 from rollout.worker.runs import RunJob
-from tests import rollouts
-from tests.clocks import HOUR, answer, begun, verified_snapshot
+from tests.support import rollouts
+from tests.support.clocks import HOUR, answer, begun, verified_snapshot
 
 Clock = Callable[[timedelta], None]
 

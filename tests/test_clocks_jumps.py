@@ -21,8 +21,8 @@ from rollout.plan.gates import Soak
 from rollout.watchdog import scheduled_starts
 from rollout.watchdog.duties import Duty
 from rollout.watchdog.loop import Watchdog
-from tests.clocks import HOUR, Clocks, answer
-from tests.rollouts import ADA
+from tests.support.clocks import HOUR, Clocks, answer
+from tests.support.rollouts import ADA
 
 
 class TestADatabaseWhoseClockJumps:

@@ -17,7 +17,6 @@ from rollout.models import DatabaseSample, Rollout
 from rollout.watchdog.database_stats import DatabaseSampler
 from rollout.watchdog.loop import Watchdog
 from rollout.worker import leases, runs
-from tests import rollouts
 from tests.console import journal
 from tests.console.http.closed_environments import dropped as dropped_state
 from tests.console.http.closed_environments import (
@@ -26,8 +25,9 @@ from tests.console.http.closed_environments import (
     refusing,
     unreachable,
 )
-from tests.rollouts import PLAN, Cli
-from tests.servers import Database
+from tests.support import rollouts
+from tests.support.rollouts import PLAN, Cli
+from tests.support.servers import Database
 
 OF_NO_ENVIRONMENT = {"list", "who", "verify-log", "watchdog"}
 BESIDES: dict[str, list[str]] = {

@@ -8,10 +8,10 @@ import pytest
 
 from config.home import ROOT
 from rollout.models import Heartbeat, LogEntry, PhaseRun, Rollout, RunState
-from tests import rollouts
-from tests.processes import Running, completed, manage_process, stopped_after
-from tests.rollouts import PLAN, Cli
-from tests.servers import Database
+from tests.support import rollouts
+from tests.support.processes import Running, completed, manage_process, stopped_after
+from tests.support.rollouts import PLAN, Cli
+from tests.support.servers import Database
 
 
 def test_list_names_each_plan_and_environment(cli: Cli) -> None:

@@ -16,9 +16,9 @@ from rollout.management.outputs import Escaped, Exact
 from rollout.models import Rollout, RunState
 from rollout.plan import plans
 from rollout.queries.text_reports import sql_of
-from tests import rollouts
 from tests.console import journal
-from tests.servers import Database
+from tests.support import rollouts
+from tests.support.servers import Database
 
 CLEAR_SCREEN, TITLE, TURNED = "\x1b[2J", "\x1b]0;mine\x07", "\u202e"
 HOSTILE = f"{CLEAR_SCREEN}{TITLE}{TURNED}\x9b31m"

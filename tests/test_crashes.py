@@ -24,10 +24,16 @@ from rollout.models import (
     Rollout,
     RunState,
 )
-from tests import rollouts
-from tests.processes import Running, manage_process, stopped_after, wait_until
-from tests.rollouts import ADA, PLAN
-from tests.servers import DELIVERED_TWICE, Database, OwnServer, in_place_of_the_default, manage
+from tests.support import rollouts
+from tests.support.processes import Running, manage_process, stopped_after, wait_until
+from tests.support.rollouts import ADA, PLAN
+from tests.support.servers import (
+    DELIVERED_TWICE,
+    Database,
+    OwnServer,
+    in_place_of_the_default,
+    manage,
+)
 
 if TYPE_CHECKING:
     from pytest_django.plugin import DjangoDbBlocker

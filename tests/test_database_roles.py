@@ -18,8 +18,8 @@ from properties import VERSION
 from rollout import modes
 from rollout.engine.target import Connection
 from rollout.lookups import NotMapped, decided_meanings, known_lookup_id, lookup_id
-from tests import rollouts
-from tests.servers import Database
+from tests.support import rollouts
+from tests.support.servers import Database
 
 pytestmark = pytest.mark.xdist_group("roles")
 

@@ -21,8 +21,8 @@ import pytest
 from config import embedded
 from config.home import ROOT, Home, read_or_none
 from config.processes import marked
-from tests.processes import Running, answers, completed, free_port, wait_until
-from tests.servers import Database
+from tests.support.processes import Running, answers, completed, free_port, wait_until
+from tests.support.servers import Database
 
 # Each of these starts everything there is: one after the other, in one worker.
 pytestmark = pytest.mark.xdist_group("demo")

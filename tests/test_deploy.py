@@ -11,8 +11,8 @@ import yaml
 
 from config.home import ROOT
 from rollout.conf import SETTINGS
-from tests.documents import assert_can_be_run
-from tests.processes import completed
+from tests.support.documents import assert_can_be_run
+from tests.support.processes import completed
 
 DEPLOY = ROOT / "docs/deploy"
 GUIDE = (ROOT / "docs/settings.md").read_text()

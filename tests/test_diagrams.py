@@ -13,7 +13,7 @@ from rollout.journal.transitions import RUNS
 from rollout.models import RunState
 from rollout.plan.actions import Statement
 from rollout.plan.plan import ROLES
-from tests import documents
+from tests.support import documents
 
 SVG = "{http://www.w3.org/2000/svg}"
 DIAGRAMS = sorted((ROOT / "docs/images").glob("*.svg"))

@@ -33,9 +33,9 @@ from rollout.plan.registry import plans
 from rollout.runner import approvals, waivers
 from rollout.watchdog import duties, queue_beat, scheduled_starts
 from rollout.worker import backfills, leases, snapshots
-from tests import documents
-from tests.documents import Document
-from tests.processes import completed
+from tests.support import documents
+from tests.support.documents import Document
+from tests.support.processes import completed
 
 DOCUMENTS = documents.documents()
 each_document = pytest.mark.parametrize("document", DOCUMENTS, ids=str)

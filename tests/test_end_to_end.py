@@ -28,11 +28,11 @@ from rollout.models import (
     SnapshotState,
 )
 from rollout.plan import plans
-from tests import rollouts
-from tests.browser import Browser
-from tests.processes import Running, completed, manage_process, stopped_after, wait_until
-from tests.servers import Database
-from tests.writers import Writer
+from tests.support import rollouts
+from tests.support.browser import Browser
+from tests.support.processes import Running, completed, manage_process, stopped_after, wait_until
+from tests.support.servers import Database
+from tests.support.writers import Writer
 
 pytestmark = pytest.mark.xdist_group("end to end")
 
@@ -113,7 +113,7 @@ DECISIONS = {
 @pytest.fixture
 def writer(listings: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[Writer]:
     meanings = {text: (name or "unspecified").lower() for text, name in DECISIONS.items()}
-    monkeypatch.setattr("tests.writers.MEANINGS", meanings)
+    monkeypatch.setattr("tests.support.writers.MEANINGS", meanings)
     writer = Writer()
     writer.start()
     yield writer

@@ -28,8 +28,8 @@ from rollout.models import (
     RunState,
     Snapshot,
 )
-from tests import rollouts
-from tests.faults import (
+from tests.support import rollouts
+from tests.support.faults import (
     ROWS,
     SETTINGS,
     Site,
@@ -45,9 +45,9 @@ from tests.faults import (
     wait_for_done,
     wait_for_end,
 )
-from tests.processes import manage_process, stopped_after
-from tests.rollouts import ADA
-from tests.servers import Database, in_place_of_the_default
+from tests.support.processes import manage_process, stopped_after
+from tests.support.rollouts import ADA
+from tests.support.servers import Database, in_place_of_the_default
 
 if TYPE_CHECKING:
     from pytest_django.plugin import DjangoDbBlocker

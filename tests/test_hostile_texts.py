@@ -14,7 +14,7 @@ from django.test import Client
 from properties import catalog
 from rollout.models import LogEntry, Rollout
 from tests.console import journal
-from tests.pages import OF_THE_SITE, addresses_of_the_console, inline_in, tags_in
+from tests.support.pages import OF_THE_SITE, addresses_of_the_console, inline_in, tags_in
 
 HOSTILE = "<xss-was-here onclick=alert(1)>\"'><script>alert(1)</script>{{ 7|add:7 }}"
 FORMULA = '=HYPERLINK("https://evil.example")'

@@ -20,11 +20,18 @@ from config.home import ROOT
 from rollout.journal import activity_log
 from rollout.journal.heartbeats import WATCHDOG
 from rollout.models import AuditReport, BackfillJob, Heartbeat, LogEntry, PhaseRun, RunState
-from tests import rollouts
-from tests.hosts import CabledHost, Host, forwarded, namespaces_are_allowed
-from tests.processes import Running, answers, free_port, manage_process, stopped_after, wait_until
-from tests.rollouts import PLAN
-from tests.servers import Database
+from tests.support import rollouts
+from tests.support.hosts import CabledHost, Host, forwarded, namespaces_are_allowed
+from tests.support.processes import (
+    Running,
+    answers,
+    free_port,
+    manage_process,
+    stopped_after,
+    wait_until,
+)
+from tests.support.rollouts import PLAN
+from tests.support.servers import Database
 
 pytestmark = pytest.mark.xdist_group("hosts")
 

@@ -10,8 +10,8 @@ from urllib.parse import urlencode, urlsplit
 import pytest
 from django.contrib.auth.models import Group, User
 
-from tests.processes import web_server
-from tests.servers import Database
+from tests.support.processes import web_server
+from tests.support.servers import Database
 
 HOST = "rollout.example"
 PASSWORD = "a-password-of-ada"

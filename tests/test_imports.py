@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from config.home import ROOT
-from tests.processes import completed
+from tests.support.processes import completed
 
 
 def imported_names(path: Path) -> Iterator[str]:

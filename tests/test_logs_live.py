@@ -6,10 +6,10 @@ from typing import Any
 import pytest
 
 from rollout.models import BackfillJob, RunState
-from tests import rollouts
-from tests.processes import Running, wait_until
-from tests.rollouts import PLAN
-from tests.servers import Database
+from tests.support import rollouts
+from tests.support.processes import Running, wait_until
+from tests.support.rollouts import PLAN
+from tests.support.servers import Database
 
 pytestmark = pytest.mark.xdist_group("processes")
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from rollout import gates
 from rollout.models import MappingChange, Rollout
 from rollout.plan.gates import MappingReviewed
-from tests.rollouts import PLAN, Cli
+from tests.support.rollouts import PLAN, Cli
 
 
 def test_the_shell_satisfies_the_gate_by_an_edited_file_and_by_confirming_the_rest(

@@ -15,9 +15,9 @@ from rollout.engine.target import Connection, Target, install
 from rollout.models import Rollout
 from rollout.modes import Modes, UnsafeIsolation, current_modes, modes_in, modes_now
 from rollout.plan.switch import lock_key, stop_using_feature, switch_modes, use_feature
-from tests import rollouts
 from tests.engine.actions import NoControl, wait_until_somebody_waits
-from tests.servers import Database
+from tests.support import rollouts
+from tests.support.servers import Database
 
 PLAN = "a plan"
 

@@ -6,10 +6,10 @@ from collections.abc import Iterator
 import pytest
 
 from rollout.models import Delivery, RunState
-from tests import rollouts
-from tests.processes import Running, wait_until
-from tests.receivers import Receiver, receiver
-from tests.servers import Database
+from tests.support import rollouts
+from tests.support.processes import Running, wait_until
+from tests.support.receivers import Receiver, receiver
+from tests.support.servers import Database
 
 pytestmark = pytest.mark.xdist_group("processes")
 

@@ -16,7 +16,7 @@ from rollout.engine.target import install as install_engine
 from rollout.journal.environments import target_of
 from rollout.plan import Plan, SqlFiles
 from tests.engine.actions import do_phase, undo_phase
-from tests.servers import Database
+from tests.support.servers import Database
 
 TEXT = (ROOT / "docs" / "own-plan.md").read_text()
 COLUMNS = "id bigint PRIMARY KEY, state varchar(20) NOT NULL, paid text, sent_at timestamptz"

@@ -6,7 +6,7 @@ import pytest
 from django.apps import apps
 
 from rollout.plan import plans
-from tests.rollouts import PLAN, Cli, execute
+from tests.support.rollouts import PLAN, Cli, execute
 
 
 @pytest.fixture

@@ -10,9 +10,9 @@ from django_q.models import OrmQ
 
 from rollout import queue, tasks
 from rollout.models import BackfillEstimate, FlowProbe, LogEntry
-from tests import rollouts
-from tests.processes import Running, wait_until
-from tests.servers import Database
+from tests.support import rollouts
+from tests.support.processes import Running, wait_until
+from tests.support.servers import Database
 
 WITHOUT_TOKEN = {"probe", "estimate", "refresh_view", "retry_quarantined"}
 

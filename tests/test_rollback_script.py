@@ -13,13 +13,13 @@ from rollout.journal.environments import target_of
 from rollout.models import LogEntry, PhaseRun, Rollout, RunState
 from rollout.plan.psql_scripts import rollback_script
 from rollout.queries.status import status_of
-from tests import rollouts
 from tests.engine.actions import do_phase
 from tests.engine.samples import REQUIRED
 from tests.engine.test_every_phase import schema_lines
-from tests.rollback_scripts import carry_out, everything, printed, psql, stop_after
-from tests.rollouts import ADA, PLAN
-from tests.servers import Database, filled_template, manage
+from tests.support import rollouts
+from tests.support.rollback_scripts import carry_out, everything, printed, psql, stop_after
+from tests.support.rollouts import ADA, PLAN
+from tests.support.servers import Database, filled_template, manage
 
 if TYPE_CHECKING:
     from pytest_django.plugin import DjangoDbBlocker

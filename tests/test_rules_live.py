@@ -7,10 +7,10 @@ import pytest
 
 from rollout import runner
 from rollout.models import AuditReport, LogEntry, Measurement, PhaseRun, RunState
-from tests import rollouts
-from tests.processes import Running, manage_process, stopped_after, wait_until
-from tests.rollouts import ADA
-from tests.servers import Database
+from tests.support import rollouts
+from tests.support.processes import Running, manage_process, stopped_after, wait_until
+from tests.support.rollouts import ADA
+from tests.support.servers import Database
 
 pytestmark = pytest.mark.xdist_group("rules")
 

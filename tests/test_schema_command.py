@@ -9,9 +9,9 @@ import psycopg
 import pytest
 
 from rollout.models import Rollout
-from tests import rollouts
-from tests.rollouts import PLAN, Cli
-from tests.staging import staging_environment
+from tests.support import rollouts
+from tests.support.rollouts import PLAN, Cli
+from tests.support.staging import staging_environment
 
 
 @pytest.fixture

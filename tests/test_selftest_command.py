@@ -6,7 +6,7 @@ import pytest
 
 from rollout.engine.audit.rules import LookupRules
 from rollout.models import Rollout
-from tests.rollouts import PLAN, Cli
+from tests.support.rollouts import PLAN, Cli
 
 
 def test_it_finds_everything_that_it_plants(filled: Rollout, cli: Cli) -> None:

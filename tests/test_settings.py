@@ -12,7 +12,7 @@ import pytest
 from django.core.exceptions import ImproperlyConfigured
 
 from config.home import ROOT
-from tests.processes import completed
+from tests.support.processes import completed
 
 LEAST = {"SECRET_KEY": "s", "DATABASE_URL": "postgresql:///x"}
 

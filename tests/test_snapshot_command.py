@@ -10,7 +10,7 @@ import pytest
 
 from rollout.management import verbs
 from rollout.models import LogEntry, Snapshot, SnapshotState
-from tests.rollouts import PLAN, Cli, person, work
+from tests.support.rollouts import PLAN, Cli, person, work
 
 pytestmark = pytest.mark.usefixtures("clean_storage")
 

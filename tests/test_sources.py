@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from config.home import ROOT
-from tests.processes import completed
+from tests.support.processes import completed
 
 CHECK = (sys.executable, ROOT / ".ci" / "check_sources.py")
 

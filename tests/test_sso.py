@@ -17,9 +17,9 @@ import pytest
 from django.contrib.auth.models import Group, User
 
 from config.home import ROOT
-from tests.browser import Browser
-from tests.processes import web_server
-from tests.servers import Database, manage
+from tests.support.browser import Browser
+from tests.support.processes import web_server
+from tests.support.servers import Database, manage
 
 GUIDE = (ROOT / "docs" / "sso.md").read_text()
 SETTINGS, CODE = "# settings of your own", "# yourproject/sso.py"

@@ -10,10 +10,17 @@ import pytest
 
 from rollout import runner
 from rollout.models import BackfillJob, LogEntry, RunState
-from tests import rollouts
-from tests.processes import Running, answers, free_port, manage_process, stopped_after, wait_until
-from tests.rollouts import ADA
-from tests.servers import Database
+from tests.support import rollouts
+from tests.support.processes import (
+    Running,
+    answers,
+    free_port,
+    manage_process,
+    stopped_after,
+    wait_until,
+)
+from tests.support.rollouts import ADA
+from tests.support.servers import Database
 
 pytestmark = pytest.mark.xdist_group("crashes")
 

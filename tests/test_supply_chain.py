@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from config.home import ROOT
-from tests.processes import completed
+from tests.support.processes import completed
 
 SCRIPT = ROOT / ".ci" / "audit_dependencies.py"
 SAFE = {"name": "safe", "version": "1.0", "vulns": []}

@@ -11,8 +11,8 @@ import pytest
 from rollout.management import verbs
 from rollout.management.commands.rollout import Command
 from rollout.models import Rollout
-from tests import rollouts
-from tests.rollouts import PLAN, Cli, work
+from tests.support import rollouts
+from tests.support.rollouts import PLAN, Cli, work
 
 OF_WORK = {
     *("start", "rollback", "pause", "resume", "cancel", "retry"),

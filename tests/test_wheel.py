@@ -11,10 +11,10 @@ import psycopg
 import pytest
 
 from config import embedded
-from tests.browser import Browser
-from tests.company import Company, build_distributions, make_company, make_environment
 from tests.engine.test_every_phase import schema_lines
-from tests.processes import Running, answers, free_port, stopped_after
+from tests.support.browser import Browser
+from tests.support.company import Company, build_distributions, make_company, make_environment
+from tests.support.processes import Running, answers, free_port, stopped_after
 
 pytestmark = pytest.mark.xdist_group("wheel")
 

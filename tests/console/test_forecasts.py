@@ -8,11 +8,11 @@ from django.test import Client
 from django.utils import timezone
 
 from rollout.models import BackfillEstimate, LogEntry, Rollout
-from tests import rollouts
 from tests.console import journal
 from tests.console.journal import PAGE, fragment_of, ran, text_of
-from tests.rollouts import ADA
-from tests.servers import Database
+from tests.support import rollouts
+from tests.support.rollouts import ADA
+from tests.support.servers import Database
 
 START = f"{PAGE}phases/2/start/"
 

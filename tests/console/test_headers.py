@@ -11,7 +11,7 @@ from rollout.console.headers import TABS
 from rollout.models import Repair, Rollout
 from tests.console import journal
 from tests.console.journal import PAGE, fragment_of, text_of
-from tests.pages import addresses_of_the_console
+from tests.support.pages import addresses_of_the_console
 
 TITLE = "Property classification"
 # Parts of addresses that are named otherwise than their tab.

@@ -35,8 +35,8 @@ from rollout.plan import plans
 from tests.console import journal
 from tests.console.http.test_access import OF_NO_ENVIRONMENT, last_part
 from tests.console.views.backfill_jobs import a_lane, measured, page_of, refused
-from tests.pages import addresses_of_the_console
-from tests.servers import Database
+from tests.support.pages import addresses_of_the_console
+from tests.support.servers import Database
 
 # The page of a rollout whose phase is at work sends the most: each kind of evidence is a query, and
 # its header asks for what runs, what waits for people and the environments. Every page counts its

@@ -18,7 +18,7 @@ from rollout.plan import Plan
 from tests.engine.actions import act, audit, do_phase, undo_phase
 from tests.engine.conftest import clear
 from tests.engine.samples import BIGINT, DIRTY, REQUIRED, SAMPLES, Sample
-from tests.processes import completed
+from tests.support.processes import completed
 
 pytestmark = pytest.mark.slow
 

@@ -4,7 +4,7 @@ from threading import Event, Thread
 
 from rollout.engine.rehearsal.locks import Pace, Seen, watch
 from rollout.engine.target import Connection, Target
-from tests.processes import wait_until
+from tests.support.processes import wait_until
 
 VIEW = """
 CREATE TABLE looked_at (id int);

@@ -21,8 +21,8 @@ from tests.engine.old_server import old_server
 from tests.engine.sample_plans import with_step
 from tests.engine.samples import BIGINT, DIRTY, ODD, PARTITIONED, REQUIRED, Sample
 from tests.engine.test_every_phase import schema_of, whole_schema_of
-from tests.processes import completed
-from tests.servers import template_url
+from tests.support.processes import completed
+from tests.support.servers import template_url
 
 pytestmark = pytest.mark.slow
 

@@ -16,7 +16,7 @@ from tests.engine.actions import do_phase, do_until
 from tests.engine.samples import BIGINT, COMPOSITE, DIRTY, LISTED, ODD, PARTITIONED, Sample
 from tests.engine.test_audit_samples import function_of, pictures
 from tests.engine.test_computed import PLAN as PICTURES
-from tests.processes import wait_until
+from tests.support.processes import wait_until
 
 pytestmark = pytest.mark.slow
 

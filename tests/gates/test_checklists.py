@@ -13,9 +13,9 @@ from rollout.gates.registry import passed, pending
 from rollout.models import PhaseRun, Rollout, RunState
 from rollout.plan import BackfillRehearsed, EnvironmentIntrospected, Item, TypesMatch, plans
 from rollout.plan.gates import ChecklistComplete
-from tests import rollouts
 from tests.console import journal
-from tests.servers import Database
+from tests.support import rollouts
+from tests.support.servers import Database
 
 MINUTE = timedelta(minutes=1)
 

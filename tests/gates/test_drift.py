@@ -10,7 +10,7 @@ from rollout.gates import GateStatus, cached_queries
 from rollout.models import Direction, PhaseRun, Rollout, RunState
 from rollout.plan import plans
 from rollout.plan.gates import NoDrift
-from tests import rollouts
+from tests.support import rollouts
 
 
 @pytest.fixture(autouse=True)

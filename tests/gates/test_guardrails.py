@@ -25,9 +25,9 @@ from rollout.plan.gates import (
     Soak,
 )
 from rollout.worker.probes import probe_all
-from tests import rollouts
 from tests.console import journal
-from tests.rollouts import ADA
+from tests.support import rollouts
+from tests.support.rollouts import ADA
 
 SOAK = Soak(timedelta(minutes=10))
 

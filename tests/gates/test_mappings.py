@@ -14,9 +14,9 @@ from rollout.models import Rollout
 from rollout.plan import plans
 from rollout.plan.gates import MappingReviewed
 from rollout.queries.mapping_reviews import review_now
-from tests import rollouts
 from tests.console import journal
-from tests.rollouts import ADA
+from tests.support import rollouts
+from tests.support.rollouts import ADA
 
 DAY = timedelta(days=1)
 

@@ -13,10 +13,10 @@ from rollout.gates.readers import check_sessions, reads_legacy
 from rollout.models import PhaseRun, Rollout, RunState
 from rollout.plan.gates import NoLegacyReaders
 from rollout.runner.audits import make_now
-from tests import rollouts
 from tests.console import journal
-from tests.pages import addresses_of_the_console
-from tests.servers import Database
+from tests.support import rollouts
+from tests.support.pages import addresses_of_the_console
+from tests.support.servers import Database
 
 GATE = NoLegacyReaders(application="shop", oldest="2.10")
 NAMES = {"properties": ["type", "status"]}

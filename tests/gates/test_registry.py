@@ -10,7 +10,7 @@ from rollout.gates.registry import Status, passed, pending
 from rollout.gates.starts import refusal_to_start
 from rollout.models import Rollout, SignOff
 from rollout.plan import plans
-from tests import rollouts
+from tests.support import rollouts
 
 STATUSES = get_args(Status)
 

@@ -22,9 +22,9 @@ from rollout.models import (
 )
 from rollout.plan import plans
 from rollout.plan.gates import AuditClean, BackfillComplete, EarlierPhaseDone, Gate, RehearsalPassed
-from tests import rollouts
 from tests.console import journal
-from tests.rollouts import ADA
+from tests.support import rollouts
+from tests.support.rollouts import ADA
 
 NOW = timezone.now()
 MINUTE = timedelta(minutes=1)

@@ -11,7 +11,7 @@ import pytest
 from rollout.plan import Plan, SqlFiles, plans
 from tests.engine.sample_plans import with_phases
 from tests.plan.test_sql_files import ASKED
-from tests.servers import Database
+from tests.support.servers import Database
 
 if TYPE_CHECKING:
     from rollout.models import Rollout
@@ -53,7 +53,7 @@ class Files:
 
 @pytest.fixture
 def files(committed_db: Database, own_plans: None, tmp_path: Path) -> Files:
-    from tests import rollouts
+    from tests.support import rollouts
 
     made = Files(tmp_path, rollouts.TINY)
     made.write()
@@ -62,7 +62,7 @@ def files(committed_db: Database, own_plans: None, tmp_path: Path) -> Files:
 
 @pytest.fixture
 def of_files(files: Files) -> Rollout:
-    from tests import rollouts
+    from tests.support import rollouts
 
     return rollouts.the_rollout("files")
 
@@ -79,7 +79,7 @@ def test_a_file_is_applied_journaled_by_its_checksum_and_undone(
     files: Files, of_files: Rollout
 ) -> None:
     from rollout.models import StepRun
-    from tests import rollouts
+    from tests.support import rollouts
 
     run = rollouts.carry_out(of_files, 0, 1)
     step = StepRun.objects.get(run=run)
@@ -100,7 +100,7 @@ def test_a_file_that_was_edited_after_it_was_applied_stops_everything_until_it_i
     from rollout import runner
     from rollout.models import LogEntry
     from rollout.queries.status import status_of
-    from tests import rollouts
+    from tests.support import rollouts
 
     assert "No edited SQL files" in refused(
         lambda: runner.accept_files(of_files, actor=rollouts.ADA)
@@ -133,7 +133,7 @@ def test_a_file_that_failed_may_be_corrected_and_goes_on_where_it_stopped(
 ) -> None:
     from rollout import runner
     from rollout.models import RunState
-    from tests import rollouts
+    from tests.support import rollouts
 
     files.write(up=UP.replace("ON notes (text)", "ON notes (txt)"))
     rollouts.carry_out(of_files, 0)

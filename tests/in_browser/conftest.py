@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.processes import manage_process, stopped_after, web_server
-from tests.servers import Database, database_of_its_own
+from tests.support.processes import manage_process, stopped_after, web_server
+from tests.support.servers import Database, database_of_its_own
 
 if TYPE_CHECKING:
     from pytest_django.plugin import DjangoDbBlocker

@@ -8,7 +8,7 @@ from django.utils import timezone
 from tests.console import journal
 from tests.console.journal import PAGE
 from tests.in_browser.visiting import Site
-from tests.servers import Database
+from tests.support.servers import Database
 
 pytestmark = pytest.mark.xdist_group("in_browser")
 

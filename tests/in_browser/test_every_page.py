@@ -9,8 +9,8 @@ from rollout.models import PhaseRun, Rollout, RunState
 from tests.console import journal
 from tests.console.http.test_access import last_part
 from tests.in_browser.visiting import PHONE, Site
-from tests.pages import OF_THE_SITE, addresses_of_the_console
-from tests.servers import Database
+from tests.support.pages import OF_THE_SITE, addresses_of_the_console
+from tests.support.servers import Database
 
 pytestmark = pytest.mark.xdist_group("in_browser")
 

@@ -2,10 +2,10 @@
 
 import pytest
 
-from tests import rollouts
 from tests.console.journal import PAGE
 from tests.in_browser.visiting import Site
-from tests.servers import Database
+from tests.support import rollouts
+from tests.support.servers import Database
 
 pytestmark = pytest.mark.xdist_group("in_browser")
 

@@ -11,12 +11,12 @@ from config import embedded
 from rollout import gates
 from rollout.models import BackfillJob, LogEntry, PhaseRun, RollbackChain, SignOff
 from rollout.plan import plans
-from tests import rollouts
 from tests.console import journal
 from tests.in_browser.visiting import PHONE, Site, Visitor, Walk
-from tests.processes import wait_until
-from tests.servers import Database
-from tests.writers import Writer
+from tests.support import rollouts
+from tests.support.processes import wait_until
+from tests.support.servers import Database
+from tests.support.writers import Writer
 
 pytestmark = pytest.mark.xdist_group("in_browser")
 PAGE = journal.PAGE

@@ -13,9 +13,9 @@ from django.db.models import F
 from rollout.journal import activity_log
 from rollout.journal.events import Event
 from rollout.models import LogEntry
-from tests import rollouts
-from tests.servers import Database
-from tests.threads import at_once
+from tests.support import rollouts
+from tests.support.servers import Database
+from tests.support.threads import at_once
 
 
 def write(entries: int, *, actor: str = "ada") -> list[LogEntry]:

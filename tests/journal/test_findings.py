@@ -13,7 +13,7 @@ from rollout.engine.audit import AuditResult, Cell, RowMismatch, TranslationResu
 from rollout.journal import findings
 from rollout.models import AuditReport, Finding, LogEntry, Mismatch, Rollout
 from rollout.runner import Refused
-from tests.rollouts import ADA
+from tests.support.rollouts import ADA
 
 pytestmark = pytest.mark.django_db
 

@@ -10,9 +10,9 @@ from rollout.journal import heartbeats
 from rollout.journal.heartbeats import SILENCE, WATCHDOG, WORKER, liveness
 from rollout.journal.moments import in_words
 from rollout.models import Heartbeat
-from tests import rollouts
-from tests.processes import Running, wait_until
-from tests.servers import Database
+from tests.support import rollouts
+from tests.support.processes import Running, wait_until
+from tests.support.servers import Database
 
 
 def seen(kind: str, ago: timedelta = timedelta(), *, name: str = "") -> None:

@@ -9,7 +9,7 @@ from rollout import gates
 from rollout.gates.registry import Status
 from rollout.models import PhaseRun, Rollout, RunState, Snapshot, SnapshotState, StepRun
 from rollout.plan import SnapshotVerified, plans
-from tests import rollouts
+from tests.support import rollouts
 
 NOW = timezone.now()
 MINUTE = timedelta(minutes=1)

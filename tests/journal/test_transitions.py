@@ -38,9 +38,9 @@ from rollout.models import (
 from rollout.watchdog import rollback_chains
 from rollout.worker.kinds import KINDS
 from rollout.worker.leased_jobs import LeasedJob
-from tests import rollouts
-from tests.rollouts import ADA
-from tests.servers import Database
+from tests.support import rollouts
+from tests.support.rollouts import ADA
+from tests.support.servers import Database
 
 # Every change of a run's state, however it came about.
 RECORD_CHANGES = """

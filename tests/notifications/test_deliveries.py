@@ -11,7 +11,7 @@ from django.utils import timezone
 from rollout.models import Delivery, LogEntry, Outbox, Rollout, Subscription
 from rollout.notifications import deliveries, kinds
 from tests.console import journal
-from tests.receivers import Receiver, receiver
+from tests.support.receivers import Receiver, receiver
 
 pytestmark = pytest.mark.django_db
 

@@ -10,8 +10,8 @@ import pytest
 
 from rollout.notifications import webhooks
 from rollout.notifications.webhooks import Webhook, post, signature
-from tests.processes import free_port
-from tests.receivers import Behaviour, Receiver, receiver
+from tests.support.processes import free_port
+from tests.support.receivers import Behaviour, Receiver, receiver
 
 BODY = b'{"text": "hello"}'
 

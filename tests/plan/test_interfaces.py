@@ -11,10 +11,10 @@ from rollout.gates.checklists import types_of
 from rollout.models import Rollout
 from rollout.plan import interfaces
 from rollout.plan.table import Column
-from tests import rollouts
 from tests.console import journal
 from tests.console.journal import PAGE, text_of
-from tests.rollouts import PLAN, Cli
+from tests.support import rollouts
+from tests.support.rollouts import PLAN, Cli
 
 OWN = Column("integer")
 """A column of the application's own, that no phase knows of."""

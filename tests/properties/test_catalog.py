@@ -18,7 +18,7 @@ from properties.models import ExpandedPropertyImage, LegacyProperty, PropertySta
 from properties.sample_images import sample_png
 from tests.properties import shapes
 from tests.properties.shapes import ShapeName, raw
-from tests.servers import Database
+from tests.support.servers import Database
 
 
 def create(

@@ -13,9 +13,9 @@ from django.core.management import CommandError, call_command
 from properties import catalog
 from properties.listings import Filters
 from properties.traffic import Traffic
-from tests.processes import manage_process, stopped_after
 from tests.properties.shapes import ShapeName
-from tests.servers import Database
+from tests.support.processes import manage_process, stopped_after
+from tests.support.servers import Database
 
 
 def quiet(line: str) -> None:

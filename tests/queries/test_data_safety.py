@@ -12,9 +12,9 @@ from rollout.models import PhaseRun, Rollout
 from rollout.plan import plans
 from rollout.queries.data_safety import DataSafety, data_safety_of, steps_in_effect
 from rollout.queries.status import status_of
-from tests import rollouts
 from tests.console import journal
 from tests.console.journal import PAGE, audited, ran, reached, text_of
+from tests.support import rollouts
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from rollout.queries.predictions import Prediction, predict, tables_scanned
 from rollout.queries.rehearsal_changes import change_of, finished_before, time_left
 from rollout.queries.rehearsals import leg_of, report_of
 from tests.console import journal
-from tests.rollouts import PLAN
+from tests.support.rollouts import PLAN
 
 ROWS = {"properties": 50_000, "property_images": 0}
 

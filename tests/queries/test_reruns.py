@@ -12,12 +12,12 @@ from rollout.plan import plans
 from rollout.plan.psql_scripts import forward_script
 from rollout.queries import reruns
 from rollout.runner import Refused
-from tests import rollouts
 from tests.console import journal
 from tests.console.journal import PAGE, fragment_of, text_of
-from tests.rollback_scripts import carry_out, everything
-from tests.rollouts import PLAN, Cli
-from tests.servers import Database
+from tests.support import rollouts
+from tests.support.rollback_scripts import carry_out, everything
+from tests.support.rollouts import PLAN, Cli
+from tests.support.servers import Database
 
 
 @pytest.fixture

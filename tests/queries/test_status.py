@@ -24,9 +24,9 @@ from rollout.modes import Modes
 from rollout.plan.registry import UnknownPlan
 from rollout.queries import progress
 from rollout.queries.status import all_rollouts, find_rollout, status_of, steps_of
-from tests import rollouts
 from tests.console.journal import queries_of
-from tests.rollouts import ADA
+from tests.support import rollouts
+from tests.support.rollouts import ADA
 
 
 def run_of(

@@ -3,8 +3,8 @@
 from typing import Any
 
 from rollout.models import AuditReport, PhaseRun, RunState
-from tests import rollouts
-from tests.processes import wait_until
+from tests.support import rollouts
+from tests.support.processes import wait_until
 
 TABLE = "properties"
 # Of each kind of damage so many rows, by the row's number in the order of their keys.

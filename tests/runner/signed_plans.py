@@ -8,7 +8,7 @@ from rollout import runner
 from rollout.models import Direction, PhaseRun, Rollout, RunState
 from rollout.plan import Approved, Plan, ProbeFlow, plans
 from rollout.plan.gates import Gate
-from tests.rollouts import ADA, TINY
+from tests.support.rollouts import ADA, TINY
 
 LEADS = ("ada", "grace", "mary")
 PHASE = 1
@@ -26,7 +26,7 @@ def plan_with(*own: Gate, description: str = "", destructive: bool = False) -> P
     phase = replace(
         TINY.phases[PHASE],
         gates=own,
-        steps=(step(id=f"x{description}", description="Try", flow="tests.rollouts.flow"),),
+        steps=(step(id=f"x{description}", description="Try", flow="tests.support.rollouts.flow"),),
     )
     phases = tuple(phase if n == PHASE else other for n, other in enumerate(TINY.phases))
     return replace(TINY, name="signed", phases=phases, rules=())  # type: ignore[arg-type]

@@ -13,9 +13,9 @@ from rollout.models import LogEntry, PhaseRun, Rollout, SignOff
 from rollout.plan import Approved, Item, Plan
 from rollout.plan.gates import ChecklistComplete, ProbesPassed
 from rollout.runner import Refused
-from tests import rollouts
-from tests.rollouts import ADA
 from tests.runner.signed_plans import PHASE, Known, digest, end, plan_with, roll_back
+from tests.support import rollouts
+from tests.support.rollouts import ADA
 
 pytestmark = pytest.mark.usefixtures("nothing_is_in_the_way")
 

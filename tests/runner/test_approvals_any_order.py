@@ -14,9 +14,9 @@ from rollout.gates import Evidence
 from rollout.models import PhaseRun, Rollout, RunState, SignOff
 from rollout.plan import Approved
 from rollout.runner import Refused
-from tests import rollouts
-from tests.rollouts import ADA
 from tests.runner.signed_plans import LEADS, PHASE, Known, digest, end, plan_with, roll_back
+from tests.support import rollouts
+from tests.support.rollouts import ADA
 
 pytestmark = pytest.mark.usefixtures("nothing_is_in_the_way")
 

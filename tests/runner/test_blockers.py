@@ -14,9 +14,9 @@ from django.core.management import call_command
 from rollout import runner
 from rollout.models import LogEntry, PhaseRun, Rollout, RunState, StepRun
 from rollout.runner.blockers import Held
-from tests import rollouts
 from tests.console import journal
-from tests.processes import wait_until
+from tests.support import rollouts
+from tests.support.processes import wait_until
 
 HOLDS = "LOCK TABLE properties IN ACCESS SHARE MODE"
 

@@ -24,8 +24,8 @@ from rollout.runner import environments
 from rollout.watchdog import lost_work
 from rollout.worker import databases
 from rollout.worker.restores import RestoreJob
-from tests import rollouts
-from tests.rollouts import ADA, PLAN
+from tests.support import rollouts
+from tests.support.rollouts import ADA, PLAN
 
 pytestmark = pytest.mark.usefixtures("clean_storage", "no_environment_is_left")
 

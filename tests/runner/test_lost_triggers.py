@@ -16,9 +16,9 @@ from rollout.queries.progress import progress_of
 from rollout.queries.schema_diffs import schema_of
 from rollout.queries.status import status_of
 from rollout.worker import backfills
-from tests import rollouts
 from tests.console import journal
-from tests.rollouts import ADA
+from tests.support import rollouts
+from tests.support.rollouts import ADA
 
 LOSE = {
     "dropped": 'DROP TRIGGER "{}" ON properties',

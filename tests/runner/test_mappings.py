@@ -9,8 +9,8 @@ from rollout.plan import plans
 from rollout.plan.translations import Lookup
 from rollout.queries.status import status_of
 from rollout.runner import Refused
-from tests import rollouts
-from tests.rollouts import ADA
+from tests.support import rollouts
+from tests.support.rollouts import ADA
 
 SPLIT = {"apt": Decision("Apartment"), "Condominium": Decision("Condo")}
 

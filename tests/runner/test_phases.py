@@ -12,10 +12,10 @@ from rollout import runner
 from rollout.models import AuditReport, Direction, LogEntry, PhaseRun, Rollout, RunState
 from rollout.notifications.kinds import kind_of
 from rollout.worker import leases
-from tests import rollouts
-from tests.processes import wait_until
-from tests.rollouts import ADA, Person
-from tests.threads import at_once
+from tests.support import rollouts
+from tests.support.processes import wait_until
+from tests.support.rollouts import ADA, Person
+from tests.support.threads import at_once
 
 
 def outcome_of(press: Callable[[], PhaseRun]) -> PhaseRun | str:

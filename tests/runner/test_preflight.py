@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.servers import Database
+from tests.support.servers import Database
 
 if TYPE_CHECKING:
     from rollout.models import Rollout
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture
 def backfilled(filled: Rollout) -> Rollout:
-    from tests import rollouts
+    from tests.support import rollouts
 
     rollouts.snapshot_of(filled)
     return filled
@@ -23,7 +23,7 @@ def backfilled(filled: Rollout) -> Rollout:
 def test_what_was_seen_is_written_down_with_the_start(properties: Rollout) -> None:
     from rollout import runner
     from rollout.models import LogEntry
-    from tests.rollouts import ADA
+    from tests.support.rollouts import ADA
 
     runner.start(properties, 0, actor=ADA)
     entry = LogEntry.objects.get(event="phase started")
@@ -36,7 +36,7 @@ def test_what_stands_in_the_way_refuses_the_start_and_leaves_nothing_behind(
     backfilled: Rollout,
 ) -> None:
     from rollout import runner
-    from tests import rollouts
+    from tests.support import rollouts
 
     with rollouts.target() as other:
         other.execute("SET session_replication_role = replica")
@@ -62,7 +62,7 @@ def test_what_is_unknown_refuses_nothing_and_is_written_down(
     from rollout.engine.preflight import Item, Preflight
     from rollout.models import LogEntry
     from rollout.queries import preflights
-    from tests import rollouts
+    from tests.support import rollouts
 
     unknown = Preflight([Item("free disk", "unknown", "It cannot be seen.", phase=3)], [])
     monkeypatch.setattr(preflights, "look_before", lambda rollout, phase: unknown)
@@ -87,7 +87,7 @@ def test_a_transaction_on_the_table_that_is_forgotten_keeps_the_phase_from_start
 
     from rollout import runner
     from rollout.engine import preflight
-    from tests import rollouts
+    from tests.support import rollouts
 
     impatient = replace(preflight.USUAL, idle_transaction=timedelta())
     look = preflight.look
@@ -108,8 +108,8 @@ def test_what_stands_in_the_way_refuses_a_retry_too_and_leaves_the_run_as_it_is(
     from rollout import runner
     from rollout.journal.transitions import move
     from rollout.models import LogEntry, RunState
-    from tests import rollouts
-    from tests.rollouts import ADA
+    from tests.support import rollouts
+    from tests.support.rollouts import ADA
 
     run = rollouts.start(backfilled, 3)
     move(run, RunState.CANCELLED)

@@ -11,11 +11,11 @@ from rollout.engine.mapping import Decision
 from rollout.models import AuditReport, BackfillJob, LogEntry, PhaseRun, Rollout, RunState
 from rollout.plan import plans
 from rollout.plan.archives import archive_name
-from tests import rollouts
-from tests.processes import Running, completed, wait_until
-from tests.rollouts import ADA, PLAN
 from tests.runner.damages import damage
-from tests.servers import Database
+from tests.support import rollouts
+from tests.support.processes import Running, completed, wait_until
+from tests.support.rollouts import ADA, PLAN
+from tests.support.servers import Database
 
 PLANNED = plans.get(PLAN)
 TABLE = PLANNED.tables[0]

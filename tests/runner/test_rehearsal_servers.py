@@ -16,12 +16,12 @@ from rollout.journal.labels import gate_label
 from rollout.journal.rehearsal_servers import ALIAS
 from rollout.models import LogEntry, Rehearsal, Snapshot
 from rollout.plan import plans
-from tests import rollouts
 from tests.console.journal import PAGE, browser_of, text_of
 from tests.engine.old_server import old_server
 from tests.engine.own_server import server
-from tests.processes import wait_until
-from tests.rollouts import ADA
+from tests.support import rollouts
+from tests.support.processes import wait_until
+from tests.support.rollouts import ADA
 
 pytestmark = [
     pytest.mark.xdist_group("rehearsals"),

@@ -13,9 +13,9 @@ from rollout.notifications import deliveries
 from rollout.plan import Approved, plans
 from rollout.runner import Refused
 from rollout.watchdog import reminders
-from tests import rollouts
-from tests.rollouts import ADA
 from tests.runner.signed_plans import PHASE, Known, plan_with
+from tests.support import rollouts
+from tests.support.rollouts import ADA
 
 pytestmark = pytest.mark.django_db
 DAY = timedelta(days=1)

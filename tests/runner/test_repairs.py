@@ -22,9 +22,9 @@ from rollout.queries.status import status_of
 from rollout.runner import repairs
 from rollout.worker import runs
 from rollout.worker.leases import Lease
-from tests import rollouts
-from tests.rollouts import ADA
 from tests.runner.damages import TABLE, changed, damage, forget_a_type, newest_report, versions
+from tests.support import rollouts
+from tests.support.rollouts import ADA
 
 
 def repair(rollout: Rollout, table: str = TABLE, **selection: Any) -> PhaseRun:

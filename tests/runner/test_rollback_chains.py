@@ -19,10 +19,10 @@ from rollout.plan import plans
 from rollout.runner.rollback_chains import seen_of
 from rollout.watchdog import rollback_chains
 from rollout.worker.runs import RunJob
-from tests import rollouts
-from tests.rollouts import ADA, TINY, Person
 from tests.runner.test_phases import presses_at_once, refused
-from tests.threads import at_once
+from tests.support import rollouts
+from tests.support.rollouts import ADA, TINY, Person
+from tests.support.threads import at_once
 
 
 @pytest.fixture

@@ -12,8 +12,8 @@ from rollout import plan as r
 from rollout.engine import catalog
 from rollout.engine.target import Target
 from tests.engine.actions import do_step, undo_step
-from tests.processes import completed
 from tests.schemas import MakeScenario, RefusedByPreflight, Scenario, plan_of, table
+from tests.support.processes import completed
 
 TEXT = "character varying(20)"
 ROWS = """

@@ -20,11 +20,11 @@ from rollout.engine.target import Target
 from rollout.models import Rollout
 from rollout.plan import plans
 from rollout.queries.preflights import look_before, readiness_of
-from tests import rollouts
 from tests.engine.actions import NoControl
-from tests.rollouts import Cli
 from tests.schemas import PARCEL, STATUS, MakeScenario, Scenario, plan_of, table
-from tests.servers import Database
+from tests.support import rollouts
+from tests.support.rollouts import Cli
+from tests.support.servers import Database
 
 CONTROL = NoControl()
 NEEDS = {

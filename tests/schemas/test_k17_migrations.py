@@ -18,7 +18,7 @@ from rollout.models import Rollout
 from rollout.plan import plans
 from rollout.queries.migrations import item_of
 from rollout.queries.preflights import look_before, readiness_of
-from tests import rollouts
+from tests.support import rollouts
 
 Migrate = Callable[..., None]
 """``project(operations, …)``: what the project has after 0001, in SQL's order; see the fixture."""

@@ -35,9 +35,9 @@ from rollout.telemetry import operation
 from rollout.telemetry.operations import unmeasured
 from rollout.telemetry.recorder import recorder
 from rollout.watchdog import guardrails
-from tests import rollouts
-from tests.rollouts import ADA
-from tests.servers import Database, filled_template
+from tests.support import rollouts
+from tests.support.rollouts import ADA
+from tests.support.servers import Database, filled_template
 
 if TYPE_CHECKING:
     from pytest_django.plugin import DjangoDbBlocker

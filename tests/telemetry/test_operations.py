@@ -16,7 +16,7 @@ from rollout.models import Measurement
 from rollout.modes import current_modes
 from rollout.telemetry import operation
 from rollout.telemetry.recorder import recorder
-from tests.rollouts import PLAN
+from tests.support.rollouts import PLAN
 
 pytestmark = pytest.mark.django_db
 

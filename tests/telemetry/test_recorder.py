@@ -14,8 +14,8 @@ from rollout.models import Measurement
 from rollout.telemetry.histograms import Histogram, total
 from rollout.telemetry.operation_stats import stats_by_operation
 from rollout.telemetry.recorder import INTERVAL_SECONDS
-from tests.processes import Running, stopped_after, wait_until
-from tests.servers import Database
+from tests.support.processes import Running, stopped_after, wait_until
+from tests.support.servers import Database
 
 WORK = """
 import signal, sys, time, django

@@ -11,9 +11,9 @@ from rollout.engine import ddl
 from rollout.models import DatabaseSample, Delivery, Heartbeat, LogEntry, Measurement, Rollout
 from rollout.plan import CreateMaterializedView, plans
 from rollout.plan.actions import Statement
-from tests import rollouts
 from tests.engine.actions import NoControl
-from tests.rollouts import PLAN
+from tests.support import rollouts
+from tests.support.rollouts import PLAN
 
 # Longer than anything is kept.
 LONG_AGO = timezone.now() - timedelta(days=100)

@@ -8,8 +8,8 @@ from django.db import connection
 from rollout.models import DatabaseSample
 from rollout.telemetry.retention import RETENTION
 from rollout.watchdog.database_stats import DatabaseSampler, downsample
-from tests import rollouts
-from tests.servers import Database
+from tests.support import rollouts
+from tests.support.servers import Database
 
 NOW = datetime(2026, 3, 4, 12, 0, 3, tzinfo=UTC)
 

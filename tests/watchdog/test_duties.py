@@ -45,12 +45,12 @@ from rollout.models import (
 from rollout.plan import plans
 from rollout.watchdog.duties import duties
 from rollout.worker import dump_storage
-from tests import rollouts
 from tests.console import journal
-from tests.processes import manage_process, stopped_after, wait_until
-from tests.receivers import Receiver, receiver
-from tests.rollouts import PLAN
-from tests.servers import database_of_its_own
+from tests.support import rollouts
+from tests.support.processes import manage_process, stopped_after, wait_until
+from tests.support.receivers import Receiver, receiver
+from tests.support.rollouts import PLAN
+from tests.support.servers import database_of_its_own
 from tests.watchdog.old_rows import (
     LONG_AGO,
     make_view_that_is_out_of_date,

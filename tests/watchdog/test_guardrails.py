@@ -22,9 +22,9 @@ from rollout.plan import plans
 from rollout.plan.rules import ALWAYS, Rule
 from rollout.telemetry.signals import application_signals
 from rollout.watchdog import evaluations, guardrails
-from tests import rollouts
 from tests.console import journal
-from tests.rollouts import ADA, TINY
+from tests.support import rollouts
+from tests.support.rollouts import ADA, TINY
 
 SECONDS = 3
 SLOW = Rule(id="slow", statistic="p95", times=2.0, above=50.0, action="pause")

@@ -29,9 +29,9 @@ from rollout.watchdog.duties import Duty
 from rollout.watchdog.loop import Watchdog
 from rollout.worker.audits import AuditJob
 from rollout.worker.kinds import KINDS
-from tests import rollouts
-from tests.processes import free_port, wait_until
-from tests.rollouts import ADA
+from tests.support import rollouts
+from tests.support.processes import free_port, wait_until
+from tests.support.rollouts import ADA
 
 LONG_AGO = timedelta(seconds=11)
 

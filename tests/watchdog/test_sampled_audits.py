@@ -10,7 +10,7 @@ from rollout.journal.heartbeats import liveness_of
 from rollout.models import AuditReport, Environment, EnvironmentState, PhaseRun, Rollout, Snapshot
 from rollout.plan import plans
 from rollout.watchdog import sampled_audits
-from tests import rollouts
+from tests.support import rollouts
 
 
 def test_a_sample_is_asked_for_once_in_each_interval_while_both_shapes_exist(

@@ -16,11 +16,11 @@ from rollout.runner import Refused
 from rollout.watchdog import scheduled_starts
 from rollout.watchdog.clock_watch import ClockWatch
 from rollout.watchdog.loop import Watchdog
-from tests import rollouts
-from tests.processes import Running, manage_process, stopped_after, wait_until
-from tests.rollouts import ADA, TINY, Person
-from tests.servers import Database
-from tests.threads import at_once
+from tests.support import rollouts
+from tests.support.processes import Running, manage_process, stopped_after, wait_until
+from tests.support.rollouts import ADA, TINY, Person
+from tests.support.servers import Database
+from tests.support.threads import at_once
 
 HOUR = timedelta(hours=1)
 

@@ -9,9 +9,9 @@ from rollout.models import Rollout
 from rollout.plan import plans
 from rollout.plan.actions import Statement
 from rollout.watchdog.view_refresh import ViewRefresher, refresh, views_in_use
-from tests import rollouts
 from tests.engine.actions import NoControl
-from tests.processes import wait_until
+from tests.support import rollouts
+from tests.support.processes import wait_until
 
 VIEW = "listing-counts"
 WAITING = (

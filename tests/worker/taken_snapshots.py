@@ -7,8 +7,8 @@ from django.utils import timezone
 from rollout import runner
 from rollout.engine.snapshot import scratch
 from rollout.models import Rollout, Snapshot
-from tests import rollouts
-from tests.rollouts import ADA
+from tests.support import rollouts
+from tests.support.rollouts import ADA
 
 
 def scratch_databases(snapshot: Snapshot) -> list[str]:

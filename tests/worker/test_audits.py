@@ -17,9 +17,9 @@ from rollout.queries import text_reports
 from rollout.runner import audits
 from rollout.worker import audits as worker_audits
 from rollout.worker.leases import Lease
-from tests import rollouts
 from tests.console.journal import PAGE, browser_of, text_of
-from tests.rollouts import ADA, PLAN
+from tests.support import rollouts
+from tests.support.rollouts import ADA, PLAN
 
 
 def spoil(rows: int) -> None:

@@ -15,9 +15,9 @@ from rollout.engine.throttles import Throttle
 from rollout.models import BackfillJob, LogEntry, PhaseRun, Rollout, RunState
 from rollout.worker import backfills, runs
 from rollout.worker.backfill_helpers import action_of
-from tests import rollouts
-from tests.processes import wait_until
-from tests.rollouts import ADA, the_job
+from tests.support import rollouts
+from tests.support.processes import wait_until
+from tests.support.rollouts import ADA, the_job
 
 USUAL: dict[str, Any] = {
     "target_ms": 75,

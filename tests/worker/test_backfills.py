@@ -13,9 +13,9 @@ from rollout import runner
 from rollout.models import BackfillJob, LogEntry, Rollout, RunState
 from rollout.queries.progress import progress_of
 from rollout.worker import backfills, runs
-from tests import rollouts
-from tests.processes import wait_until
-from tests.rollouts import ADA
+from tests.support import rollouts
+from tests.support.processes import wait_until
+from tests.support.rollouts import ADA
 
 
 def test_what_was_scanned_was_updated_or_already_right(expanded: Rollout) -> None:

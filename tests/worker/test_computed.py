@@ -15,8 +15,8 @@ from properties.sample_images import sample_png
 from rollout import runner
 from rollout.engine import quarantine
 from rollout.models import Rollout, RunState
-from tests import rollouts
-from tests.rollouts import ADA, the_job
+from tests.support import rollouts
+from tests.support.rollouts import ADA, the_job
 
 Facts = tuple[str | None, str | None, int | None, int | None]
 NOTHING: Facts = (None, None, None, None)

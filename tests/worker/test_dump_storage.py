@@ -49,7 +49,7 @@ def test_what_is_written_is_counted_and_hashed_on_its_way(kept_in: Any, size: in
 
 
 def test_a_storage_that_reads_by_the_piece_gets_all_of_it(kept_in: Any) -> None:
-    kept_in("tests.storages.ReadingStorage")
+    kept_in("tests.support.storages.ReadingStorage")
     stored = dump_storage.store("b.dump", iter(CHUNKS), tell=nothing)
     assert dump_storage.measured("b.dump", check=lambda: None) == stored
     assert stored.size == len(WHOLE)
@@ -69,7 +69,7 @@ def test_a_dump_that_breaks_off_leaves_nothing(kept_in: Any) -> None:
 
 
 def test_a_full_disk_is_called_so_and_leaves_nothing(kept_in: Any) -> None:
-    directory = kept_in("tests.storages.FullStorage")
+    directory = kept_in("tests.support.storages.FullStorage")
     with pytest.raises(SnapshotError, match="Snapshot storage is full") as error:
         dump_storage.store("a.dump", iter(CHUNKS), tell=nothing)
     assert "Free space there" in error.value.advice
@@ -77,7 +77,7 @@ def test_a_full_disk_is_called_so_and_leaves_nothing(kept_in: Any) -> None:
 
 
 def test_a_file_that_is_shorter_than_what_was_written_is_no_dump(kept_in: Any) -> None:
-    directory = kept_in("tests.storages.ForgetfulStorage")
+    directory = kept_in("tests.support.storages.ForgetfulStorage")
     with pytest.raises(SnapshotError, match=f"wrote 6,504 of {len(WHOLE):,} bytes"):
         dump_storage.store("a.dump", iter(CHUNKS), tell=nothing)
     assert files(directory) == []

@@ -13,10 +13,10 @@ from rollout.journal import heartbeats
 from rollout.models import PhaseRun, Rollout, RunState
 from rollout.worker import leases
 from rollout.worker.leases import Lease
-from tests import rollouts
-from tests.processes import wait_until
-from tests.rollouts import ADA
-from tests.threads import at_once
+from tests.support import rollouts
+from tests.support.processes import wait_until
+from tests.support.rollouts import ADA
+from tests.support.threads import at_once
 
 
 @pytest.fixture

@@ -9,9 +9,9 @@ from rollout import runner
 from rollout.engine import quarantine
 from rollout.models import BackfillJob, LogEntry, PhaseRun, Rollout, RunState
 from rollout.queries.progress import progress_of
-from tests import rollouts
-from tests.processes import wait_until
-from tests.rollouts import ADA, the_job
+from tests.support import rollouts
+from tests.support.processes import wait_until
+from tests.support.rollouts import ADA, the_job
 
 # Of the worker's session in the journal, which waits for the job's row.
 COUNTING = """

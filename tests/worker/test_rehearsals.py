@@ -31,11 +31,11 @@ from rollout.plan import Plan, Step, plans
 from rollout.plan.actions import Statement
 from rollout.plan.step import EXPAND
 from rollout.worker import rehearsal_observers, rehearsals
-from tests import rollouts
 from tests.console.journal import taken
-from tests.processes import Running, wait_until
-from tests.rollouts import ADA, PLAN, Person
-from tests.servers import Database, manage
+from tests.support import rollouts
+from tests.support.processes import Running, wait_until
+from tests.support.rollouts import ADA, PLAN, Person
+from tests.support.servers import Database, manage
 
 pytestmark = [
     pytest.mark.xdist_group("rehearsals"),
@@ -155,7 +155,7 @@ def test_it_says_what_did_not_come_back_what_failed_and_who_waited_and_keeps_the
             " FROM rollout_rehearsal.before_0 ORDER BY id LIMIT 5)",
         ),
         monkeypatch,
-        traffic="tests.traffic.failing",
+        traffic="tests.support.traffic.failing",
     )
     rehearsal = rehearsed(properties)
     assert rehearsal.state == RehearsalState.FAILED, summary_of(rehearsal)
@@ -211,11 +211,14 @@ def test_a_step_that_fails_fails_the_rehearsal_with_its_error(
 
 
 def test_traffic_that_cannot_begin_is_told_with_its_reason(committed_db: Database) -> None:
-    plan = replace(plans.get(PLAN), traffic="tests.traffic.nowhere")
+    plan = replace(plans.get(PLAN), traffic="tests.support.traffic.nowhere")
     observer = rehearsal_observers.Observer(
         plan, target=target_of("production").parameters, database=connection.settings_dict, seed=1
     )
-    with observer, pytest.raises(rehearsal_observers.ObserverDied, match=r"tests\.traffic"):
+    with (
+        observer,
+        pytest.raises(rehearsal_observers.ObserverDied, match=r"tests\.support\.traffic"),
+    ):
         observer.wait_until_ready(NullControl())
 
 

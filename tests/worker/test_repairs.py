@@ -16,9 +16,6 @@ from rollout.models import (
     Rollout,
     RunState,
 )
-from tests import rollouts
-from tests.processes import Running, manage_process, stopped_after, wait_until
-from tests.rollouts import ADA
 from tests.runner.damages import (
     DAMAGE,
     SLOW,
@@ -29,7 +26,10 @@ from tests.runner.damages import (
     versions,
     wait_for,
 )
-from tests.servers import Database
+from tests.support import rollouts
+from tests.support.processes import Running, manage_process, stopped_after, wait_until
+from tests.support.rollouts import ADA
+from tests.support.servers import Database
 
 
 def test_real_workers_repair_by_keys_and_by_category_until_the_audit_is_clean(

@@ -18,11 +18,11 @@ from rollout.engine.target import Connection, Target
 from rollout.models import AuditReport, Rollout
 from rollout.queries import exports
 from rollout.runner import audits
-from tests import rollouts
 from tests.engine.own_server import replica_of, server
-from tests.processes import completed
-from tests.rollouts import ADA
-from tests.servers import Database
+from tests.support import rollouts
+from tests.support.processes import completed
+from tests.support.rollouts import ADA
+from tests.support.servers import Database
 
 ROWS = 60
 

@@ -26,9 +26,9 @@ from rollout.modes import Modes
 from rollout.notifications.kinds import kind_of
 from rollout.queries.modes import modes_of
 from rollout.queries.status import find_rollout, status_of
-from tests import rollouts
-from tests.rollouts import ADA, PLAN
-from tests.servers import Database
+from tests.support import rollouts
+from tests.support.rollouts import ADA, PLAN
+from tests.support.servers import Database
 
 pytestmark = pytest.mark.usefixtures("clean_storage")
 

@@ -24,10 +24,10 @@ from rollout.notifications.kinds import kind_of
 from rollout.plan.actions import Statement
 from rollout.worker import runs
 from rollout.worker.leases import Lease
-from tests import rollouts
-from tests.processes import wait_until
-from tests.rollouts import ADA
-from tests.threads import at_once
+from tests.support import rollouts
+from tests.support.processes import wait_until
+from tests.support.rollouts import ADA
+from tests.support.threads import at_once
 
 
 @pytest.fixture

@@ -19,12 +19,12 @@ from rollout.notifications.kinds import kind_of
 from rollout.watchdog.loop import Watchdog
 from rollout.worker import dump_storage, snapshots
 from rollout.worker.failures import advice_for
-from tests import rollouts
-from tests.programs import of_version, write
-from tests.rollouts import ADA, Person
-from tests.storages import stored
+from tests.support import rollouts
+from tests.support.programs import of_version, write
+from tests.support.rollouts import ADA, Person
+from tests.support.storages import stored
+from tests.support.writers import Writer
 from tests.worker.taken_snapshots import scratch_databases, taken
-from tests.writers import Writer
 
 pytestmark = pytest.mark.usefixtures("clean_storage")
 
@@ -187,7 +187,10 @@ def test_on_a_full_disk_it_fails_and_leaves_nothing_there(
 ) -> None:
     settings.STORAGES = {
         **settings.STORAGES,
-        "snapshots": {"BACKEND": "tests.storages.FullStorage", "OPTIONS": {"location": tmp_path}},
+        "snapshots": {
+            "BACKEND": "tests.support.storages.FullStorage",
+            "OPTIONS": {"location": tmp_path},
+        },
     }
     snapshot = taken(properties)
     assert snapshot.state == SnapshotState.FAILED

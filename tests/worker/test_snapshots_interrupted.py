@@ -14,12 +14,12 @@ from rollout.models import Heartbeat, Rollout, Snapshot, SnapshotState
 from rollout.watchdog.loop import Watchdog
 from rollout.worker import snapshots
 from rollout.worker.leases import take_back
-from tests import rollouts
-from tests.processes import manage_process, stopped_after, wait_until
-from tests.programs import HeldUp, held_up
-from tests.rollouts import ADA, PLAN
-from tests.servers import Database
-from tests.storages import stored
+from tests.support import rollouts
+from tests.support.processes import manage_process, stopped_after, wait_until
+from tests.support.programs import HeldUp, held_up
+from tests.support.rollouts import ADA, PLAN
+from tests.support.servers import Database
+from tests.support.storages import stored
 from tests.worker.taken_snapshots import scratch_databases, taken, time_passes
 
 pytestmark = pytest.mark.usefixtures("clean_storage")

@@ -37,7 +37,7 @@ from tests.console.http.closed_environments import (
     without_its_plan,
 )
 from tests.console.http.test_access import POST_ONLY, SENT, WHO_MAY, last_part, named
-from tests.pages import NAMED_BESIDES
+from tests.support.pages import NAMED_BESIDES
 
 OF_NO_ROLLOUT = (
     "",

@@ -11,7 +11,7 @@ from django.urls import path
 from config import urls as site
 from rollout.models import Rollout
 from tests.console import journal
-from tests.servers import Database
+from tests.support.servers import Database
 
 
 class Broken:

@@ -9,7 +9,7 @@ from rollout.engine import quarantine
 from rollout.models import BackfillJob, Rollout
 from tests.console import journal
 from tests.console.journal import ran, reached
-from tests.rollouts import target
+from tests.support.rollouts import target
 
 
 def a_job(rollout: Rollout, state: str = "running", **fields: object) -> BackfillJob:

@@ -24,7 +24,7 @@ def reviewer(properties: Rollout) -> Client:
 @pytest.fixture
 def clean_target(db: None) -> Iterator[None]:
     """What a test commits to the engine's tables beside Django's transaction goes with it."""
-    from tests.rollouts import target
+    from tests.support.rollouts import target
 
     yield
     with target() as opened:

@@ -50,7 +50,7 @@ def preview(browser: Client, **typed: str) -> str:
 
 def write_around_the_triggers(*, rows: int = 1, skip: int = 0, **values: str) -> None:
     """Give some rows texts and no lookup row."""
-    from tests import rollouts
+    from tests.support import rollouts
 
     with rollouts.target() as other, other.transaction():
         other.execute("ALTER TABLE properties DISABLE TRIGGER USER")
@@ -66,7 +66,7 @@ def write_around_the_triggers(*, rows: int = 1, skip: int = 0, **values: str) ->
 def audited(browser: Client) -> str:
     """The report of a full audit that somebody asked for on the page."""
     from rollout.models import AuditReport
-    from tests import rollouts
+    from tests.support import rollouts
 
     assert browser.post(f"{PAGE}audits/", {"mode": "full"}).status_code == 302
     rollouts.work()

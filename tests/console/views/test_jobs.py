@@ -22,7 +22,7 @@ from tests.console.views.backfill_jobs import (
     page_of,
     refused,
 )
-from tests.rollouts import target
+from tests.support.rollouts import target
 
 HOSTILE = '"><script>alert(1)</script>'
 

@@ -11,7 +11,7 @@ from rollout.engine.throttles import Throttle
 from rollout.models import LogEntry, Rollout
 from tests.console.journal import text_of
 from tests.console.views.backfill_jobs import a_job, a_lane, an_ended_job, page_of
-from tests.rollouts import target
+from tests.support.rollouts import target
 
 HOSTILE = '"><script>alert(1)</script>'
 PACE = {"target_ms": "40", "duty_percent": "25", "workers": "3", "commit_limit_ms": "30"}

@@ -43,7 +43,7 @@ def applied(browser: Client, page: str) -> None:
 def test_look_alikes_are_joined_to_the_leading_spelling_after_a_preview_and_apart_by_undo(
     engineer: Client,
 ) -> None:
-    from tests import rollouts
+    from tests.support import rollouts
 
     rollouts.execute("UPDATE properties SET type = 'Townhouse' WHERE type = 'Townhouse for sale'")
     rollouts.execute("UPDATE properties SET type = 'Tow\u200bnhouse' WHERE type = 'Town house'")
@@ -112,7 +112,7 @@ def test_confirming_all_leaves_open_what_came_since_and_names_it(
     filled: Rollout, engineer: Client
 ) -> None:
     from rollout.models import MappingChange
-    from tests import rollouts
+    from tests.support import rollouts
 
     marks = marks_in(text_of(engineer, f"{TYPES}?show=open"))
     rollouts.execute("UPDATE properties SET type = 'Moon base 1' WHERE type = 'Loft'")

@@ -73,8 +73,8 @@ def test_decisions_without_a_mapping_are_said_to_be_kept_and_counted_as_on_the_p
     from rollout import runner
     from rollout.engine.mapping import Decision
     from rollout.plan import plans
-    from tests import rollouts
-    from tests.rollouts import ADA
+    from tests.support import rollouts
+    from tests.support.rollouts import ADA
 
     assert "kept for phase 2" not in text_of(viewer, LIST)
     lookup = plans.get(properties.plan).lookups[0]
@@ -124,7 +124,7 @@ def test_each_value_has_its_rows_what_it_becomes_and_why(reviewer: Client) -> No
 def test_placeholders_are_offered_no_value_and_progress_counts_what_people_reviewed(
     filled: Rollout, reviewer: Client
 ) -> None:
-    from tests import rollouts
+    from tests.support import rollouts
 
     with rollouts.target() as application:
         application.execute(
@@ -158,7 +158,7 @@ def test_a_viewer_reads_and_has_no_fields(properties: Rollout) -> None:
 def test_what_the_application_writes_later_is_shown_when_the_page_asks_again(
     filled: Rollout, reviewer: Client
 ) -> None:
-    from tests import rollouts
+    from tests.support import rollouts
 
     address = f"{TYPES}new/"
     assert "to review" not in fragment_of(reviewer, address)

@@ -35,7 +35,7 @@ def test_texts_that_no_mapping_knows_come_to_a_clean_audit_by_the_pages_alone(
 ) -> None:
     """Audit, review, correct, audit: every step by a link or a form that the page before it has."""
     from rollout.models import AuditReport, MappingChange
-    from tests import rollouts
+    from tests.support import rollouts
 
     lead = browser_of("lead")
     too_long = "A moon base, " * 20
@@ -100,7 +100,7 @@ def test_texts_that_take_too_long_to_count_are_those_of_the_newest_audit_and_can
     filled: Rollout, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from rollout.models import AuditReport, MappingChange
-    from tests import rollouts
+    from tests.support import rollouts
 
     take_long_to_count(monkeypatch)
     lead, link = browser_of("lead"), f"{TYPES}?show=unmapped"
@@ -185,7 +185,7 @@ class TestManyValues:
     def test_a_text_that_comes_meanwhile_is_among_them(
         self, filled: Rollout, reviewer: Client
     ) -> None:
-        from tests import rollouts
+        from tests.support import rollouts
 
         assert "Lighthouse" not in values_in(text_of(reviewer, TYPES, show="new"))
         with rollouts.target() as application:

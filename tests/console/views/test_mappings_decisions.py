@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 def test_before_phase_2_a_decision_says_that_phase_2_will_follow_it(
     properties: Rollout, reviewer: Client
 ) -> None:
-    from tests import rollouts
+    from tests.support import rollouts
 
     page = preview(reviewer, apt="Apartment")
     assert "Phase 2 has not run yet" in page

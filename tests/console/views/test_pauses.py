@@ -15,7 +15,7 @@ from rollout.queries.status import duration_of
 from tests.console import journal
 from tests.console.journal import PAGE, ran, reached, text_of
 from tests.console.views.backfill_jobs import a_lane, measured
-from tests.rollouts import ADA
+from tests.support.rollouts import ADA
 
 pytestmark = pytest.mark.usefixtures("clean_target")
 

@@ -9,7 +9,7 @@ from rollout.models import Rollout
 from rollout.watchdog import rollback_chains
 from tests.console import journal
 from tests.console.journal import PAGE, ran, text_of
-from tests.rollouts import ADA
+from tests.support.rollouts import ADA
 
 
 def test_a_rollback_that_keeps_all_data_asks_for_no_name(rollout: Rollout, lead: Client) -> None:

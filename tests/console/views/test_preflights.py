@@ -4,8 +4,8 @@ import pytest
 from django.test import Client
 
 from rollout.models import Rollout
-from tests import rollouts
 from tests.console.journal import PAGE, fragment_of, ran, ready_for_phase_1, text_of
+from tests.support import rollouts
 
 
 def test_the_page_that_asks_before_a_start_has_the_preflight_come_after_it(

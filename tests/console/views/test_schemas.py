@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.servers import Database
+from tests.support.servers import Database
 
 if TYPE_CHECKING:
     from django.test import Client
@@ -34,7 +34,7 @@ def test_a_schema_without_drift_says_so_and_shows_both_sides(browser: Client) ->
 
 
 def test_what_differs_is_marked_and_told_in_words(browser: Client) -> None:
-    from tests import rollouts
+    from tests.support import rollouts
 
     rollouts.execute("ALTER TABLE properties ALTER city TYPE varchar(80)")
     rollouts.execute("DROP INDEX properties_type_status_idx")
@@ -52,7 +52,7 @@ def test_what_differs_is_marked_and_told_in_words(browser: Client) -> None:
 
 
 def test_a_table_that_is_gone_is_marked(browser: Client) -> None:
-    from tests import rollouts
+    from tests.support import rollouts
 
     rollouts.execute("DROP TABLE property_images")
     text = page(browser)
@@ -61,7 +61,7 @@ def test_a_table_that_is_gone_is_marked(browser: Client) -> None:
 
 
 def test_environments_are_shown_side_by_side(browser: Client, settings: Any, template: str) -> None:
-    from tests.staging import staging_environment
+    from tests.support.staging import staging_environment
 
     with staging_environment(settings, template) as staging:
         assert 'href="?against=staging"' in page(browser)

@@ -8,7 +8,7 @@ from config import embedded
 from rollout.engine.snapshot import programs
 from rollout.engine.snapshot.failures import SnapshotError
 from rollout.engine.snapshot.programs import find_programs
-from tests.programs import of_version, write
+from tests.support.programs import of_version, write
 
 
 def only_in(*directories: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -24,10 +24,10 @@ from rollout.models import (
     Snapshot,
     SnapshotState,
 )
-from tests import rollouts
-from tests.processes import wait_until
-from tests.rollouts import ADA
-from tests.servers import Database
+from tests.support import rollouts
+from tests.support.processes import wait_until
+from tests.support.rollouts import ADA
+from tests.support.servers import Database
 
 SETTINGS = {**embedded.TEST_SETTINGS, "synchronous_commit": "on"}
 ROWS = 300

@@ -9,8 +9,8 @@ from rollout.models import PhaseRun, Rollout, RunState, Snapshot, SnapshotState
 from rollout.plan import Gate
 from rollout.watchdog.clock_watch import ClockWatch
 from rollout.worker import leases
-from tests import rollouts
-from tests.rollouts import ADA
+from tests.support import rollouts
+from tests.support.rollouts import ADA
 
 HOUR = timedelta(hours=1)
 

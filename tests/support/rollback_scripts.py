@@ -9,11 +9,11 @@ import pytest
 
 from config import embedded
 from rollout.worker.runs import RunJob
-from tests import rollouts
 from tests.engine.test_every_phase import schema_lines
-from tests.processes import completed
-from tests.rollouts import PLAN
-from tests.servers import Database, manage
+from tests.support import rollouts
+from tests.support.processes import completed
+from tests.support.rollouts import PLAN
+from tests.support.servers import Database, manage
 
 ROWS = {
     "properties": "SELECT jsonb_object_agg(id, to_jsonb(p)) FROM properties AS p",

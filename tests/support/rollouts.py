@@ -39,7 +39,7 @@ from rollout.plan.gates import (
 from rollout.queries.mapping_reviews import confirmations, review_now
 from rollout.queries.status import find_rollout
 from rollout.worker.probes import probe_all
-from tests.servers import filled_template
+from tests.support.servers import filled_template
 
 PLAN = "property-classification"
 
@@ -306,8 +306,8 @@ TINY = Plan(
     phases=tuple(  # type: ignore[arg-type]
         Phase(
             steps=(
-                ProbeFlow(id="first", description="Try it out", flow="tests.rollouts.flow"),
-                ProbeFlow(id="second", description="Try again", flow="tests.rollouts.flow"),
+                ProbeFlow(id="first", description="Try it out", flow="tests.support.rollouts.flow"),
+                ProbeFlow(id="second", description="Try again", flow="tests.support.rollouts.flow"),
             )
         )
         for _ in range(5)

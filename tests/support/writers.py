@@ -15,7 +15,7 @@ from properties import catalog
 from properties.listings import Listing, PropertyFields
 from properties.models import LegacyProperty
 from rollout.modes import Modes, current_modes
-from tests.rollouts import PLAN
+from tests.support.rollouts import PLAN
 
 TYPES = ("House", "house", "  HOUSE", "Loft ", "Château", "Co-op\u00a0for sale", None, "", "   ")
 STATUSES = ("For sale", " for  SALE", "Active", "Sold", "Coming soon", None, "Under contract ")

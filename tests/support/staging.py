@@ -9,7 +9,7 @@ import psycopg
 from django.db import connections
 
 from config import embedded
-from tests.servers import template_url
+from tests.support.servers import template_url
 
 
 @contextmanager

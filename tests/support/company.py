@@ -15,7 +15,7 @@ from pathlib import Path
 
 from config import embedded
 from config.home import ROOT
-from tests.company_files import (
+from tests.support.company_files import (
     APPS,
     DRIVE,
     MEMBER,
@@ -27,7 +27,7 @@ from tests.company_files import (
     SHOP_TABLES,
     URLS,
 )
-from tests.processes import completed
+from tests.support.processes import completed
 
 
 def write(path: Path, text: str) -> None:

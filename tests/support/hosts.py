@@ -19,7 +19,7 @@ from random import randrange
 import psutil
 
 from config.home import ROOT
-from tests.processes import Running, stopped_after
+from tests.support.processes import Running, stopped_after
 
 
 def namespaces_are_allowed() -> bool:

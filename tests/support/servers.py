@@ -19,7 +19,7 @@ from psycopg.conninfo import conninfo_to_dict
 
 from config import embedded
 from config.home import ROOT
-from tests.processes import completed
+from tests.support.processes import completed
 
 # Names the run's template database: one server may serve several runs.
 RUN = "ROLLOUT_TEST_RUN"
