@@ -125,6 +125,27 @@ def test_a_rollback_asks_for_the_password_of_who_logged_in_a_while_ago(
     assert PhaseRun.objects.filter(way="backward").exists()
 
 
+def test_what_was_filled_in_is_there_once_after_the_password(
+    rollout: Rollout, ada: Client, later: Clock
+) -> None:
+    for phase in (0, 1, 2):
+        journal.ran(rollout, phase)
+    override = f"{journal.PAGE}phases/3/override/audit-clean/"
+    later(timedelta(minutes=16))
+    asked = ada.post(override, {"reason": "We watched <it> by hand."})
+    assert asked["Location"].startswith("/rollout/confirm/?next=")
+    given = ada.post("/rollout/confirm/", {"next": override, "password": PASSWORD})
+    assert given["Location"] == override, "the form, also where it was sent from another page"
+    text = ada.get(override).content.decode()
+    assert "Nothing has changed: press again." in text
+    assert "We watched &lt;it&gt; by hand.</textarea>" in text
+    assert "We watched" not in ada.get(override).content.decode()
+    later(timedelta(minutes=16))
+    ada.post(ROLL_BACK, {"typed": journal.PLAN})
+    ada.post("/rollout/confirm/", {"next": ROLL_BACK, "password": PASSWORD})
+    assert "We watched" not in ada.get(override).content.decode(), "it is of another form"
+
+
 @pytest.mark.parametrize(("phase", "asks"), [(0, False), (1, False), (3, True), (4, True)])
 def test_a_start_asks_for_the_password_where_a_step_is_destructive(
     rollout: Rollout, ada: Client, later: Clock, phase: int, asks: bool

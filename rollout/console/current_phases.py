@@ -25,7 +25,7 @@ from rollout.models import (
     StepRun,
     StepState,
 )
-from rollout.plan.gates import EarlierPhaseDone, MappingReviewed
+from rollout.plan.gates import MappingReviewed
 from rollout.plan.step import EXPAND, Step
 from rollout.queries.pauses import Pause, pause_of
 from rollout.queries.progress import JobProgress, progress_of
@@ -163,7 +163,7 @@ def gates_ahead(status: RolloutStatus) -> list[str]:
     if status.next_phase is None or status.next_phase + 1 == len(status.phases):
         return []
     ahead = status.evidence.of_phase(status.next_phase + 1).gates
-    return [gate_label(gate.name) for gate in ahead if not isinstance(gate, EarlierPhaseDone)]
+    return [gate_label(gate.name) for gate in ahead]
 
 
 def expected(status: RolloutStatus, phase: PhaseStatus) -> str:

@@ -80,7 +80,8 @@ def timeline_of(rollout: Rollout) -> Timeline | None:
     width = width_of_points(span, most=MAX_POINTS)
     # Whole intervals: the page changes with what happens, not from moment to moment.
     until = interval_start(now, int(width.total_seconds())) + width
-    since = interval_start(now - span, int(width.total_seconds()))
+    is_young = age < SHORTEST
+    since = interval_start(now - span, int(width.total_seconds())) if is_young else min(began)
     rows = [
         Row(f"Phase {phase}", _bars(rollout, of_phase, since, until))
         for phase in sorted({run.phase for run in history.runs})
@@ -92,7 +93,7 @@ def timeline_of(rollout: Rollout) -> Timeline | None:
         if clusters:
             rows.append(Row(lane, [_sign(rollout, cluster) for cluster in clusters]))
     plot = _plot(rollout, since, until, width)
-    return Timeline(since, until, rows, plot, history.is_whole, age < SHORTEST)
+    return Timeline(since, until, rows, plot, history.is_whole, is_young)
 
 
 def _bars(

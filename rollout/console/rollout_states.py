@@ -72,8 +72,13 @@ class RolloutState:
 
     @property
     def step_number(self) -> int | None:
-        """The number of the step that a phase's run is in, from 1; None for other runs."""
+        """The number of the step that a phase's run is in, from 1; None for other runs.
+
+        One that waits for a worker is in none: the card says so too.
+        """
         if self.step is None or self.step.run.way != Direction.FORWARD:
+            return None
+        if self.step.run.state == RunState.QUEUED:
             return None
         ids = [step.id for step in self.status.plan.phases[self.step.run.phase].steps]
         return ids.index(self.step.step) + 1 if self.step.step in ids else None

@@ -14,34 +14,57 @@ _LOOK = duration(LOOK_EVERY)
 
 
 def stop_of(
-    run: PhaseRun | None, jobs: Sequence[JobView], current: CurrentStep | None = None
+    run: PhaseRun | None,
+    jobs: Sequence[JobView],
+    current: CurrentStep | None = None,
+    *,
+    may_pause: bool = True,
+    may_cancel: bool = True,
 ) -> str:
-    """When a pause and a cancellation of a run would take effect; empty where neither applies."""
-    if run is None or run.state not in _STOPPABLE:
+    """When a pause and a cancellation of a run would take effect, of what a reader may press.
+
+    Empty where neither applies.
+    """
+    if run is None or run.state not in _STOPPABLE or not (may_pause or may_cancel):
         return ""
+    both = "Pause and cancel take" if may_pause and may_cancel else _one(may_pause)
     if run.state == RunState.QUEUED:
-        return "Pause and cancel take effect before the first step."
-    sentence = _when(jobs, current)
+        return f"{both} effect before the first step."
+    sentence = _when(jobs, current, both, may_pause=may_pause, may_cancel=may_cancel)
     last = last_pause_of(run)
     return f"{sentence} The last pause took {duration(last)}." if last is not None else sentence
 
 
-def _when(jobs: Sequence[JobView], current: CurrentStep | None) -> str:
+def _one(may_pause: bool) -> str:
+    return "Pause takes" if may_pause else "Cancel takes"
+
+
+def _when(
+    jobs: Sequence[JobView],
+    current: CurrentStep | None,
+    both: str,
+    *,
+    may_pause: bool,
+    may_cancel: bool,
+) -> str:
     job = next((view.job for view in jobs if view.job.finished_at is None), None)
     if job is not None:
         longest = duration(LOOK_EVERY + job.target_ms / 1000)
         return (
-            f"Pause and cancel take effect within about {longest}: a batch (target "
+            f"{both} effect within about {longest}: a batch (target "
             f"{duration(job.target_ms / 1000)}) is finished first."
         )
     standing = current.run.standing if current is not None else None
     if standing and standing["attempt"]:
         longest = duration(LOOK_EVERY + standing["timeout_ms"] / 1000)
-        return f"Pause takes effect within about {longest}, cancel within about {_LOOK}."
-    return (
-        "Pause takes effect when the current statement ends; cancel ends the statement, within "
-        f"about {_LOOK}."
-    )
+        ways = [f"Pause takes effect within about {longest}"] * may_pause
+        ways += [f"{'c' if may_pause else 'C'}ancel within about {_LOOK}"] * may_cancel
+        return f"{', '.join(ways)}."
+    ways = ["Pause takes effect when the current statement ends"] * may_pause
+    ways += [
+        f"{'c' if may_pause else 'C'}ancel ends the statement, within about {_LOOK}"
+    ] * may_cancel
+    return f"{'; '.join(ways)}."
 
 
 def last_pause_of(run: PhaseRun) -> timedelta | None:

@@ -10,9 +10,10 @@ from rollout.gates.evidence import Evidence
 from rollout.gates.registry import GateResult, check, failed, passed, pending, unknown
 from rollout.gates.runs import phase_done
 from rollout.journal.moments import duration, in_words, is_to_come, staleness
-from rollout.models import Measurement
+from rollout.models import Direction, Measurement
 from rollout.plan.gates import InBounds, MaintenanceWindow, ProbesPassed, Soak
 from rollout.plan.rules import COUNTED, Rule
+from rollout.plan.step import PREPARE
 from rollout.telemetry.baselines import baseline_of
 from rollout.telemetry.comparisons import baseline_value_of, stats_of, value_of, with_unit
 from rollout.telemetry.operation_stats import OperationStats, merged, stats_by_operation
@@ -142,13 +143,6 @@ def probes_passed(gate: ProbesPassed, evidence: Evidence) -> GateResult:
         return pending(
             "run_smoke_tests", f"The smoke test of {in_words(oldest)} {stale}. Run smoke tests."
         )
-    change = evidence.facts.write_path
-    if evidence.run_before is not None and change is not None and oldest < change.at:
-        return pending(
-            "run_smoke_tests",
-            f"The smoke test of {in_words(oldest)} is older than step {change.what}, which changed "
-            "the write path. Run smoke tests.",
-        )
     return result
 
 
@@ -165,12 +159,34 @@ def smoke_tests_passed(evidence: Evidence) -> GateResult:
                 "Fix it, then run smoke tests.",
             )
     if missing := [flow for flow in flows if flow not in probes]:
+        running = next((run for run in evidence.runs.values() if run.active), None)
+        if running is not None and running.way == Direction.FORWARD:
+            return pending("wait", f"Not run yet: {', '.join(missing)}. {running.title} runs them.")
         return pending("run_smoke_tests", f"Not run yet: {', '.join(missing)}. Run smoke tests.")
     oldest = min(probes[flow].at for flow in flows)
+    if newer := _changed_since(oldest, evidence):
+        return pending(
+            "run_smoke_tests",
+            f"The smoke test of {in_words(oldest)} is older than {newer}. Run smoke tests.",
+        )
     warnings = [f" {flow}: {warning}" for flow in flows if (warning := probes[flow].warning)]
     return passed(
         f"{len(flows)} smoke tests passed, the oldest at {in_words(oldest)}.{''.join(warnings)}"
     )
+
+
+def _changed_since(moment: datetime, evidence: Evidence) -> str:
+    """What changed the schema or the write path since then; empty if nothing did."""
+    begun = {number: run for number, run in evidence.runs.items() if number > PREPARE}
+    for number, run in begun.items():
+        # Rolled back, the schema is another; no smoke test follows.
+        is_back = run.way == Direction.BACKWARD and run.started_at is not None
+        if is_back and moment < (run.finished_at or run.created_at):
+            return f"the rollback of phase {number}"
+    change = evidence.facts.write_path if begun else None
+    if change is not None and moment < change.at:
+        return f"step {change.what}, which changed the write path"
+    return ""
 
 
 @check(MaintenanceWindow)

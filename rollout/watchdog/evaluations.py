@@ -21,7 +21,6 @@ from rollout.models import (
 )
 from rollout.plan.rules import Rule, WindowVerdict
 from rollout.telemetry import operation_stats
-from rollout.telemetry.baselines import baseline_of
 from rollout.telemetry.comparisons import baseline_value_of, stats_of, value_of, with_unit
 from rollout.telemetry.operation_stats import OperationStats, merged
 
@@ -54,7 +53,13 @@ class Evaluation:
     windows: Sequence[Window] = field(default_factory=tuple)
 
 
-def evaluation_of(rule: Rule, state: RuleState, run: PhaseRun, now: datetime) -> Evaluation:
+def evaluation_of(
+    rule: Rule,
+    state: RuleState,
+    run: PhaseRun,
+    now: datetime,
+    baseline: Mapping[str, OperationStats],
+) -> Evaluation:
     """Evaluate a guardrail now, from windows of measurements or from what audits found."""
     since = max(run.created_at, state.counts_from or run.created_at)
     if rule.statistic == "wrong_values":
@@ -64,8 +69,7 @@ def evaluation_of(rule: Rule, state: RuleState, run: PhaseRun, now: datetime) ->
         windows = {at: stats for at, stats in windows.items() if at >= state.counts_from}
     if rule.statistic == "consecutive_errors":
         return _in_a_row(rule, windows)
-    baseline = baseline_value_of(rule, baseline_of(run))
-    return _by_windows(rule, windows, baseline, acting=state.acting)
+    return _by_windows(rule, windows, baseline_value_of(rule, baseline), acting=state.acting)
 
 
 def _windows(rule: Rule, now: datetime) -> dict[datetime, OperationStats]:

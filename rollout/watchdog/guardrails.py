@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Collection, Sequence
 from dataclasses import asdict, dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from django.db import DatabaseError
 from django.utils import timezone
@@ -27,7 +27,7 @@ from rollout.plan.registry import UnknownPlan
 from rollout.plan.rules import Rule
 from rollout.plan.step import CONTRACT
 from rollout.runner import phases
-from rollout.telemetry.baselines import keep_baseline
+from rollout.telemetry.baselines import baseline_of, keep_baseline
 from rollout.watchdog.evaluations import Evaluation, evaluation_of
 from rollout.watchdog.isolation import isolated
 
@@ -58,14 +58,18 @@ def evaluate(rollout: Rollout, *, now: datetime) -> None:
     run = PhaseRun.objects.filter(rollout=rollout).first()
     if run is None or _is_over(rollout, run):
         return
-    keep_baseline(run)
+    # A repair is compared with what the page compares with: the time before the phase.
+    phase_run = PhaseRun.objects.filter(rollout=rollout).exclude(way=Direction.REPAIR).first()
+    compared = phase_run or run
+    keep_baseline(compared)
+    baseline = baseline_of(compared)
     known = {state.rule: state for state in RuleState.objects.filter(rollout=rollout)}
     _notice_resumption(known.values(), now)
     changed = []
     for rule in rules:
         state = known.get(rule.id) or RuleState(rollout=rollout, rule=rule.id, since=now)
         try:
-            evaluation = evaluation_of(rule, state, run, now)
+            evaluation = evaluation_of(rule, state, run, now, baseline)
         except DatabaseError:
             raise
         except Exception as error:
@@ -108,7 +112,7 @@ def _apply(
     if state.verdict != evaluation.verdict:
         state.since = now
     if evaluation.verdict == RuleVerdict.BROKEN:
-        state.last_broken_at = by_the_database()
+        state.last_broken_at = _broken_at(rule, evaluation, state.last_broken_at)
     state.errors = state.errors + 1 if evaluation.verdict == RuleVerdict.ERROR else 0
     state.action, state.verdict, state.judged_at = rule.action, evaluation.verdict, now
     state.message, state.value, state.baseline = (
@@ -124,6 +128,17 @@ def _apply(
         _begin(rule, state, run)
     elif evaluation.verdict == RuleVerdict.KEPT and state.acting:
         _end(rule, state, run)
+
+
+def _broken_at(rule: Rule, evaluation: Evaluation, known: datetime | None) -> datetime:
+    """When it was last breached: the end of the newest window above the limit.
+
+    A guardrail stays breached for as long as windows of before count; no soak begins anew by that.
+    """
+    breaching = [window.at for window in evaluation.windows if window.verdict == "broken"]
+    if breaching:
+        return datetime.fromisoformat(breaching[-1]) + timedelta(seconds=rule.seconds)
+    return known if evaluation.windows and known else by_the_database()
 
 
 def _begin(rule: Rule, state: RuleState, run: PhaseRun) -> None:

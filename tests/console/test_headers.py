@@ -8,7 +8,7 @@ import pytest
 from django.test import Client
 
 from rollout.console.headers import TABS
-from rollout.models import Repair, Rollout
+from rollout.models import PhaseRun, Repair, Rollout
 from tests.console import journal
 from tests.console.journal import PAGE, fragment_of, text_of
 from tests.support.pages import addresses_of_the_console
@@ -93,6 +93,11 @@ def test_a_header_says_what_runs_and_what_waits_and_offers_what_the_reader_may_d
     assert 'data-title="Running · phase 2 · production"' in running
     assert "Phase 2: Backfill" in running
     assert "No phase running" not in running
+    assert "Phase 2: Backfill, step 5 of " in running
+    PhaseRun.objects.filter(pk=run.pk).update(state="queued")
+    for text in (fragment_of(lead, page), text_of(lead, PAGE)):
+        assert "step 5 of" not in text, "what waits for a worker is in no step"
+    PhaseRun.objects.filter(pk=run.pk).update(state="running")
     assert f'name="next" value="{PAGE}audits/"' in running
     assert "<title>Running · phase 2 · production · Audits" in text_of(lead, f"{PAGE}audits/")
     verbs = {

@@ -94,7 +94,7 @@ def test_the_latency_has_the_axis_of_the_marks(rollout: Rollout) -> None:
     journal.measured(now - timedelta(hours=1), ms=40)
     timeline = drawn(rollout)
     assert timeline.plot is not None
-    assert timeline.since <= now - timedelta(hours=3)
+    assert timeline.since == now - timedelta(hours=3), "it begins with the rollout and stays there"
     assert now < timeline.until <= now + timedelta(hours=1)
     ((_, line),) = timeline.plot.lines
     x = float(line.paths[0].split(",")[0])

@@ -37,6 +37,22 @@ def test_a_queued_run_stops_before_it_begins(rollout: Rollout, lead: Client) -> 
     assert "Pause and cancel take effect before the first step." in text_of(lead, PAGE)
 
 
+def test_who_may_only_pause_reads_of_no_button_that_is_not_there(
+    rollout: Rollout, engineer: Client, viewer: Client
+) -> None:
+    queued = ran(rollout, 0, "queued")
+    assert "Pause takes effect before the first step." in text_of(engineer, PAGE)
+    assert "effect before the first step" not in text_of(viewer, PAGE)
+    queued.delete()
+    run = running(rollout, "backfill")
+    job = journal.job_of(run.steps.get(), target_ms=500)
+    assert "Pause takes effect within about 800 ms" in text_of(engineer, PAGE)
+    job.delete()
+    assert "Pause takes effect when the current statement ends." in text_of(engineer, PAGE)
+    run.steps.update(standing=ATTEMPT)
+    assert "Pause takes effect within about 560 ms." in text_of(engineer, PAGE)
+
+
 def test_a_backfill_stops_after_a_batch(rollout: Rollout, lead: Client) -> None:
     run = running(rollout, "backfill")
     journal.job_of(run.steps.get(), target_ms=500)

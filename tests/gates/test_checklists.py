@@ -40,6 +40,28 @@ def test_the_shipped_checklist_is_complete_once_phase_0_is_done_and_people_ticke
     assert gates.check_gate(ChecklistComplete(), Evidence(rollout, 1)).status == "pass"
 
 
+def test_smoke_tests_older_than_a_rollback_are_to_be_run_again(rollout: Rollout) -> None:
+    def tested() -> tuple[str, str, str | None]:
+        item = items(rollout)["flows-tested"]
+        return item.status, item.message, item.action
+
+    running = journal.ran(rollout, 0, "running")
+    assert tested()[2] == "wait", "the phase runs them"
+    assert tested()[1].endswith("Phase 0 runs them.")
+    running.delete()
+    assert tested()[2] == "run_smoke_tests"
+    journal.ran(rollout, 0)
+    journal.ran(rollout, 1)
+    journal.probed(rollout)
+    assert tested()[0] == "pass"
+    journal.ran(rollout, 1, way="backward")
+    status, message, action = tested()
+    assert (status, action) == ("pending", "run_smoke_tests")
+    assert "is older than the rollback of phase 1. Run smoke tests." in message
+    journal.probed(rollout)
+    assert tested()[0] == "pass"
+
+
 def test_types_that_differ_are_named_by_their_first_line(
     committed_db: Database, tmp_path: Path
 ) -> None:

@@ -104,6 +104,33 @@ def test_two_slow_windows_of_five_pause_nothing_and_the_third_does(
     )
 
 
+def test_the_last_breach_is_the_newest_window_above_the_limit_however_long_it_counts(
+    tiny: Rollout, clock: Clock
+) -> None:
+    follows(SLOW)
+    running(tiny)
+    clock.windows(2, ms=10)
+    clock.windows(3, ms=400)
+    ended = clock.now
+    for _ in range(2):
+        assert state().verdict == "broken"
+        assert state().last_broken_at == ended, "the soak's end holds"
+        clock.window(ms=10)
+
+
+def test_a_repair_is_compared_with_the_time_before_its_phase(tiny: Rollout, clock: Clock) -> None:
+    follows(SLOW)
+    running(tiny)
+    clock.window(ms=10)
+    before = state().baseline
+    assert before
+    PhaseRun.objects.create(
+        rollout=tiny, phase=0, way="repair", state="done", actor_name="ada", baseline={}
+    )
+    clock.window(ms=10)
+    assert state().baseline == before
+
+
 def test_guardrail_that_pauses_a_phase_is_the_actor_and_not_who_started_it(
     tiny: Rollout, clock: Clock
 ) -> None:

@@ -28,8 +28,11 @@ P = ParamSpec("P")
 
 # Session keys of times, in seconds since 1970: login, last use, last password check.
 LOGGED_IN, SEEN, CONFIRMED = "rollout_logged_in", "rollout_seen", "rollout_confirmed"
-# Session key: whether a press was held back until the password is given.
+# Session key: the press that was held back until the password is given: its address, its fields.
 HELD_BACK = "rollout_held_back"
+# Characters of a field that is kept meanwhile: more than any form takes.
+MAX_KEPT = 2000
+_SENT_BEFORE = "rollout_sent_before"
 LIMITS = {"IDLE_MINUTES": 120, "HOURS": 12, "CONFIRM_MINUTES": 15}
 SEEN_EVERY_SECONDS = 60
 
@@ -106,11 +109,14 @@ def is_guarded(run: PhaseRun | None) -> bool:
     return run.way != Direction.FORWARD or plans.get(run.rollout.plan).is_guarded(run.phase)
 
 
-def confirmed_recently(when: Condition = always) -> Callable[[View[P]], View[P]]:
+def confirmed_recently(
+    when: Condition = always, *, has_form: bool = False
+) -> Callable[[View[P]], View[P]]:
     """Ask for the password again, unless it was given within the last minutes.
 
-    Stands below ``may``. The page that asks "are you sure" asks first, so that what was filled in
-    there is not lost; what was sent without it is not done. Only a part of a page that
+    Stands below ``may``. The page that asks "are you sure" asks first; what was sent without it is
+    not done. With ``has_form`` the address has a form too, to which people return then; by
+    ``field_sent`` it shows once what they had filled in. Only a part of a page that
     polls is let through, and only to read: the header that says so is the client's own.
     """
 
@@ -120,16 +126,28 @@ def confirmed_recently(when: Condition = always) -> Callable[[View[P]], View[P]]
             reads = request.method in SAFE
             polls = bool(request.htmx) and reads
             if polls or not when(request, kwargs) or is_confirmed(request):
+                if has_form and not polls:
+                    address, fields = request.session.pop(HELD_BACK, ("", {}))
+                    setattr(request, _SENT_BEFORE, fields if address == request.path else {})
                 return view(request, *args, **kwargs)
-            request.session[HELD_BACK] = not reads
+            request.session.pop(HELD_BACK, None)
             if reads:
                 return _to_confirm(request.get_full_path())
+            fields = {name: str(request.POST[name])[:MAX_KEPT] for name in request.POST}
+            fields.pop("csrfmiddlewaretoken", None)
+            request.session[HELD_BACK] = [request.path, fields if has_form else {}]
             messages.warning(request, "Confirm your password, then repeat the action.")
-            return _to_confirm(_page_before(request))
+            return _to_confirm(request.path if has_form else _page_before(request))
 
         return cast(View[P], asking)
 
     return decorate
+
+
+def field_sent(request: HttpRequest, name: str) -> str:
+    """What a form shows in a field: what was sent, also before the password was asked for."""
+    sent = request.POST if request.method == "POST" else getattr(request, _SENT_BEFORE, {})
+    return str(sent.get(name, ""))
 
 
 def is_confirmed(request: HttpRequest) -> bool:
@@ -164,7 +182,9 @@ def confirm(request: ConsoleRequest) -> HttpResponse:
         if _is_theirs(request, request.user, form.cleaned_data["password"]):
             request.session[CONFIRMED] = time.time()
             request.session.cycle_key()
-            if request.session.pop(HELD_BACK, False):
+            if held_back := request.session.get(HELD_BACK):
+                if not held_back[1]:
+                    del request.session[HELD_BACK]
                 messages.warning(request, "Password confirmed. Nothing has changed: press again.")
             return redirect(page)
         form.add_error("password", "Incorrect password. Try again.")

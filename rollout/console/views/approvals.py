@@ -7,7 +7,7 @@ from django.views.decorators.http import require_http_methods, require_POST
 from rollout import runner
 from rollout.console.approvals import approvals_of, rejections_of, requests_of
 from rollout.console.http.access import ConsoleRequest, may
-from rollout.console.http.sessions import confirmed_recently, guarded
+from rollout.console.http.sessions import confirmed_recently, field_sent, guarded
 from rollout.console.http.shortcuts import phase_or_404, sign_off_or_404, status_or_404
 from rollout.console.views.phases import confirmation
 from rollout.console.views.runs import perform, redirect_back
@@ -19,7 +19,7 @@ from rollout.runner.reasons import LONGEST_REASON
 
 
 @may("approve_rollout")
-@confirmed_recently(when=guarded)
+@confirmed_recently(when=guarded, has_form=True)
 @require_http_methods(["GET", "HEAD", "POST"])
 def approve(request: ConsoleRequest, plan: str, environment: str, number: int) -> HttpResponse:
     status = status_or_404(plan, environment)
@@ -52,7 +52,7 @@ def approve(request: ConsoleRequest, plan: str, environment: str, number: int) -
         "approvals": approvals_of(evidence),
         "requests": requests_of(evidence),
         "rejections": rejections_of(evidence),
-        "comment": request.POST.get("comment", ""),
+        "comment": field_sent(request, "comment"),
         "shortest": SHORTEST_REASON,
         "longest": LONGEST_REASON,
         "yours": any(
@@ -84,7 +84,7 @@ def ask(request: ConsoleRequest, plan: str, environment: str, number: int) -> Ht
 
 
 @may("override_gate")
-@confirmed_recently()
+@confirmed_recently(has_form=True)
 @require_http_methods(["GET", "HEAD", "POST"])
 def override(
     request: ConsoleRequest, plan: str, environment: str, number: int, gate: str
@@ -94,7 +94,7 @@ def override(
     name = gate.replace("-", " ")
     answers = list(check_gates(status.evidence.of_phase(number)))
     asked = next((answer for answer in answers if answer.name == name), None)
-    reason, refusal = request.POST.get("reason", ""), ""
+    reason, refusal = field_sent(request, "reason"), ""
     if request.method == "POST":
         try:
             runner.override(status.rollout, number, name, reason=reason, actor=request.user)

@@ -68,7 +68,7 @@ def phase(request: ConsoleRequest, plan: str, environment: str, number: int) -> 
 
 
 @may("start_rollout")
-@confirmed_recently(when=guarded)
+@confirmed_recently(when=guarded, has_form=True)
 @require_http_methods(["GET", "HEAD", "POST"])
 def start(request: ConsoleRequest, plan: str, environment: str, number: int) -> HttpResponse:
     if request.method == "POST":
@@ -139,7 +139,7 @@ def estimate(request: ConsoleRequest, plan: str, environment: str, number: int) 
 
 
 @may("roll_back_rollout")
-@confirmed_recently()
+@confirmed_recently(has_form=True)
 @require_http_methods(["GET", "HEAD", "POST"])
 def roll_back(request: ConsoleRequest, plan: str, environment: str, number: int) -> HttpResponse:
     """Roll back a phase, and before it those that came later, in one go."""

@@ -226,7 +226,7 @@ def cancel(request: ConsoleRequest, rehearsal_id: int) -> HttpResponse:
     perform(
         request,
         lambda: runner.cancel_rehearsal(rehearsal, actor=request.user),
-        "Cancelling the rehearsal; its database will be deleted.",
+        "Cancelling the rehearsal. Its database is deleted once it has stopped.",
     )
     return redirect(rehearsal)
 

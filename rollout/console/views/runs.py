@@ -12,7 +12,7 @@ from django.views.decorators.http import require_http_methods, require_POST
 from rollout import runner
 from rollout.console.http.access import SAFE, ConsoleRequest, may
 from rollout.console.http.links import page_of_ours
-from rollout.console.http.sessions import confirmed_recently, is_guarded
+from rollout.console.http.sessions import confirmed_recently, field_sent, is_guarded
 from rollout.console.http.shortcuts import rollout_or_404, run_or_404
 from rollout.journal.rollouts import active_run
 from rollout.models import Direction, PhaseRun, Rollout
@@ -107,7 +107,7 @@ def has_typed_name(request: HttpRequest, plan: Plan) -> bool:
 def typed_name(request: HttpRequest, plan: Plan) -> dict[str, object]:
     """What the field for the plan's name shows."""
     wrong = request.method == "POST" and not has_typed_name(request, plan)
-    return {"plan": plan, "typed": request.POST.get("typed", ""), "wrong_name": wrong}
+    return {"plan": plan, "typed": field_sent(request, "typed"), "wrong_name": wrong}
 
 
 def perform(

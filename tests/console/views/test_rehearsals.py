@@ -154,8 +154,10 @@ def test_one_under_way_is_looked_at_until_it_ends_and_can_be_cancelled(
     assert "2 of 10 runs complete" in text
     assert "Starting the traffic." in text
     assert "Prediction for production" not in text
+    # It asks first.
+    assert text.index("Cancel rehearsal…</summary>") < text.index('id="cancel-rehearsal"')
     text = engineer.post(f"{page}cancel/", follow=True).content.decode()
-    assert "Cancelling the rehearsal; its database will be deleted." in text
+    assert "Cancelling the rehearsal. Its database is deleted once it has stopped." in text
     assert ">Cancelling<" in text
     assert 'id="cancel-rehearsal"' not in text
     assert "Stopping; its database is deleted then." in text
