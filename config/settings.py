@@ -193,6 +193,8 @@ ROLLOUT: dict[str, Any] = {
     },
     # Where people open the console: links in notifications lead there.
     "BASE_URL": os.environ.get("ROLLOUT_BASE_URL", ""),
+    # Where these documents are served: errors link to the entry of the runbook there.
+    "DOCS_URL": os.environ.get("ROLLOUT_DOCS_URL", ""),
     "NOTIFICATIONS": {
         # {name: {"URL": "https://…", "SECRET": "…", "EVENTS": ["failed", …]}}
         "WEBHOOKS": json_object("ROLLOUT_WEBHOOKS"),

@@ -70,6 +70,11 @@ SETTINGS = {
     ),
     "METRICS": Setting("{}", "`TOKEN` and `NETWORKS`: who may read [metrics](metrics.md#access)."),
     "BASE_URL": Setting('""', "Where people open the console, for links in notifications."),
+    "DOCS_URL": Setting(
+        '""',
+        "Where these pages are served: errors link to the entry of the runbook there. Empty: they "
+        "name the entry.",
+    ),
     "APPROVAL_REMINDERS": Setting(
         '{"AFTER_HOURS": 24, "AT_MOST": 3}',
         "An unanswered approval request is repeated after so many hours, so many times; `AT_MOST` "

@@ -123,7 +123,10 @@ def test_a_run_of_an_environment_that_is_gone_fails_and_is_not_brought_back_for_
     run.refresh_from_db()
     assert run.state == "failed"
     assert "was dropped" in run.error
-    assert run.advice == "The database no longer exists: no further step is possible."
+    assert run.advice == (
+        "The database no longer exists: no further step is possible. "
+        "Runbook: An environment, or a plan, is missing."
+    )
 
 
 def test_the_figures_of_the_others_are_told(away: Rollout) -> None:

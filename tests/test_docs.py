@@ -25,9 +25,10 @@ from rollout.engine import ddl, health, pace, replica
 from rollout.engine.audit import categories
 from rollout.engine.rehearsal import locks
 from rollout.gates import cached_queries
-from rollout.journal import heartbeats
+from rollout.journal import heartbeats, runbook
 from rollout.management.commands.rollout import Command
 from rollout.notifications import deliveries, webhooks
+from rollout.plan import gates as plan_gates
 from rollout.plan.gates import Approved
 from rollout.plan.registry import plans
 from rollout.runner import approvals, waivers
@@ -277,14 +278,50 @@ def test_the_readme_states_the_costs_that_the_page_of_the_backfill_measured() ->
 
 
 def test_the_triage_of_the_runbook_leads_to_every_entry() -> None:
-    runbook = Document(ROOT / "docs/runbook.md")
+    page = Document(ROOT / "docs/runbook.md")
     table = [
-        line
-        for line in runbook.text.splitlines()
-        if re.match(r"\| .* \| (now|today|nothing) ", line)
+        line for line in page.text.splitlines() if re.match(r"\| .* \| (now|today|nothing) ", line)
     ]
     linked = set(re.findall(r"\(#([\w-]+)\)", "".join(table)))
-    assert linked == runbook.anchors - {"runbook", "triage-in-60-seconds"}
+    assert linked == page.anchors - {"runbook", "triage-in-60-seconds"}
+
+
+def test_the_runbook_has_each_entry_that_errors_lead_to_and_no_other() -> None:
+    headings = re.findall(r"^## (.+)$", text_of("runbook"), re.M)
+    entries = {runbook.Entry(documents.anchor(heading)): heading for heading in headings[1:]}
+    assert {entry: heading.replace("`", "") for entry, heading in entries.items()} == {
+        entry: entry.heading for entry in runbook.Entry
+    }
+
+
+def test_each_entry_of_the_runbook_has_the_severity_of_the_triage_and_a_way_back() -> None:
+    text = text_of("runbook")
+    acts = {
+        anchor: act
+        for act, links in re.findall(r"^\| .* \| (now|today|nothing) \| (.*) \|$", text, re.M)
+        for anchor in re.findall(r"\(#([\w-]+)\)", links)
+    }
+    for entry in text.split("\n## ")[2:]:
+        heading, _, body = entry.partition("\n")
+        severity = re.search(r"^\*\*Severity\*\* \*(\w+)\*", body, re.M)
+        assert severity, heading
+        assert severity[1] == acts[documents.anchor(heading)], heading
+        for part in ("You see", "Why", "Do", "Be sure", "Way back"):
+            assert f"\n**{part}**" in body, (heading, part)
+
+
+def test_every_gate_has_an_entry_of_the_runbook_or_says_itself_what_it_waits_for() -> None:
+    kinds = [kind for kind in vars(plan_gates).values() if isinstance(kind, type)]
+    names = {k.name for k in kinds if issubclass(k, plan_gates.Gate) and k is not plan_gates.Gate}
+    assert runbook.GATES.keys() | runbook.GATES_WITHOUT == names
+    assert not runbook.GATES.keys() & runbook.GATES_WITHOUT
+
+
+def test_templates_name_entries_that_the_runbook_has() -> None:
+    templates = "".join(path.read_text() for path in (ROOT / "templates").rglob("*.html"))
+    named = re.findall(r'{% runbook "([\w-]+)" %}', templates)
+    assert named
+    assert set(named) <= set(runbook.Entry)
 
 
 def test_nobody_is_told_to_install_what_no_index_has() -> None:

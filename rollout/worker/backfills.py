@@ -50,10 +50,6 @@ class RowsRemain(RolloutError):
     """Rows are still incorrect after every round."""
 
 
-class RowsRefused(RolloutError):
-    """Rows could not be restored; the message names them."""
-
-
 class LiveSettings:
     """A job's settings as people have them now, read again about twice a second."""
 
@@ -262,7 +258,7 @@ def refuse_any(connection: Connection, job: BackfillJob) -> None:
     """Raises RowsRefused while rows are in the quarantine of a rollback's pass."""
     named = quarantine.poison_of(job.pk, limit=proofs.MOST_NAMED).ask(connection)
     if named.number:
-        raise RowsRefused(
+        raise proofs.RowsRefused(
             f"{proofs.rows(named.number)} of {job.table} could not be restored: "
             f"{proofs.keys_of(named)}. {named.rows[0].error} The job's page has each row's reason."
         )

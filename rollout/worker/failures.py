@@ -3,15 +3,44 @@
 import psycopg
 from django.db import InterfaceError, OperationalError
 
-from rollout.engine import ddl
+from rollout.engine import ddl, quarantine
 from rollout.engine.snapshot.failures import shortage
 from rollout.engine.target import TargetGone
+from rollout.journal.runbook import Entry
 from rollout.plan.errors import RolloutError
-from rollout.worker import lost_triggers
+from rollout.worker import lost_triggers, proofs
 
 
 class StepFailed(RolloutError):
     """A step found a reason to stop its phase; the message says what to do."""
+
+
+class Mismatched(StepFailed):
+    """The audit of a step is not clean."""
+
+
+class SchemaDiffers(StepFailed):
+    """The live schema is not what the plan expects."""
+
+
+class SmokeTestTooSlow(RolloutError):
+    """A statement of a smoke test exceeded its timeout."""
+
+
+# The runbook's entry for an error that stopped a run: the first whose class fits.
+ENTRIES: tuple[tuple[type[Exception], Entry], ...] = (
+    (ddl.LockNotObtained, Entry.LOCK),
+    (lost_triggers.TriggersLost, Entry.TRIGGER_DROPPED),
+    (TargetGone, Entry.MISSING),
+    (Mismatched, Entry.MISMATCHES),
+    (SchemaDiffers, Entry.DRIFT),
+    (quarantine.TooManyPoisonRows, Entry.QUARANTINE),
+    (proofs.Disproved, Entry.ROWS_DIFFER),
+    (proofs.RowsRefused, Entry.ROWS_DIFFER),
+    (SmokeTestTooSlow, Entry.SMOKE_TEST),
+    (psycopg.errors.DiskFull, Entry.DISK_FULL),
+    (psycopg.IntegrityError, Entry.BUILD_FAILED),
+)
 
 
 def connection_lost(error: Exception) -> bool:
@@ -26,6 +55,12 @@ def connection_lost(error: Exception) -> bool:
         # The last two: it was silent for too long, as a machine that was cut off or suspended.
         return state.startswith("08") or state in ("57P01", "57P02", "57P03", "25P03", "57P05")
     return False
+
+
+def entry_for(error: Exception, *, backward: bool) -> Entry:
+    """The runbook's entry for an error that stopped a phase, its rollback, or a repair."""
+    otherwise = Entry.HALF_WAY if backward else Entry.PHASE_FAILED
+    return next((entry for kind, entry in ENTRIES if isinstance(error, kind)), otherwise)
 
 
 def advice_for(error: Exception, *, may_go_back: bool = True) -> str:

@@ -11,18 +11,13 @@ from rollout.journal.environments import alias_of
 from rollout.journal.moments import by_the_database
 from rollout.models import FlowProbe, Rollout
 from rollout.plan import plans
-from rollout.plan.errors import RolloutError
-from rollout.worker.failures import connection_lost
+from rollout.worker.failures import SmokeTestTooSlow, connection_lost
 
 # Of a statement of a smoke test; ``ROLLOUT["SMOKE_TEST_TIMEOUT_MS"]`` replaces it.
 TIMEOUT_MS = 2000
 # Rows that a smoke test may read of a table without an index. More than that, and it takes
 # longer with every row that the table gets.
 ROWS_WITHOUT_INDEX = 10_000
-
-
-class SmokeTestTooSlow(RolloutError):
-    """A statement of a smoke test exceeded its timeout."""
 
 
 def try_out(rollout: Rollout, flow: str) -> str:

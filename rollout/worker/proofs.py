@@ -18,6 +18,10 @@ class Disproved(RolloutError):
     """Rows differ from what they should be; the message names them."""
 
 
+class RowsRefused(RolloutError):
+    """Rows could not be restored; the message names them."""
+
+
 def judge(connection: Connection, proof: Proof, job: BackfillJob) -> None:
     """Raises Disproved if rows differ or are missing; that ends the job.
 

@@ -36,7 +36,13 @@ from rollout.plan.gates import NoLegacyReaders
 from rollout.plan.plan import Plan
 from rollout.plan.step import Step
 from rollout.worker import audits, backfills, lost_triggers, probes, repairs
-from rollout.worker.failures import StepFailed, advice_for, connection_lost
+from rollout.worker.failures import (
+    Mismatched,
+    SchemaDiffers,
+    advice_for,
+    connection_lost,
+    entry_for,
+)
 from rollout.worker.leased_jobs import LeasedJob
 from rollout.worker.leases import Lease
 
@@ -271,14 +277,14 @@ class RunJob(LeasedJob[PhaseRun]):
     def _audit(self, held: Lease) -> str:
         report = audits.of_run(self.run, held)
         if report.status != "clean":
-            raise StepFailed(audits.outcome_of(report))
+            raise Mismatched(audits.outcome_of(report))
         return f"{report.rows:,} rows compared, 0 mismatches. {against(report)}".strip()
 
     def _compare(self, connection: Connection) -> str:
         live = catalog.read(connection, catalog.labels_of(self.plan))
         drifts = catalog.compare(self.plan, phases_done=self.run.phase, live=live)
         if drifts:
-            raise StepFailed("The live schema differs: " + "; ".join(map(str, drifts)) + ".")
+            raise SchemaDiffers("The live schema differs: " + "; ".join(map(str, drifts)) + ".")
         return f"{len(live.tables)} tables match the plan."
 
     def done(self) -> None:
@@ -315,6 +321,8 @@ class RunJob(LeasedJob[PhaseRun]):
 
     def failed(self, error: Exception) -> None:
         text = str(error).strip().replace("\x00", "") or type(error).__name__
+        advice = advice_for(error, may_go_back=not (self._repairs or self._backward))
+        entry = entry_for(error, backward=self._backward)
         with journal.atomic():
             if not move(
                 self.run,
@@ -322,7 +330,7 @@ class RunJob(LeasedJob[PhaseRun]):
                 token=self.token,
                 lease_until=None,
                 error=text,
-                advice=advice_for(error, may_go_back=not (self._repairs or self._backward)),
+                advice=f"{advice} {entry.reference}",
             ):
                 return
             audits.give_up(self.run, "The phase failed before the audit finished.")

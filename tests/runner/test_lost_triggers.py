@@ -106,7 +106,10 @@ def test_a_phase_at_work_stops_at_a_trigger_that_it_loses_and_says_what_to_do(
     stopped.refresh_from_db()
     assert stopped.state == "failed"
     assert f"trigger {trigger}" in stopped.error
-    assert stopped.advice == "Retry: that recreates it and processes the rows again."
+    assert stopped.advice == (
+        "Retry: that recreates it and processes the rows again. "
+        "Runbook: A trigger, or the schema rollout, was dropped."
+    )
     runner.retry(rollout, actor=ADA)
     rollouts.work()
     stopped.refresh_from_db()

@@ -67,7 +67,7 @@ class Document:
     @property
     def anchors(self) -> set[str]:
         """The names by which headings can be linked to."""
-        return {_anchor(title) for title in re.findall(r"^#+ (.+)$", self.prose, re.M)}
+        return {anchor(title) for title in re.findall(r"^#+ (.+)$", self.prose, re.M)}
 
     def command_lines(self) -> Iterator[list[str]]:
         """The command lines of ours that are shown, as words."""
@@ -85,7 +85,7 @@ def documents() -> list[Document]:
     return [Document(path) for path in (*top, *sorted((ROOT / "docs").glob("*.md")))]
 
 
-def _anchor(title: str) -> str:
+def anchor(title: str) -> str:
     plain = re.sub(r"[`*]|\{.*\}$|\]\([^)]*\)|\[", "", title).strip().lower()
     return re.sub(r"[\s]+", "-", re.sub(r"[^\w\s-]", "", plain))
 

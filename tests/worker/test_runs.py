@@ -109,7 +109,9 @@ def test_a_failure_is_told_with_what_to_do_next(tiny: Rollout) -> None:
     step = run.steps.get()
     assert run.state == RunState.FAILED
     assert run.error == step.error == "Image  uploads do not work."
-    assert run.advice == "Fix the reported problem, then retry; or roll the phase back."
+    assert run.advice == (
+        "Fix the reported problem, then retry; or roll the phase back. Runbook: A phase failed."
+    )
     assert step.state == "failed"
     assert run.finished_at is not None
     assert LogEntry.objects.get(event="phase failed").message.endswith(run.error)

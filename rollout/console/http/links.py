@@ -6,9 +6,12 @@ from urllib.parse import quote, urlsplit
 from django.http import HttpRequest
 from django.shortcuts import resolve_url
 from django.urls import reverse
+from django.utils.html import conditional_escape, format_html
 from django.utils.http import url_has_allowed_host_and_scheme
+from django.utils.safestring import SafeString
 
 from rollout.conf import setting
+from rollout.journal.runbook import GATES, Entry
 from rollout.models import LogEntry, Rollout
 
 
@@ -67,6 +70,33 @@ def application_links(request: HttpRequest) -> list[Link]:
 def user_menu() -> str:
     """The project's template for the place of the user's name: ``ROLLOUT["USER_MENU"]``."""
     return setting("USER_MENU", "")
+
+
+def runbook(anchor: str) -> SafeString:
+    """An entry of the runbook, as a link where ``ROLLOUT["DOCS_URL"]`` says where that is."""
+    entry = Entry(anchor)
+    return format_html("Runbook: {}", _named(entry))
+
+
+def runbook_of_gate(name: str) -> SafeString:
+    """The entry about a gate that fails; empty where its own message says what to do."""
+    return runbook(GATES[name]) if name in GATES else SafeString("")
+
+
+def runbook_links(text: str) -> SafeString:
+    """A text whose references to entries of the runbook are links."""
+    html = str(conditional_escape(text))
+    for entry in Entry:
+        plain = str(conditional_escape(entry.reference))
+        if entry.url and plain in html:
+            html = html.replace(plain, format_html("Runbook: {}.", _named(entry)))
+    return SafeString(html)
+
+
+def _named(entry: Entry) -> str:
+    if not entry.url:
+        return entry.heading
+    return format_html('<a href="{}">{}</a>', entry.url, entry.heading)
 
 
 def row_url(table: str, key: str) -> str:
