@@ -12,6 +12,7 @@
 # make docs   docs/ as pages, in site/; a warning is an error
 # make bench-pages  how long pages take and what 50 open tabs cost, with ROWS rows; 15 minutes
 # make reference  writes the parts of docs/ that are made from the code
+# make pictures  takes pictures of the main pages for docs/images, light and dark; some minutes
 # make lint   ruff, mypy, import rules, lengths of files, names of variables
 # make audit-dependencies   known vulnerabilities of what is installed, where that can be asked
 # make clean  removes what the other targets made, the demo's data included
@@ -25,7 +26,7 @@ WORKERS ?= $(shell echo $$(($$(getconf _NPROCESSORS_ONLN) + 1)))
 # Percent of the plan language, which runs without a database: 89 when it was set.
 FLOOR ?= 85
 
-.PHONY: help demo test test-fast coverage format bench bench-workers bench-audit bench-phases bench-telemetry bench-pages docs reference lint audit-dependencies clean
+.PHONY: help demo test test-fast coverage format bench bench-workers bench-audit bench-phases bench-telemetry bench-pages docs pictures reference lint audit-dependencies clean
 
 # Variables (PORT, ROWS, LISTINGS, TRAFFIC, RESET, STRICT, ROLLOUT_HOME, DATABASE_URL) pass through the
 # environment. `exec`, so that a signal to make's child is a signal to the demo itself.
@@ -65,6 +66,9 @@ bench-phases: $(VENV)/.demo
 
 docs: $(VENV)/.docs
 	NO_MKDOCS_2_WARNING=1 $(VENV)/bin/mkdocs build --strict
+
+pictures: $(VENV)/.development
+	PICTURES=$(or $(PICTURES),docs/images) $(VENV)/bin/python -m pytest -q tests/in_browser/test_pictures.py
 
 reference: $(VENV)/.development
 	$(VENV)/bin/python -m config.reference

@@ -211,14 +211,12 @@ FIGURES = {
     "docs/audits.md": [
         f"({categories.MAX_STORED_MISMATCHES:,} at most)",
         f"for up to {waivers.LONGEST.days} days",
-        f"at most {replica.MAX_WAIT_SECONDS:g} seconds; otherwise it is inconclusive",
     ],
     "docs/console.md": [f"longer than {spelled(preflights.MAX_RERUN_SECONDS)} seconds is given up"],
     "docs/gates.md": [
         f"({spelled(Approved().valid_for.days)} days, unless the plan says otherwise)",
         f"lasts {spelled(approvals.OVERRIDE_LASTS.total_seconds() / 3600)} hours",
         f"{spelled(scheduled_starts.MAX_DELAY.total_seconds() / 60)} minutes late is refused",
-        f"an answer for {spelled(cached_queries.TTL_SECONDS)} seconds",
     ],
     "docs/monitoring.md": [
         f"statistics every {spelled(duties.STATISTICS_EVERY.total_seconds())} seconds"
@@ -228,6 +226,11 @@ FIGURES = {
         f"after {deliveries.FIRST_PAUSE.seconds} s, {3 * deliveries.FIRST_PAUSE.seconds} s,"
         f" {9 * deliveries.FIRST_PAUSE.seconds} s, and then every"
         f" {minutes(deliveries.MAX_PAUSE)}, {deliveries.MAX_ATTEMPTS} times in all",
+    ],
+    "docs/own-gates.md": [f"an answer for {spelled(cached_queries.TTL_SECONDS)} seconds"],
+    "docs/replica.md": [
+        f"at most {replica.MAX_WAIT_SECONDS:g} seconds; otherwise it is inconclusive",
+        f"more than {health.MAX_LAG_SECONDS} seconds behind throttles",
     ],
     "docs/rehearsals.md": ["into `pg_locks` every few milliseconds"]
     if locks.POLL_SECONDS < 0.01

@@ -109,7 +109,7 @@ def _queue() -> Iterator[CheckMessage]:
     if wrong:
         yield Warning(
             f"Q_CLUSTER settings allow repeated or lost tasks: {', '.join(wrong)}.",
-            hint=f"Set it to {wrong}; see docs/own-plan.md.",
+            hint=f"Set it to {wrong}; see docs/install.md.",
             id=CheckId.UNSAFE_QUEUE,
         )
 
