@@ -189,7 +189,7 @@ class Demo:
                 *("--workers", "2", "--worker-class", "gthread", "--threads", "4"),
                 *("--graceful-timeout", "4"),
             ],
-            "traffic": [*manage, "traffic"],
+            "traffic": [*manage, "traffic", "--slow-until", str(self.home.slow_until)],
         }
         if not self.variables.traffic:
             del commands["traffic"]

@@ -29,14 +29,15 @@ def accounts(request: HttpRequest) -> dict[str, object]:
     return {"accounts": [(name, role, WORK[role]) for name, role in PEOPLE.items()]}
 
 
-def demo_user(request: HttpRequest) -> str:
-    """The name of one of the demo's accounts who asks. Raises PermissionDenied for others."""
-    if not settings.DEMO:
+def refuse_outside(request: HttpRequest, *, even_if_strict: bool = True) -> None:
+    """Let only the demo's accounts go on, and only in the demo. Raises Http404, PermissionDenied.
+
+    ``even_if_strict`` says whether a strict demo has it too.
+    """
+    if not settings.DEMO or (settings.DEMO_STRICT and not even_if_strict):
         raise Http404
-    name: str = request.user.get_username()
-    if name not in PEOPLE:
+    if request.user.get_username() not in PEOPLE:
         raise PermissionDenied("This is for the demo's accounts. Log in as one of them.")
-    return name
 
 
 class Login(LoginView):
@@ -50,7 +51,7 @@ class Login(LoginView):
 @login_required
 def become(request: HttpRequest) -> HttpResponse:
     """Go on as another account of the demo, without its password."""
-    demo_user(request)
+    refuse_outside(request, even_if_strict=False)
     name = request.POST.get("name", "")
     if name not in PEOPLE:
         raise Http404(f"The demo has no such account. It has: {', '.join(PEOPLE)}.")

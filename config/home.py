@@ -43,6 +43,11 @@ class Home:
         return variables
 
     @property
+    def slow_until(self) -> Path:
+        """Seconds since 1970 until which the demo's application is slow; absent at first."""
+        return self.path / "slow-until"
+
+    @property
     def listings_loading(self) -> Path:
         """There while listings are being loaded: one that was interrupted is finished next time."""
         return self.path / "listings-loading"

@@ -98,6 +98,8 @@ if strength.is_open(hosts=ALLOWED_HOSTS, https=HTTPS) and (
 
 # Addresses that let a user of the demo become another: config/demo_urls.py.
 DEMO = flag("DEMO")
+# The demo without what makes it short.
+DEMO_STRICT = flag("DEMO_STRICT")
 if DEMO and strength.is_open(hosts=ALLOWED_HOSTS, https=HTTPS):
     raise ImproperlyConfigured(
         "DEMO=1 lets every user become another: it is for this machine alone. Unset DEMO, or leave "
@@ -171,7 +173,11 @@ ROLLOUT: dict[str, Any] = {
     # Pages of the application that the console leads to.
     "LINKS": {"Properties": "properties:list"},
     # What stands in the place of the user's name at the top of each page.
-    "USER_MENU": "demo/user_menu.html" if DEMO else "",
+    "USER_MENU": "demo/user_menu.html" if DEMO and not DEMO_STRICT else "",
+    # The guide on a rollout's page.
+    "GUIDE": "config.guides.DemoGuide" if DEMO else "",
+    # Percent of full speed at which a backfill of production begins.
+    "BACKFILL_DUTY_PERCENT": whole_number("BACKFILL_DUTY_PERCENT", 100),
     # Where the application shows a row of a table, for the links of mismatching rows.
     "ROW_URLS": {"properties": "/properties/{key}/"},
     # Dumps hold all that the tables hold: never among the files that the site serves.

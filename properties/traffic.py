@@ -7,6 +7,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
+from pathlib import Path
 from threading import Event
 from typing import TypeVar
 from uuid import UUID
@@ -24,6 +25,8 @@ T = TypeVar("T")
 NEW_VALUES = ("Chalet", "Yurt", "Barn", "Ático", "Tiny house", "Schloss", "長屋", "Château")
 WORDS = ("home", "garden", "Broadway", "subway", "sunny", "Park", "renovated", "straße")
 REPORT_EVERY = 100
+# Enough for a guardrail that throttles, too little for one that pauses.
+SLOW_SECONDS = 0.15
 MAX_KNOWN_IDS = 2_000
 
 
@@ -45,6 +48,7 @@ class Traffic:
         report: Callable[[str], None],
         using: str = "default",
         slow_seconds: float = 0.0,
+        slow_until: Path | None = None,
         error_share: float = 0.0,
     ) -> None:
         self.operations = 0
@@ -54,6 +58,7 @@ class Traffic:
         self._report = report
         self._using = using
         self._slow_seconds = slow_seconds
+        self._slow_until = slow_until
         self._error_share = error_share
         self._known: deque[UUID] = deque(maxlen=MAX_KNOWN_IDS)
         # How often out of a hundred, and what.
@@ -101,11 +106,18 @@ class Traffic:
 
     def _suffer(self) -> None:
         """Be slow, in the database as most that is slow, and fail, as far as that was asked for."""
-        if self._slow_seconds:
+        if seconds := self._slow_seconds or self._slow_for_now():
             with connections[self._using].cursor() as cursor:
-                cursor.execute("SELECT pg_sleep(%s)", [self._slow_seconds])
+                cursor.execute("SELECT pg_sleep(%s)", [seconds])
         if self._random.random() < self._error_share:
             raise Trouble("This operation fails on request.")
+
+    def _slow_for_now(self) -> float:
+        """Seconds longer that an operation takes until the moment that the file names."""
+        if self._slow_until is None or not self._slow_until.exists():
+            return 0.0
+        text = self._slow_until.read_text().strip()
+        return SLOW_SECONDS if time.time() < float(text or 0) else 0.0
 
     def summary(self) -> str:
         last = f" (last: {self._last_error})" if self._last_error else ""

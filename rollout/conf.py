@@ -62,6 +62,16 @@ SETTINGS = {
     "USER_MENU": Setting(
         '""', "A template of yours that replaces the user's name at the top of each page."
     ),
+    "GUIDE": Setting(
+        '""',
+        "The dotted path of a subclass of `rollout.console.guides.RolloutGuide`: your guide on "
+        "the page of production's rollout.",
+    ),
+    "BACKFILL_DUTY_PERCENT": Setting(
+        "100",
+        "The duty cycle, 5 to 100 %, with which a backfill of a protected environment begins. "
+        "Its job's page changes it.",
+    ),
     "SHARE_PARTS": Setting(
         "True",
         "Whether a part of a page that follows work is rendered once for all who may see the same, "

@@ -9,6 +9,7 @@ from django.test import Client
 
 from config.prepare import PEOPLE, make_people
 from tests.console import journal
+from tests.support.demo_sites import become_demo, logged_in
 from tests.test_settings import IN_PRODUCTION, refusal
 from tests.test_settings import settings as site
 
@@ -17,23 +18,7 @@ BECOME = "/demo/user/"
 
 @pytest.fixture
 def demo(db: None, settings: Any) -> None:
-    """The site as `make demo` runs it."""
-    options = settings.TEMPLATES[0]["OPTIONS"]
-    processors = [*options["context_processors"], "config.demo_accounts.accounts"]
-    settings.TEMPLATES = [
-        {**settings.TEMPLATES[0], "OPTIONS": {**options, "context_processors": processors}}
-    ]
-    settings.ROLLOUT = {**settings.ROLLOUT, "USER_MENU": "demo/user_menu.html"}
-    settings.DEMO, settings.ROOT_URLCONF = True, "config.demo_urls"
-    make_people("of-this-test")
-
-
-def logged_in(name: str, *, enforce_csrf_checks: bool = False) -> Client:
-    browser = Client(enforce_csrf_checks=enforce_csrf_checks)
-    browser.force_login(
-        User.objects.get(username=name), "django.contrib.auth.backends.ModelBackend"
-    )
-    return browser
+    become_demo(settings)
 
 
 def who(browser: Client) -> str:
@@ -103,3 +88,11 @@ def test_a_site_that_others_reach_refuses_the_demo() -> None:
     assert site()["ROOT_URLCONF"] == "config.urls"
     assert site(DEMO="1")["ROOT_URLCONF"] == "config.demo_urls"
     assert refusal(**IN_PRODUCTION, DEMO="1").startswith("DEMO=1 lets every user become another")
+
+
+def test_a_strict_demo_keeps_its_accounts_apart(db: None, settings: Any) -> None:
+    become_demo(settings, strict=True)
+    browser = logged_in("lead")
+    assert browser.post(BECOME, {"name": "lead2"}).status_code == 404
+    assert browser.post("/demo/approve/", {"name": "lead2"}).status_code == 404
+    assert "demo/user" not in browser.get(journal.PAGE).content.decode()

@@ -5,7 +5,7 @@ from typing import Any
 from django import template
 from django.db import DatabaseError
 
-from rollout.console import approvals, badges, current_phases, formats, stops
+from rollout.console import approvals, badges, current_phases, formats, guides, stops
 from rollout.console.alerts import health_of
 from rollout.console.charts import cells, timelines
 from rollout.console.current_phases import JobView
@@ -74,6 +74,7 @@ register.simple_tag(badges.badge_label, name="badge_label")
 register.simple_tag(access.login_url, name="login_url")
 register.simple_tag(access.logout_url, name="logout_url")
 register.simple_tag(links.application_links, name="application_links")
+register.filter("allowed_by", guides.allowed_by)
 register.simple_tag(links.user_menu, name="user_menu")
 register.simple_tag(links.entry_url, name="entry_url")
 register.simple_tag(links.runbook, name="runbook")

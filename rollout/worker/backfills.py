@@ -7,6 +7,7 @@ from django.utils import timezone
 from django.utils.module_loading import import_string
 
 from rollout import journal, logs, queue
+from rollout.conf import setting
 from rollout.engine import backfill, lane_totals, lanes, planner, quarantine
 from rollout.engine.control import Control, NullControl
 from rollout.engine.health import Signal, read_signals
@@ -16,10 +17,12 @@ from rollout.engine.pace_records import PaceRecord
 from rollout.engine.preflight.triggers import swallowing_triggers
 from rollout.engine.target import Connection, own_transaction
 from rollout.journal import activity_log, heartbeats
+from rollout.journal.environments import is_protected
 from rollout.journal.events import Event
 from rollout.journal.labels import job_label
 from rollout.models import (
     BackfillJob,
+    Direction,
     Heartbeat,
     LogCheck,
     PhaseRun,
@@ -87,6 +90,7 @@ def job_of(connection: Connection, action: Pass, step_run: StepRun, position: in
             estimated_rows=chosen.estimated_rows,
             stripes=chosen.stripes,
             explanation=chosen.explanation,
+            duty_percent=_duty_percent(action, step_run.run),
             most_poison_rows=0
             if isinstance(action, Proof)
             else max(MIN_POISON_ROWS, int(chosen.estimated_rows * action.poison_share)),
@@ -104,6 +108,14 @@ def job_of(connection: Connection, action: Pass, step_run: StepRun, position: in
             before=None if isinstance(action, Proof) else _counted_before(job),
         )
     return job
+
+
+def _duty_percent(action: Pass, run: PhaseRun) -> int:
+    """The duty cycle with which a job begins: a backfill of an application's database gently."""
+    is_backfill = isinstance(action, Fill) and run.way == Direction.FORWARD
+    if not is_backfill or not is_protected(run.rollout.environment):
+        return 100
+    return setting("BACKFILL_DUTY_PERCENT", 100)
 
 
 def _counted_before(job: BackfillJob) -> Totals | None:

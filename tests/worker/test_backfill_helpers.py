@@ -12,7 +12,7 @@ from rollout.engine.commit_latencies import MIN_COMMITS
 from rollout.engine.control import NullControl
 from rollout.engine.pace import Settings
 from rollout.engine.throttles import Throttle
-from rollout.models import BackfillJob, LogEntry, PhaseRun, Rollout, RunState
+from rollout.models import BackfillJob, Direction, LogEntry, PhaseRun, Rollout, RunState
 from rollout.worker import backfills, runs
 from rollout.worker.backfill_helpers import action_of
 from tests.support import rollouts
@@ -117,6 +117,23 @@ def test_the_pace_that_is_set_holds_for_a_worker_at_work(halfway: PhaseRun) -> N
     runner.set_pace(the_job(), **{**USUAL, **changed}, actor=ADA)
     settings._read_at = float("-inf")
     assert settings() == Settings(target_seconds=0.5, duty=0.2, commit_limit_ms=30)
+
+
+def test_a_backfill_of_production_begins_at_the_duty_cycle_of_the_project(
+    expanded: Rollout, settings: Any
+) -> None:
+    settings.ROLLOUT = {**settings.ROLLOUT, "BACKFILL_DUTY_PERCENT": 40}
+    run = runner.start(expanded, 2, actor=ADA)
+    rollouts.work(until=lambda: BackfillJob.objects.exists())
+    assert the_job().duty_percent == 40
+    action = action_of(the_job())
+    for changed in (
+        {"way": Direction.BACKWARD},
+        {"way": Direction.REPAIR},
+        {"rollout": Rollout(plan=expanded.plan, environment="rehearsal-1")},
+    ):
+        other = PhaseRun(**{"rollout": expanded, "way": run.way, **changed})
+        assert backfills._duty_percent(action, other) == 100, changed
 
 
 def test_a_worker_looks_at_its_commits_by_the_limit_of_the_moment(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import signal
+from pathlib import Path
 from threading import Event
 from typing import Any
 
@@ -34,6 +35,12 @@ class Command(BaseCommand):
             help="let each operation take so much longer (600 ms where no number is given)",
         )
         parser.add_argument(
+            "--slow-until",
+            type=Path,
+            metavar="FILE",
+            help="let each operation take 150 ms longer until the time in the file, if it is there",
+        )
+        parser.add_argument(
             "--errors",
             type=_share,
             nargs="?",
@@ -50,6 +57,7 @@ class Command(BaseCommand):
             report=self.say,
             using=options["database"],
             slow_seconds=options["slow"] / 1000,
+            slow_until=options["slow_until"],
             error_share=options["errors"] / 100,
         )
         before = {

@@ -13,6 +13,7 @@ from rollout.console.approvals import approvals_of, rejections_of, requests_of
 from rollout.console.forecasts import forecasts
 from rollout.console.http.access import ConsoleRequest, may
 from rollout.console.http.fragments import FAST, cache_fragment, pace, vary_on_user
+from rollout.console.http.links import rollout_url
 from rollout.console.http.sessions import confirmed_recently, guarded
 from rollout.console.http.shortcuts import phase_or_404, plan_or_404, rollout_or_404, status_or_404
 from rollout.console.rollback_chains import destroys, progress_of, rollbacks_of
@@ -88,11 +89,12 @@ def start(request: ConsoleRequest, plan: str, environment: str, number: int) -> 
             # The whole page is another: with the form, or of other SQL.
             response["HX-Refresh"] = "true"
         return response
-    typed = typed_name(request, status.plan)
+    page |= typed_name(request, status.plan)
+    page["next"] = (request.POST or request.GET).get("next", "")
     return render(
         request,
         "rollout/confirm_start.html",
-        {**_signed(request, status, phase), **typed, **page},
+        {**_signed(request, status, phase), **page},
         status=422 if request.method == "POST" else 200,
     )
 
@@ -122,7 +124,7 @@ def _started(request: ConsoleRequest, plan: str, environment: str, number: int) 
         messages.error(request, str(refusal))
     else:
         messages.success(request, f"Phase {number} queued.")
-    return redirect("rollout:phase", plan, environment, number)
+    return redirect_back(request, rollout_url(rollout, "phase", number))
 
 
 @may("start_rollout")

@@ -10,6 +10,7 @@ from rollout.console.alerts import alerts_for
 from rollout.console.approvals import overrides_of
 from rollout.console.charts.marks import KEPT_AGAIN, THROTTLED
 from rollout.console.completions import completion_of
+from rollout.console.guides import guide_of
 from rollout.console.histories import timeline_of
 from rollout.console.http.access import ConsoleRequest, environments_seen_by, may
 from rollout.console.http.fragments import (
@@ -107,6 +108,7 @@ def rollout(request: ConsoleRequest, plan: str, environment: str) -> HttpRespons
     page = {
         "rollout": status.rollout,
         "status": status,
+        "guide": guide_of(status),
         "vitals": vitals,
         "safety": safety,
         "is_protected": is_protected(status.rollout.environment),

@@ -1,0 +1,151 @@
+"""What the demo's guide has and no real site. These views have addresses in the demo alone."""
+
+from django.contrib import messages
+from django.contrib.auth.models import User
+from django.db import Error
+from django.http import Http404, HttpResponse
+from django.shortcuts import get_object_or_404
+from django.views.decorators.http import require_POST
+
+from config import slowness
+from config.demo_accounts import refuse_outside
+from config.guides import LEADS, WRONG_ROWS
+from properties.mistakes import plant_wrong_types
+from properties.rollout import PLAN
+from rollout import runner
+from rollout.console.http.access import ConsoleRequest, may
+from rollout.console.views.runs import perform, redirect_back
+from rollout.engine.mapping import Decision
+from rollout.gates import Evidence
+from rollout.gates.checklists import checklist_of
+from rollout.journal.actors import Actor
+from rollout.journal.environments import DEFAULT
+from rollout.models import BackfillJob, Rollout, RunState
+from rollout.queries.mapping_reviews import confirmations, review_now
+from rollout.queries.status import find_rollout
+
+# What the guide decides, by the normal form of a legacy value; all others it confirms.
+DECISIONS = {"apt": Decision("Apartment"), "condominium": Decision("Condo")}
+
+
+def the_rollout() -> Rollout:
+    return find_rollout(PLAN.name, DEFAULT)
+
+
+def review_everything(rollout: Rollout, *, actor: Actor) -> None:
+    """Decide on every value that nobody has decided on. Raises Refused and psycopg.Error."""
+    for lookup in PLAN.lookups:
+        values = review_now(rollout, lookup).open
+        decisions = confirmations(values) | {
+            value.normal: DECISIONS[value.normal] for value in values if value.normal in DECISIONS
+        }
+        if decisions:
+            runner.review_mapping(rollout, lookup, decisions, actor=actor)
+
+
+def mark_everything(rollout: Rollout, *, actor: Actor) -> None:
+    """Mark the items of the checklist that are people's. Raises Refused."""
+    for item in checklist_of(Evidence(rollout, 1, plan=PLAN)):
+        if item.ticked_by_hand and item.status != "pass":
+            runner.tick(rollout, item.item.id, actor=actor)
+
+
+def approve_everything(rollout: Rollout, *, actor: Actor) -> None:
+    """Approve each phase that needs it and is not done. Raises Refused."""
+    runs = Evidence(rollout, 0, plan=PLAN).runs
+    for number in range(len(PLAN.phases)):
+        run = runs.get(number)
+        is_done = run is not None and run.state == RunState.DONE and run.way == "forward"
+        if PLAN.is_guarded(number) and not is_done:
+            seen = PLAN.digest_of(number)
+            runner.approve(rollout, number, seen=seen, actor=actor)
+
+
+def lift_limit(rollout: Rollout, *, actor: Actor) -> None:
+    """Let the rollout's unfinished backfill jobs work all of the time. Raises Refused."""
+    jobs = BackfillJob.objects.filter(step_run__run__rollout=rollout, finished_at=None)
+    for job in jobs.exclude(duty_percent=100):
+        runner.set_pace(
+            job,
+            target_ms=job.target_ms,
+            duty_percent=100,
+            workers=job.workers,
+            commit_limit_ms=job.commit_limit_ms,
+            actor=actor,
+        )
+
+
+@may("review_mapping")
+@require_POST
+def review(request: ConsoleRequest) -> HttpResponse:
+    refuse_outside(request)
+    rollout = the_rollout()
+    perform(
+        request,
+        lambda: review_everything(rollout, actor=request.user),
+        "“Apt” means Apartment now, “Condominium” Condo. All other values are confirmed.",
+    )
+    return redirect_back(request, rollout)
+
+
+@may("tick_checklist")
+@require_POST
+def mark(request: ConsoleRequest) -> HttpResponse:
+    refuse_outside(request)
+    rollout = the_rollout()
+    perform(request, lambda: mark_everything(rollout, actor=request.user), "Marked done.")
+    return redirect_back(request, rollout)
+
+
+@may("audit_rollout")
+@require_POST
+def plant(request: ConsoleRequest) -> HttpResponse:
+    refuse_outside(request)
+    rollout = the_rollout()
+    try:
+        rows = plant_wrong_types(WRONG_ROWS)
+    except Error as error:
+        messages.error(request, f"No row was planted: {' '.join(str(error).split())}")
+        return redirect_back(request, rollout)
+    perform(
+        request,
+        lambda: runner.start_audit(rollout, actor=request.user),
+        f"{rows:,} houses say that they are land. The audit looks for them.",
+    )
+    return redirect_back(request, rollout)
+
+
+@may("approve_rollout")
+@require_POST
+def approve(request: ConsoleRequest) -> HttpResponse:
+    """In the name of the other lead, who need not log in."""
+    refuse_outside(request, even_if_strict=False)
+    rollout, name = the_rollout(), request.POST.get("name", "")
+    if name not in LEADS:
+        raise Http404(f"The demo has no such lead. It has: {', '.join(LEADS)}.")
+    lead = get_object_or_404(User, username=name)
+    perform(
+        request,
+        lambda: approve_everything(rollout, actor=lead),
+        f"Approved by {name}.",
+    )
+    return redirect_back(request, rollout)
+
+
+@may("pause_rollout")
+@require_POST
+def slow(request: ConsoleRequest) -> HttpResponse:
+    refuse_outside(request)
+    slowness.begin()
+    messages.success(request, f"The application is slow for {slowness.SECONDS} s.")
+    return redirect_back(request, the_rollout())
+
+
+@may("pause_rollout")
+@require_POST
+def full_pace(request: ConsoleRequest) -> HttpResponse:
+    """Lift the limit that the demo put on the backfill."""
+    refuse_outside(request)
+    rollout = the_rollout()
+    perform(request, lambda: lift_limit(rollout, actor=request.user), "It goes at full pace now.")
+    return redirect_back(request, rollout)

@@ -1,0 +1,167 @@
+"""The demo's guide: the one through any rollout, with what only the demo can do."""
+
+from collections.abc import Iterable
+
+from django.conf import settings
+from django.urls import reverse
+
+from config.slowness import SECONDS, seconds_left
+from rollout.console.guides import Button, GuideStep, RolloutGuide
+from rollout.gates.checklists import ItemStatus
+from rollout.models import AuditReport, AuditStatus, Direction, SignOffKind
+from rollout.plan.step import BACKFILL, CONTRACT, ENFORCE
+from rollout.queries.status import PhaseStatus
+
+WRONG_ROWS = 12
+LEADS = ("lead", "lead2")
+
+
+def demo_button(label: str, view: str, permission: str, back: str, **fields: str) -> Button:
+    """Posts to one of the demo's own addresses."""
+    return Button(label, reverse(f"demo_{view}"), permission, {"next": back, **fields})
+
+
+class DemoGuide(RolloutGuide):
+    title = "Guide to this demo"
+    checklist_title = "Mark two items of the checklist"
+
+    def steps(self) -> Iterable[GuideStep]:
+        yield self.application()
+        yield self.phase(
+            0, "Rollout compares the live schema with the plan, and tries the application out."
+        )
+        yield self.mapping()
+        yield self.rehearsal()
+        yield self.checklist()
+        yield self.phase(
+            1, "Lookup tables and empty columns come beside the old ones. Nothing reads them yet."
+        )
+        yield self.phase(
+            2,
+            "Triggers keep old and new columns in sync; 50,000 rows are filled in beside traffic. "
+            "Watch it, pause it, resume it.",
+            title="Start phase 2: backfill",
+        )
+        yield self.mismatches()
+        yield self.approval()
+        yield self.cutover()
+        yield self.rollback()
+
+    def application(self) -> GuideStep:
+        return GuideStep(
+            "Look at the application",
+            "Its listings have free-text types and statuses, which become lookup tables while "
+            "people use it.",
+            self.was_begun(0),
+            Button("Open the listings", reverse("properties:list"), in_new_tab=True),
+            optional=True,
+        )
+
+    def start_button(self, phase: PhaseStatus) -> Button:
+        if phase.guarded:
+            return super().start_button(phase)
+        label = f"Start phase {phase.number}"
+        return self.post(
+            label, "start", phase.number, permission="start_rollout", seen=phase.digest
+        )
+
+    def mapping(self) -> GuideStep:
+        title, why = (
+            "Map Apt to Apartment",
+            "The same home has many spellings. People decide what each means; Rollout proposes.",
+        )
+        reviewed = self.was_begun(ENFORCE) or self.is_reviewed
+        if reviewed or not self.is_done(0):
+            return GuideStep(title, why, reviewed)
+        button = demo_button("Map it, confirm the rest", "review", "review_mapping", self.page)
+        look = self.link("Review the values", "mappings")
+        return GuideStep(title, why, False, button, more=(look,))
+
+    @property
+    def is_reviewed(self) -> bool:
+        """Whether people decided on values of each lookup."""
+        reviewed = self.status.evidence.facts.reviewed_columns
+        return all((x.table.label, x.legacy) in reviewed for x in self.status.plan.lookups)
+
+    def mark_button(self, missing: list[ItemStatus]) -> Button:
+        label = "Mark both done" if len(missing) == 2 else "Mark done"
+        return demo_button(label, "mark", "tick_checklist", self.page)
+
+    def note_of(self, phase: PhaseStatus) -> str:
+        if phase.number != BACKFILL or phase.run is None or not phase.run.active:
+            return super().note_of(phase)
+        duty = settings.ROLLOUT["BACKFILL_DUTY_PERCENT"]
+        note = f"This demo lets it work {duty} % of the time, so that there is something to watch."
+        if seconds := seconds_left():
+            note += f" The application is slow for another {seconds} s."
+        return note
+
+    def more_of(self, phase: PhaseStatus) -> tuple[Button, ...]:
+        more = super().more_of(phase)
+        if phase.number != BACKFILL or not more:
+            return more
+        if not seconds_left():
+            label = f"Make the application slow for {SECONDS} s"
+            more += (demo_button(label, "slow", "pause_rollout", self.page),)
+        return (*more, demo_button("Lift the limit", "full_pace", "pause_rollout", self.page))
+
+    def mismatches(self) -> GuideStep:
+        title = f"Plant {WRONG_ROWS} wrong rows, find them, repair them"
+        why = "An audit compares every row. Rows that went around the triggers are found."
+        begun = self.was_begun(ENFORCE)
+        if begun or not self.is_done(BACKFILL):
+            return GuideStep(title, why, begun)
+        audit, active = self.newest_audit, self.status.active
+        if active is not None and active.way == Direction.REPAIR:
+            watch = self.link("Watch the audits", "audits")
+            return GuideStep(title, why, False, watch, "The repair is running.", optional=True)
+        if audit is not None and audit.status == AuditStatus.RUNNING:
+            watch = Button("Watch the audit", audit.get_absolute_url())
+            return GuideStep(title, why, False, watch, "The audit is running.", optional=True)
+        if audit is not None and audit.status == AuditStatus.MISMATCHED:
+            return self.found(title, why, audit)
+        if self.status.evidence.facts.repair is not None:
+            return GuideStep(title, why, True)
+        plant = demo_button(
+            f"Plant {WRONG_ROWS} rows and audit", "plant", "audit_rollout", self.page
+        )
+        return GuideStep(title, why, False, plant, optional=True)
+
+    def found(self, title: str, why: str, audit: AuditReport) -> GuideStep:
+        rows = audit.mismatched - audit.waived
+        note = f"Audit {audit.pk} found {rows:,} mismatched row{'' if rows == 1 else 's'}."
+        url = reverse("rollout:repair", args=[audit.pk])
+        repair = Button("Repair them", url, "repair_rows", {})
+        look = Button("Look at them", audit.get_absolute_url())
+        return GuideStep(title, why, False, repair, note, (look,), optional=True)
+
+    def approve_button(self, phase: PhaseStatus) -> Button:
+        """As the other of the two leads, in the name of whom nobody has to log in."""
+        if settings.DEMO_STRICT:
+            return super().approve_button(phase)
+        requests = self.status.evidence.sign_offs(SignOffKind.REQUEST, phase=phase.number)
+        other = "lead" if requests and requests[0].actor_name == "lead2" else "lead2"
+        back = self.start_page(phase.number)
+        return demo_button(f"Approve as {other}", "approve", "approve_rollout", back, name=other)
+
+    def cutover(self) -> GuideStep:
+        title = "Start phases 3 and 4: enforce and contract"
+        if self.is_done(ENFORCE):
+            return self.guarded(CONTRACT, "Archive the legacy text exactly, then drop it.", title)
+        why = "Constraints are validated, then reads and writes cut over. Type the plan's name."
+        return self.guarded(ENFORCE, why, title)
+
+    def guarded(self, number: int, why: str, title: str) -> GuideStep:
+        step = self.phase(number, why, title=title)
+        if self.is_done(CONTRACT) or self.status.next_phase != number:
+            return GuideStep(title, why, self.is_done(CONTRACT))
+        return step
+
+    def button_of(self, phase: PhaseStatus) -> Button:
+        if any(gate.action == "approve" for gate in phase.gates_in_the_way):
+            return self.approve_button(phase)
+        if phase.guarded and phase.preparation and not phase.can_start:
+            label, back = f"Prepare phase {phase.number}", self.start_page(phase.number)
+            prepare = self.post(label, "prepare", phase.number, permission="take_snapshot")
+            return Button(label, prepare.url, prepare.permission, {"next": back})
+        return super().button_of(phase)

@@ -1,0 +1,288 @@
+"""A guide through a rollout: what to do next and why, each step with its one button.
+
+Its steps are done by what the journal says; nobody ticks them. A project's guide of its own is a
+subclass, named by ``ROLLOUT["GUIDE"]``.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import ClassVar, Literal
+from urllib.parse import urlencode
+
+from django.utils.module_loading import import_string
+
+from rollout.conf import setting
+from rollout.console.current_phases import rehearsal_action
+from rollout.console.http.links import rollout_url
+from rollout.gates import GateStatus
+from rollout.gates.checklists import ItemStatus, checklist_of
+from rollout.journal.environments import DEFAULT
+from rollout.models import AuditMode, AuditReport, Direction, RehearsalState, RunState
+from rollout.plan.gates import Approved
+from rollout.plan.step import CONTRACT, ENFORCE
+from rollout.queries.status import PhaseStatus, RolloutStatus
+
+STOPPED = (RunState.FAILED, RunState.CANCELLED)
+
+
+@dataclass(frozen=True)
+class Button:
+    """A link, or with ``fields`` a form that is posted; shown to who has the permission."""
+
+    label: str
+    url: str
+    permission: str = ""
+    fields: dict[str, str] | None = None
+    in_new_tab: bool = False
+
+
+def allowed_by(button: Button, perms: Mapping[str, Mapping[str, bool]]) -> bool:
+    """Whether the user of a page, whose ``perms`` these are, may press it."""
+    return not button.permission or perms["rollout"][button.permission]
+
+
+@dataclass(frozen=True)
+class GuideStep:
+    """``why`` says what it is good for, ``note`` how it stands; ``waits`` for no person.
+
+    A step that is ``optional`` holds no later one up.
+    """
+
+    title: str
+    why: str
+    is_done: bool
+    button: Button | None = None
+    note: str = ""
+    more: tuple[Button, ...] = ()
+    waits: bool = False
+    optional: bool = False
+    state: Literal["done", "open", "later"] = "later"
+
+
+@dataclass(frozen=True)
+class Guide:
+    title: str
+    steps: list[GuideStep]
+
+    @property
+    def done(self) -> int:
+        return sum(step.is_done for step in self.steps)
+
+
+@dataclass
+class RolloutGuide:
+    """The guide through any plan's rollout, made of where the rollout stands."""
+
+    status: RolloutStatus
+    title: ClassVar[str] = "Guide"
+    checklist_title: ClassVar[str] = "Mark the items of the checklist"
+
+    def steps(self) -> Iterable[GuideStep]:
+        yield self.phase(0, "Compare the live schema with the plan and run the smoke tests.")
+        yield self.rehearsal()
+        yield self.checklist()
+        yield self.phase(1, "Add what is new, empty and beside the old: nothing reads it yet.")
+        yield self.phase(2, "Keep old and new in sync, and fill in the rows that are there.")
+        yield self.approval()
+        yield self.phase(3, "Validate constraints, then cut reads and writes over.")
+        yield self.phase(4, "Archive and drop the legacy columns.")
+
+    def guide(self) -> Guide:
+        return Guide(self.title, list(placed(self.steps())))
+
+    # What of the journal the steps ask for
+
+    @property
+    def page(self) -> str:
+        """Where its forms lead back to."""
+        return f"{self.status.rollout.get_absolute_url()}#guide"
+
+    @cached_property
+    def goes_back(self) -> bool:
+        """Whether the newest run of a phase rolled back."""
+        runs = self.status.evidence.runs.values()
+        newest = max(runs, key=lambda run: run.pk, default=None)
+        return newest is not None and newest.way == Direction.BACKWARD
+
+    def is_done(self, number: int) -> bool:
+        """Whether a phase is done; on the way back, whether it was."""
+        phase = self.status.phases[number]
+        if phase.way == Direction.BACKWARD:
+            return self.goes_back
+        return phase.state == RunState.DONE
+
+    def was_begun(self, number: int) -> bool:
+        phase = self.status.phases[number]
+        return self.is_done(number) or (phase.way == Direction.FORWARD and phase.run is not None)
+
+    @property
+    def newest_audit(self) -> AuditReport | None:
+        """The newest full audit."""
+        audits = self.status.evidence.facts.audits
+        return next((audit for audit in audits if audit.mode == AuditMode.FULL), None)
+
+    @cached_property
+    def items(self) -> list[ItemStatus]:
+        """Those of the checklist that people mark."""
+        if self.is_done(1):
+            return []
+        return [item for item in checklist_of(self.status.evidence) if item.ticked_by_hand]
+
+    # Buttons
+
+    def link(self, label: str, page: str, *args: object) -> Button:
+        return Button(label, rollout_url(self.status.rollout, page, *args))
+
+    def post(self, label: str, page: str, *args: object, permission: str, **fields: str) -> Button:
+        url = rollout_url(self.status.rollout, page, *args)
+        return Button(label, url, permission, {"next": self.page, **fields})
+
+    def start_page(self, number: int) -> str:
+        """The page of a phase's start, which leads back to the guide."""
+        url = rollout_url(self.status.rollout, "start", number)
+        return f"{url}?{urlencode({'next': self.page})}"
+
+    # Steps
+
+    def phase(self, number: int, why: str, *, title: str = "") -> GuideStep:
+        phase = self.status.phases[number]
+        title = title or f"Start phase {number}: {phase.role}"
+        done = self.is_done(number)
+        if done or self.status.next_phase != number:
+            return GuideStep(title, why, done)
+        button = self.button_of(phase)
+        note = self.note_of(phase)
+        waits = phase.run is not None and bool(phase.run.active)
+        return GuideStep(title, why, done, button, note, self.more_of(phase), waits)
+
+    def button_of(self, phase: PhaseStatus) -> Button:
+        """The next thing to do about a phase that is due."""
+        number, run = phase.number, phase.run
+        if run is not None and run.state == RunState.PAUSED:
+            return self.post("Resume", "resume", permission="pause_rollout")
+        if run is not None and run.state in (RunState.RUNNING, RunState.QUEUED):
+            return self.post("Pause", "pause", permission="pause_rollout")
+        if run is not None and run.state in STOPPED:
+            return self.link(f"Open phase {number}", "phase", number)
+        if phase.can_start:
+            return self.start_button(phase)
+        if phase.preparation:
+            return self.post(
+                f"Prepare phase {number}", "prepare", number, permission="take_snapshot"
+            )
+        return self.link(f"Open phase {number}", "phase", number)
+
+    def start_button(self, phase: PhaseStatus) -> Button:
+        label = f"Start phase {phase.number}"
+        return Button(f"{label}…", self.start_page(phase.number), "start_rollout")
+
+    def note_of(self, phase: PhaseStatus) -> str:
+        if phase.run is not None and phase.run.state in STOPPED:
+            return "It stopped. Its page says why, and what to do."
+        gate = approved_gate(phase)
+        return gate.message if gate is not None and gate.action == "wait" else ""
+
+    def more_of(self, phase: PhaseStatus) -> tuple[Button, ...]:
+        if phase.run is not None and phase.run.active:
+            return (self.link("Watch", "phase", phase.number),)
+        return ()
+
+    def rehearsal(self) -> GuideStep:
+        title = "Take a snapshot and rehearse"
+        why = (
+            "The whole plan runs forward and back on a copy, with traffic, and reports locks, "
+            "durations and whether everything came back."
+        )
+        rehearsals = self.status.evidence.facts.rehearsals
+        passed = any(rehearsal.state == RehearsalState.PASSED for rehearsal in rehearsals)
+        if passed or self.is_done(1) or not self.is_done(0):
+            return GuideStep(title, why, passed or self.is_done(1))
+        action = rehearsal_action(self.status)
+        watch = self.link("Watch the rehearsals", "rehearsals")
+        if action == "wait":
+            note = "In progress; it takes about a minute."
+            return GuideStep(title, why, False, watch, note, waits=True)
+        page = "rehearsals" if action == "rehearse" else "snapshots"
+        fields = {} if action == "rehearse" else {"then_rehearse": "1"}
+        label = "Rehearse" if action == "rehearse" else "Take snapshot and rehearse"
+        button = self.post(label, page, permission="rehearse_rollout", **fields)
+        return GuideStep(title, why, False, button)
+
+    def checklist(self) -> GuideStep:
+        missing = [item for item in self.items if item.status != "pass"]
+        title = self.checklist_title
+        why = "Rollout checks the others itself. For these, your name stands beside them."
+        done = self.is_done(1) or (self.is_done(0) and not missing)
+        if done or not self.is_done(0):
+            return GuideStep(title, why, done)
+        return GuideStep(title, why, done, self.mark_button(missing))
+
+    def mark_button(self, missing: list[ItemStatus]) -> Button:
+        item = missing[0].item
+        return self.post(f"Mark done: {item.text}", "tick", item.id, permission="tick_checklist")
+
+    def approval(self) -> GuideStep:
+        title = "Request approval, and have it given"
+        why = "What restricts or removes needs a second lead, who approves the exact SQL."
+        phase = self.status.phases[ENFORCE]
+        gate = approved_gate(phase)
+        # Who approved waits for the other lead, who is to start it.
+        given = gate is not None and (gate.lets_through or gate.action == "wait")
+        done = self.was_begun(ENFORCE) or given
+        if done or self.status.next_phase != ENFORCE or self.status.active is not None:
+            return GuideStep(title, why, done)
+        if gate is not None and gate.action == "approve":
+            return GuideStep(title, why, False, self.approve_button(phase), "Requested.")
+        button = self.post(
+            "Take snapshot, request approval", "prepare", ENFORCE, permission="take_snapshot"
+        )
+        return GuideStep(title, why, False, button)
+
+    def approve_button(self, phase: PhaseStatus) -> Button:
+        return self.link("Review and approve…", "approve", phase.number)
+
+    def rollback(self) -> GuideStep:
+        title = "Roll everything back"
+        why = (
+            "The way back is part of the plan: every value returns, also those that were written "
+            "meanwhile, and an audit proves it."
+        )
+        is_back = self.goes_back and self.status.phase is None
+        if is_back or not (self.is_done(CONTRACT) or self.goes_back):
+            return GuideStep(title, why, is_back)
+        if self.status.active is not None:
+            watch = self.link("Watch", "phase", self.status.active.phase)
+            return GuideStep(title, why, False, watch, "In progress.", waits=True)
+        button = self.link("Roll back all phases…", "roll_back", 0)
+        return GuideStep(title, why, False, button)
+
+
+def approved_gate(phase: PhaseStatus) -> GateStatus | None:
+    """The answer of the gate about another lead's approval, where the phase is due and has one."""
+    return next((gate for gate in phase.gates if gate.name == Approved.name), None)
+
+
+def placed(steps: Iterable[GuideStep]) -> Iterable[GuideStep]:
+    """The steps with their state: the first that is not done is open, and who need not wait."""
+    is_open = True
+    for step in steps:
+        if step.is_done:
+            state: Literal["done", "open", "later"] = "done"
+        elif is_open and step.button is not None:
+            state = "open"
+            # While machines work, people go on with the next step; one only looks at an optional.
+            is_open = step.waits or step.optional
+        else:
+            state = "later"
+            is_open = False
+        yield replace(step, state=state)
+
+
+def guide_of(status: RolloutStatus) -> Guide | None:
+    """The project's guide through a rollout of production; None where it has none."""
+    path = setting("GUIDE", "")
+    if not path or status.rollout.environment != DEFAULT:
+        return None
+    maker: type[RolloutGuide] = import_string(path)
+    return maker(status).guide()

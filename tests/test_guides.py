@@ -1,0 +1,160 @@
+"""The demo's guide: its steps tick by the journal alone, and each has the one next button."""
+
+import re
+from typing import Any
+
+import pytest
+from django.contrib.auth.models import User
+from django.test import Client
+
+from rollout.models import AuditReport, PhaseRun, Rehearsal, Repair, SignOff
+from tests.console import journal
+from tests.support.demo_sites import become_demo, logged_in
+
+ADDRESSES = [
+    f"/demo/{name}/" for name in ("review", "mark", "plant", "approve", "slow", "full-pace")
+]
+
+
+@pytest.fixture
+def lead(db: None, settings: Any) -> Client:
+    become_demo(settings)
+    return logged_in("lead")
+
+
+def guide(browser: Client) -> tuple[int, list[str]]:
+    """How many steps are done, and the labels of the buttons of those that are open."""
+    page = browser.get(journal.PAGE).content.decode()
+    card = page.split('<section class="card guide"')[1].split("</section>")[0]
+    labels = re.findall(r'<(?:button|a) class="button[^>]*>([^<]+)</', card)
+    done = re.search(r"(\d+) of 11 done", card)
+    assert done
+    assert len(re.findall(r'<li class="guide-done"', card)) == int(done[1])
+    return int(done[1]), labels
+
+
+def test_steps_tick_by_the_journal_and_the_next_has_the_button(lead: Client) -> None:
+    rollout = journal.the_rollout()
+    assert guide(lead) == (0, ["Open the listings", "Start phase 0"])
+    run = journal.ran(rollout, 0, "running")
+    assert guide(lead) == (1, ["Pause", "Watch"])
+    run.delete()
+    journal.ran(rollout, 0)
+    journal.probed(rollout)
+    review = ["Map it, confirm the rest", "Review the values"]
+    assert guide(lead) == (2, review)
+    journal.reviewed(rollout)
+    assert guide(lead) == (2, review), "the statuses are open"
+    journal.reviewed(rollout, legacy_column="status")
+    assert guide(lead) == (3, ["Take snapshot and rehearse"])
+    snapshot = journal.taken(rollout)
+    rehearsal = journal.rehearsed(snapshot, "running")
+    assert guide(lead) == (3, ["Watch the rehearsals", "Mark both done"])
+    Rehearsal.objects.filter(pk=rehearsal.pk).update(state="passed")
+    assert guide(lead) == (4, ["Mark both done"])
+    assert lead.post("/demo/mark/").status_code == 302
+    assert guide(lead) == (5, ["Start phase 1"])
+    SignOff.objects.all().delete()
+    assert guide(lead) == (4, ["Mark both done"]), "what is taken back is open again"
+
+
+def test_after_the_backfill_it_leads_through_a_mismatch_and_an_approval(lead: Client) -> None:
+    rollout = journal.the_rollout()
+    for number in range(3):
+        journal.ran(rollout, number)
+    journal.reviewed(rollout)
+    journal.reviewed(rollout, legacy_column="status")
+    plant, ask = "Plant 12 rows and audit", "Take snapshot, request approval"
+    assert guide(lead) == (7, [plant, ask])
+    audit = journal.audited(rollout, "running")
+    assert guide(lead) == (7, ["Watch the audit", ask])
+    AuditReport.objects.filter(pk=audit.pk).update(
+        status="mismatched", mismatched=12, finished_at=audit.started_at
+    )
+    assert guide(lead) == (7, ["Repair them", "Look at them", ask])
+    run = journal.ran(rollout, 2, "running", way="repair")
+    Repair.objects.create(run=run, table="properties", selection={}, rows_expected=12)
+    assert guide(lead) == (7, ["Watch the audits"]), "a snapshot would be refused"
+    PhaseRun.objects.filter(pk=run.pk).update(state="done", finished_at=run.started_at)
+    journal.reached(run, "repair")
+    journal.audited(rollout)
+    assert guide(lead) == (8, [ask])
+    journal.signed(rollout, "request", by="lead2")
+    assert guide(lead) == (8, ["Approve as lead"])
+    journal.signed(rollout, "approval", by="lead", at=audit.started_at)
+    done, labels = guide(logged_in("lead2"))
+    assert (done, len(labels)) == (9, 1)
+    assert guide(lead)[0] == 9
+    text = lead.get(journal.PAGE).content.decode()
+    assert "Another lead, logged in by name, must start the phase" in text
+
+
+def test_it_ends_when_all_is_rolled_back_and_begins_again_with_the_next_start(
+    lead: Client,
+) -> None:
+    rollout = journal.the_rollout()
+    for number in range(5):
+        journal.ran(rollout, number)
+    journal.reviewed(rollout)
+    journal.reviewed(rollout, legacy_column="status")
+    assert guide(lead) == (10, ["Roll back all phases…"])
+    for number in (4, 3):
+        journal.ran(rollout, number, way="backward")
+    assert guide(lead) == (10, ["Roll back all phases…"]), "half of the way back"
+    for number in (2, 1, 0):
+        journal.ran(rollout, number, way="backward")
+    assert guide(lead) == (11, [])
+    journal.ran(rollout, 0)
+    journal.rehearsed(journal.taken(rollout))
+    assert guide(lead)[0] == 4
+
+
+def test_a_viewer_is_told_that_the_next_button_is_anothers(lead: Client) -> None:
+    page = logged_in("viewer").get(journal.PAGE).content.decode()
+    card = page.split('<section class="card guide"')[1].split("</section>")[0]
+    assert "Needs another role than yours" in card
+    assert "<form" not in card
+
+
+def test_a_phase_that_stopped_leads_to_its_page(lead: Client) -> None:
+    journal.ran(journal.the_rollout(), 0, "failed")
+    done, labels = guide(lead)
+    assert (done, labels[-1]) == (1, "Open phase 0")
+
+
+@pytest.mark.parametrize("address", ADDRESSES)
+def test_what_only_the_demo_does_asks_for_the_role_and_a_post(lead: Client, address: str) -> None:
+    assert logged_in("viewer").post(address).status_code == 403
+    assert lead.get(address).status_code == 405
+    assert logged_in("lead", enforce_csrf_checks=True).post(address).status_code == 403
+
+
+def test_a_superuser_of_a_site_is_none_of_the_demos_accounts(lead: Client) -> None:
+    User.objects.create_superuser("root", password="x")
+    assert [logged_in("root").post(address).status_code for address in ADDRESSES] == [403] * 6
+
+
+def test_the_other_lead_is_one_of_the_two(lead: Client) -> None:
+    assert lead.post("/demo/approve/", {"name": "viewer"}).status_code == 404
+    assert not SignOff.objects.exists()
+    lead.post("/demo/approve/", {"name": "lead2"})
+    approvals = SignOff.objects.order_by("phase").values_list("phase", "actor_name")
+    assert list(approvals) == [(3, "lead2"), (4, "lead2")]
+
+
+def test_no_other_site_has_the_guide_or_its_addresses(db: None) -> None:
+    browser = journal.browser_of("lead")
+    assert "card guide" not in browser.get(journal.PAGE).content.decode()
+    assert {browser.post(address).status_code for address in ADDRESSES} == {404}
+
+
+@pytest.mark.parametrize("done", [1, 3, 5])
+def test_the_guide_costs_few_queries(lead: Client, settings: Any, done: int) -> None:
+    """Its facts are those of the gates."""
+    rollout = journal.the_rollout()
+    for number in range(done):
+        journal.ran(rollout, number)
+    assert lead.get(journal.PAGE).status_code == 200
+    with_guide = journal.queries_of(lambda: lead.get(journal.PAGE))
+    settings.ROLLOUT = {**settings.ROLLOUT, "GUIDE": ""}
+    assert with_guide - journal.queries_of(lambda: lead.get(journal.PAGE)) <= 2
