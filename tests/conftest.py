@@ -32,6 +32,8 @@ if TYPE_CHECKING:
     from rollout.models import Rollout, Snapshot
     from tests.support.rollouts import Cli
 
+# The fixtures `target`, `connection` and `app` of tests without the site.
+pytest_plugins = ["tests.support.bare_databases"]
 SERVER = pytest.StashKey[TestServer]()
 # A busy machine takes long for an example that is right.
 hypothesis.settings.register_profile("rollout", deadline=None)

@@ -18,9 +18,9 @@ from rollout.plan.archives import archive_name
 from rollout.plan.names import MAX_LOOKUP_CHARACTERS, in_target, normal
 from rollout.plan.transition import fill as fill_of
 from tests.engine.actions import audit, do_phase, do_step, do_until, run_fill
-from tests.engine.conftest import clear
 from tests.engine.samples import BIGINT, COMPOSITE, DIRTY, ODD, SAMPLES, Sample, past_triggers
 from tests.engine.things import writing
+from tests.support.bare_databases import clear
 
 PLAN = BIGINT.plan
 KIND_MAPPING = 'rollout."sample-bigint_things_kind_mapping"'

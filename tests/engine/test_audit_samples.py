@@ -10,8 +10,8 @@ from rollout.engine.target import Connection, Target
 from tests.engine.actions import audit, do_until
 from tests.engine.samples import BIGINT, COMPOSITE, LISTED, ODD, past_triggers
 from tests.engine.samples import Sample as Shape
-from tests.engine.test_computed import MEASURED, measure
-from tests.engine.test_computed import PLAN as PICTURES
+from tests.engine.test_backfill_computed import MEASURED, measure
+from tests.engine.test_backfill_computed import PLAN as PICTURES
 
 PLAN = BIGINT.plan
 

@@ -21,10 +21,10 @@ from rollout.engine.target import Connection, Target, fetch_bool
 from rollout.plan.actions import Lock, LockMode, Statement
 from rollout.plan.switch import lock_key
 from tests.engine.actions import NoControl, act, wait_until_somebody_waits
-from tests.engine.conftest import clear
 from tests.engine.old_server import old_server
 from tests.engine.plan_statements import PLAN, Place, fill, places, statements
 from tests.engine.samples import BIGINT
+from tests.support.bare_databases import clear
 
 pytestmark = pytest.mark.slow
 

@@ -16,8 +16,8 @@ from rollout.engine.catalog import live_columns
 from rollout.engine.target import Connection, Target, install
 from rollout.plan import Plan
 from tests.engine.actions import act, audit, do_phase, undo_phase
-from tests.engine.conftest import clear
 from tests.engine.samples import BIGINT, DIRTY, REQUIRED, SAMPLES, Sample
+from tests.support.bare_databases import clear
 from tests.support.processes import completed
 
 pytestmark = pytest.mark.slow

@@ -9,7 +9,6 @@ from rollout.engine.mapping import Busy, CannotDecide, Decision
 from rollout.engine.target import Connection, Target
 from rollout.plan.transition import fill
 from tests.engine.actions import audit, do_until, run_fill, undo_phase
-from tests.engine.conftest import clear
 from tests.engine.mappings import (
     KIND,
     PLAN,
@@ -27,6 +26,7 @@ from tests.engine.mappings import (
     write_around_the_triggers,
 )
 from tests.engine.samples import past_triggers
+from tests.support.bare_databases import clear
 
 
 @pytest.fixture

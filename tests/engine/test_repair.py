@@ -22,7 +22,7 @@ from rollout.engine.target import Connection, Target
 from rollout.plan.actions import Compute, Fill, Statement
 from rollout.plan.names import in_target
 from rollout.plan.transition import fill as fill_of
-from tests.engine import test_computed as pictures
+from tests.engine import test_backfill_computed as pictures
 from tests.engine.actions import NoControl, audit, do_until, new_job, run_fill, work_off
 from tests.engine.samples import BIGINT, DIRTY, SAMPLES, Sample
 

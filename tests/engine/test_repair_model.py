@@ -13,7 +13,6 @@ from rollout.engine.repair import count
 from rollout.engine.target import Connection, Target
 from rollout.plan.names import in_target
 from tests.engine.actions import do_until
-from tests.engine.conftest import clear
 from tests.engine.samples import BIGINT
 from tests.engine.test_repair import (
     COLUMNS,
@@ -29,6 +28,7 @@ from tests.engine.test_repair import (
     quietly,
     repairing,
 )
+from tests.support.bare_databases import clear
 
 
 @dataclass

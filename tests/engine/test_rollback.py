@@ -19,7 +19,6 @@ from rollout.plan.names import in_target
 from rollout.plan.resolvers import resolver_name
 from rollout.plan.transition import texts_mean_their_rows
 from tests.engine.actions import act, do_phase, new_job, prove, undo_phase, work_off
-from tests.engine.conftest import clear
 from tests.engine.rollbacks import (
     KINDS,
     PLAN,
@@ -32,6 +31,7 @@ from tests.engine.rollbacks import (
     way_back,
 )
 from tests.engine.samples import BIGINT, SAMPLES, Sample
+from tests.support.bare_databases import clear
 
 
 @pytest.mark.parametrize("sample", SAMPLES, ids=str)

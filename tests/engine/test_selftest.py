@@ -15,7 +15,7 @@ from rollout.plan import Plan
 from tests.engine.actions import do_phase, do_until
 from tests.engine.samples import BIGINT, COMPOSITE, DIRTY, LISTED, ODD, PARTITIONED, Sample
 from tests.engine.test_audit_samples import function_of, pictures
-from tests.engine.test_computed import PLAN as PICTURES
+from tests.engine.test_backfill_computed import PLAN as PICTURES
 from tests.support.processes import wait_until
 
 pytestmark = pytest.mark.slow

@@ -22,8 +22,8 @@ from rollout.queries.status import status_of
 from rollout.runner import repairs
 from rollout.worker import runs
 from rollout.worker.leases import Lease
-from tests.runner.damages import TABLE, changed, damage, forget_a_type, newest_report, versions
 from tests.support import rollouts
+from tests.support.damages import TABLE, changed, damage, forget_a_type, newest_report, versions
 from tests.support.rollouts import ADA
 
 

@@ -16,7 +16,8 @@ from rollout.models import (
     Rollout,
     RunState,
 )
-from tests.runner.damages import (
+from tests.support import rollouts
+from tests.support.damages import (
     DAMAGE,
     SLOW,
     TABLE,
@@ -26,7 +27,6 @@ from tests.runner.damages import (
     versions,
     wait_for,
 )
-from tests.support import rollouts
 from tests.support.processes import Running, manage_process, stopped_after, wait_until
 from tests.support.rollouts import ADA
 from tests.support.servers import Database

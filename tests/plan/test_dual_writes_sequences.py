@@ -21,7 +21,7 @@ from tests.engine.actions import (
     wait_until_somebody_waits,
 )
 from tests.engine.samples import BIGINT, DIRTY
-from tests.engine.test_dual_writes import TRIGGERS, apply_all, start
+from tests.plan.test_dual_writes import TRIGGERS, apply_all, start
 
 TEXTS = (
     st.sampled_from(DIRTY)

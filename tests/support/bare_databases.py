@@ -1,4 +1,4 @@
-"""A database for each module of engine tests, swept clean for each test."""
+"""A database without the site for each module that asks for it, swept clean for each test."""
 
 import os
 from collections.abc import Iterator

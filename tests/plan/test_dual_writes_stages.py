@@ -14,7 +14,7 @@ from rollout.plan.dual_write_functions import Stage
 from rollout.plan.resolvers import resolver_name
 from tests.engine.actions import NoControl, audit
 from tests.engine.samples import BIGINT, ODD, SAMPLES, Sample
-from tests.engine.test_dual_writes import TRIGGERS, start
+from tests.plan.test_dual_writes import TRIGGERS, start
 
 
 class TestReverse:

@@ -8,10 +8,10 @@ from django.contrib.auth.models import User
 from django.test import Client
 
 from config.prepare import PEOPLE, make_people
+from tests.config.test_settings import IN_PRODUCTION, refusal
+from tests.config.test_settings import settings as site
 from tests.console import journal
 from tests.support.demo_sites import become_demo, logged_in
-from tests.test_settings import IN_PRODUCTION, refusal
-from tests.test_settings import settings as site
 
 BECOME = "/demo/user/"
 

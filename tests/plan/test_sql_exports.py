@@ -13,10 +13,10 @@ from rollout.plan.actions import Statement
 from rollout.plan.sql_exports import NotOurs, write_files
 from rollout.plan.step import Step
 from tests.engine.actions import act
-from tests.engine.conftest import clear
 from tests.engine.sample_plans import with_phases
 from tests.engine.samples import BIGINT, COMPOSITE, ODD, Sample
 from tests.engine.test_every_phase import fill_with_dirt, whole_schema_of
+from tests.support.bare_databases import clear
 
 
 def read_back(plan: Plan, directory: Path) -> Plan:

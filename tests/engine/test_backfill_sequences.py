@@ -23,8 +23,8 @@ from tests.engine.actions import (
     work_off,
     worker,
 )
-from tests.engine.conftest import clear
 from tests.engine.samples import BIGINT, PARTITIONED, Sample
+from tests.support.bare_databases import clear
 
 pytestmark = pytest.mark.slow
 

@@ -16,11 +16,11 @@ from rollout import plan as language
 from rollout.engine.target import Connection, Target, install
 from rollout.plan import Plan, SqlFiles, Step
 from rollout.plan.psql_scripts import forward_script, rollback_script
-from tests.engine.conftest import clear
 from tests.engine.old_server import old_server
 from tests.engine.sample_plans import with_step
 from tests.engine.samples import BIGINT, DIRTY, ODD, PARTITIONED, REQUIRED, Sample
 from tests.engine.test_every_phase import schema_of, whole_schema_of
+from tests.support.bare_databases import clear
 from tests.support.processes import completed
 from tests.support.servers import template_url
 

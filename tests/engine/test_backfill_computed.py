@@ -42,7 +42,7 @@ MEASURED = r.Computed(
     table=TABLE,
     columns={"Le ngth": r.Column("integer"), "digest": r.Column("text")},
     reads=("url", "extra"),
-    function="tests.engine.test_computed.measure",
+    function="tests.engine.test_backfill_computed.measure",
 )
 PLAN = r.Plan(
     name="pictures",

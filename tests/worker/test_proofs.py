@@ -11,8 +11,8 @@ from rollout.engine.mapping import Decision
 from rollout.models import AuditReport, BackfillJob, LogEntry, PhaseRun, Rollout, RunState
 from rollout.plan import plans
 from rollout.plan.archives import archive_name
-from tests.runner.damages import damage
 from tests.support import rollouts
+from tests.support.damages import damage
 from tests.support.processes import Running, completed, wait_until
 from tests.support.rollouts import ADA, PLAN
 from tests.support.servers import Database
