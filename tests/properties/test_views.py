@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
 import pytest
 from django.core.files.uploadedfile import SimpleUploadedFile
 from django.test import Client
@@ -11,6 +14,7 @@ from properties.sample_images import sample_png
 from tests.properties.shapes import ShapeName
 
 LIST = "/properties/"
+ROOT = Path(__file__).parents[2]
 NOBODY = "00000000-0000-4000-8000-000000000000"
 
 
@@ -136,3 +140,21 @@ def test_a_verb_that_makes_no_sense_is_refused(signed_in: Client) -> None:
     address = some_property()
     assert signed_in.post(LIST).status_code == 405
     assert signed_in.get(f"{address}images/").status_code == 405
+
+
+def test_the_pages_share_no_more_than_basic_components_with_the_console() -> None:
+    """A class of both would give one the layout of the other: a palette's, to a list of homes."""
+    basic = {
+        *("actions", "badge", "breadcrumbs", "button", "button-primary", "card", "empty"),
+        *("muted", "page-head", "pages"),
+    }
+    styles = "".join(file.read_text() for file in ROOT.glob("static/rollout/*.css"))
+    of_console = set(re.findall(r"(?:^|[},{;/])\s*\.([a-z][a-z0-9-]*)", styles))
+    used = {
+        name
+        for file in ROOT.glob("templates/properties/*.html")
+        for names in re.findall(r'class="([^"{]*)"', file.read_text())
+        for name in names.split()
+    }
+    assert {"badge", "listings"} <= used
+    assert used & of_console <= basic
