@@ -51,6 +51,17 @@ PATTERNS = {re.compile(pattern): instead for pattern, instead in BANNED.items()}
 ANY = re.compile("|".join(BANNED))
 
 
+# What is counted agrees with its number: templates by ``pluralize``, messages by ``counted``.
+_NOUN = (
+    r"(?:rows|entries|operations|warnings|calls|values|mismatches|parts|tables|columns|sessions)\b"
+)
+_COUNTED = re.compile(
+    r"(?<!of )(?<!bout )(?<!first )\{\{ [^}]*\}\} (?:\w+ )?" + _NOUN + r"(?!/)"
+    r"|(?<!of )(?<!first )\{[^{}]+:,\} (?:shadow reads|consecutive failures|rows|calls|tables)\b"
+)
+_COUNTING = ("gates", "shadow", "watchdog", "worker")
+
+
 def _literals(path: Path) -> Iterator[tuple[int, str]]:
     """Yield the line and the text of each string that is not a statement of its own."""
     tree = ast.parse(path.read_text())
@@ -100,3 +111,16 @@ def test_pages_and_messages_have_no_banned_phrasing() -> None:
 )
 def test_a_banned_phrasing_is_found(text: str) -> None:
     assert len(faults(iter([("a page", 1, text)]))) == 1
+
+
+def test_what_is_counted_agrees_with_its_number() -> None:
+    paths = list((ROOT / "templates").rglob("*.html"))
+    paths += [path for room in _COUNTING for path in (ROOT / "rollout" / room).glob("*.py")]
+    wrong = [
+        f"{path.relative_to(ROOT)}: {match.group()}"
+        for path in paths
+        for match in _COUNTED.finditer(path.read_text())
+        # A table's rows are many, and written roughly.
+        if "|roughly" not in match.group()
+    ]
+    assert not wrong, "\n".join(wrong)

@@ -114,7 +114,8 @@ def _lock_waits(table: Table) -> Query[_Said]:
         if waiting:
             return (
                 "throttle",
-                f"{waiting:.0f} sessions waiting for locks on {table.label}.",
+                f"{waiting:.0f} session{'' if waiting == 1 else 's'} waiting for locks on "
+                f"{table.label}.",
                 waiting,
                 0.0,
             )

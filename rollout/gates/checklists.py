@@ -20,6 +20,7 @@ from rollout.gates.registry import (
 from rollout.gates.rehearsals import rehearsal_under_way, rehearse_from_before, rehearse_from_new
 from rollout.journal.environments import environments_of, is_protected
 from rollout.journal.moments import in_words
+from rollout.logs.texts import counted
 from rollout.models import RehearsalState, Rollout, SignOff, SignOffKind
 from rollout.plan import interfaces
 from rollout.plan.checklist import (
@@ -127,7 +128,7 @@ def _described(evidence: Evidence) -> GateResult:
         return failed(
             "edit_plan", f"Without an id or a description: {', '.join(bare[:5])}. Add them."
         )
-    return passed(f"{len(steps)} steps in {len(phases)} phases.")
+    return passed(f"{counted(len(steps), 'step')} in {counted(len(phases), 'phase')}.")
 
 
 def _types(evidence: Evidence, file: str) -> GateResult:

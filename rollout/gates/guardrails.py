@@ -10,6 +10,7 @@ from rollout.gates.evidence import Evidence
 from rollout.gates.registry import GateResult, check, failed, passed, pending, unknown
 from rollout.gates.runs import phase_done
 from rollout.journal.moments import duration, in_words, is_to_come, staleness
+from rollout.logs.texts import counted
 from rollout.models import Direction, Measurement
 from rollout.plan.gates import InBounds, MaintenanceWindow, ProbesPassed, Soak
 from rollout.plan.rules import COUNTED, Rule
@@ -57,11 +58,13 @@ def soak(gate: Soak, evidence: Evidence) -> GateResult:
     if calls < gate.fewest_calls:
         return unknown(
             "review_monitoring",
-            f"{calls:,} calls of the application measured since {why}; {gate.fewest_calls:,} "
+            f"{counted(calls, 'call')} of the application measured since {why}; "
+            f"{gate.fewest_calls:,} "
             "needed. Check that the application is running and instrumented.",
         )
     return passed(
-        f"{duration(watched)} since {why}: {calls:,} calls measured, no guardrail paused or "
+        f"{duration(watched)} since {why}: {counted(calls, 'call')} measured, no guardrail "
+        "paused or "
         "blocked anything."
     )
 
@@ -87,11 +90,12 @@ def in_bounds(gate: InBounds, evidence: Evidence) -> GateResult:
     if calls < gate.fewest_calls:
         return unknown(
             "review_monitoring",
-            f"{calls:,} calls measured in the last {gate.seconds} s; {gate.fewest_calls:,} needed. "
+            f"{counted(calls, 'call')} measured in the last {gate.seconds} s; "
+            f"{gate.fewest_calls:,} needed. "
             "Check that the application is running and instrumented.",
         )
     results = [(rule, *_evaluate(rule, stats, baseline)) for rule in rules]
-    over = f"{calls:,} calls in the last {gate.seconds} s"
+    over = f"{counted(calls, 'call')} in the last {gate.seconds} s"
     if breached := [sentence for _, verdict, sentence in results if verdict == "broken"]:
         return failed(
             "review_monitoring",
@@ -171,7 +175,8 @@ def smoke_tests_passed(evidence: Evidence) -> GateResult:
         )
     warnings = [f" {flow}: {warning}" for flow in flows if (warning := probes[flow].warning)]
     return passed(
-        f"{len(flows)} smoke tests passed, the oldest at {in_words(oldest)}.{''.join(warnings)}"
+        f"{counted(len(flows), 'smoke test')} passed, the oldest at "
+        f"{in_words(oldest)}.{''.join(warnings)}"
     )
 
 

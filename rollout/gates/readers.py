@@ -13,6 +13,7 @@ from rollout.engine.target import APPLICATION_NAME, OWN_ROWS, Connection
 from rollout.gates.cached_queries import cached_query
 from rollout.gates.evidence import Evidence
 from rollout.gates.registry import GateResult, check, failed, passed, unknown
+from rollout.logs.texts import counted
 from rollout.plan.gates import NoLegacyReaders
 from rollout.plan.plan import Plan
 
@@ -91,7 +92,9 @@ def check_sessions(gate: NoLegacyReaders, sessions: list[tuple[str, int]]) -> Ga
             f"Unidentified sessions: {_listed(strange)}. Have them set application_name to "
             f"{gate.application}/VERSION, or terminate them.",
         )
-    return passed(f"{current:,} sessions of {gate.application}/{gate.oldest} or later, none older.")
+    return passed(
+        f"{counted(current, 'session')} of {gate.application}/{gate.oldest} or later, none older."
+    )
 
 
 def _check_statements(

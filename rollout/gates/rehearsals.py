@@ -4,6 +4,7 @@ from rollout.gates.evidence import Evidence
 from rollout.gates.registry import GateResult, check, failed, passed, pending
 from rollout.gates.snapshots import pending_snapshot, snapshot_under_way
 from rollout.journal.moments import in_words, staleness
+from rollout.logs.texts import counted
 from rollout.models import REHEARSAL_UNDER_WAY, RehearsalState, SnapshotState
 from rollout.plan.gates import RehearsalPassed
 
@@ -67,7 +68,8 @@ def rehearsal_passed(gate: RehearsalPassed, evidence: Evidence) -> GateResult:
     if stale := staleness(last.finished_at or last.created_at, gate.fresh_for, span, evidence.now):
         return pending("rehearse", f"{of} {stale}. Rehearse again.")
     return passed(
-        f"{of} passed: {last.rows_compared:,} rows verified after phases {last.first_phase} to 4 "
+        f"{of} passed: {counted(last.rows_compared, 'row')} verified after phases "
+        f"{last.first_phase} to 4 "
         f"and back, {last.untouched_rows:,} unchanged and {last.written_rows:,} as the traffic "
         "wrote or added them."
     )

@@ -7,6 +7,7 @@ from rollout.gates.phase_states import is_done, is_not_started, phases_done
 from rollout.gates.registry import GateResult, check, failed, passed, pending, unknown
 from rollout.journal.audit_mappings import against
 from rollout.journal.moments import in_words
+from rollout.logs.texts import counted
 from rollout.models import AuditMode, AuditStatus, PhaseRun, RuleVerdict, RunState
 from rollout.plan.gates import AuditClean, BackfillComplete, EarlierPhaseDone, NoRuleHolds
 from rollout.plan.step import BACKFILL
@@ -82,7 +83,8 @@ def backfill_complete(gate: BackfillComplete, evidence: Evidence) -> GateResult:
                 )
     rows = sum(job.scanned for job in jobs)
     return passed(
-        f"Backfill complete: {rows:,} rows scanned, the final sweep found none that is not filled."
+        f"Backfill complete: {counted(rows, 'row')} scanned, the final sweep found none that "
+        "is not filled."
     )
 
 
@@ -121,7 +123,7 @@ def _audit_clean(evidence: Evidence) -> GateResult:
         )
     waived = f"; {report.waived:,} waived" if report.waived else ""
     return passed(
-        f"Clean: {report.rows:,} rows compared in {audit}, "
+        f"Clean: {counted(report.rows, 'row')} compared in {audit}, "
         f"{_mismatches(report.mismatched - report.waived)}{waived}. "
         f"{against(report, is_reviewed_since=evidence.facts.is_reviewed_since(report))}".strip()
     )

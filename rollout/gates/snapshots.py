@@ -5,6 +5,7 @@ from datetime import timedelta
 from rollout.gates.evidence import Evidence
 from rollout.gates.registry import GateResult, check, failed, passed, pending
 from rollout.journal.moments import in_words, staleness
+from rollout.logs.texts import counted
 from rollout.models import SNAPSHOT_UNDER_WAY, Snapshot, SnapshotState
 from rollout.plan.gates import SnapshotVerified
 
@@ -31,8 +32,8 @@ def snapshot_verified(gate: SnapshotVerified, evidence: Evidence) -> GateResult:
             "take_snapshot", f"{of} {reason}. Take another."
         )
     return passed(
-        f"{of} verified: restored, and {sum(snapshot.counts.values()):,} rows in "
-        f"{len(snapshot.counts)} tables and their pairs of values match."
+        f"{of} verified: restored, and {counted(sum(snapshot.counts.values()), 'row')} in "
+        f"{counted(len(snapshot.counts), 'table')} and their pairs of values match."
     )
 
 

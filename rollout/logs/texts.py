@@ -25,6 +25,16 @@ def visible(text: str, *, keep: str = "") -> str:
     return _CONTROLS.sub(escaped, text)
 
 
+_SINGULARS = {"are": "is", "match": "matches", "mismatch": "mismatches"}
+
+
+def counted(number: int, noun: str, verb: str = "") -> str:
+    """So many of something, whose plural is regular, with a verb that is given in the plural."""
+    if number == 1:
+        return f"1 {noun} {_SINGULARS.get(verb, '')}".rstrip()
+    return f"{number:,} {noun}s {verb}".rstrip()
+
+
 def is_storable(text: str) -> bool:
     """Whether a database takes the text: it has no NUL and no lone surrogate."""
     return _UNSTORABLE.search(text) is None

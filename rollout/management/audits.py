@@ -4,6 +4,7 @@ from typing import Any
 
 from rollout import runner
 from rollout.journal.audit_mappings import against
+from rollout.logs.texts import counted
 from rollout.management.actors import ShellActor
 from rollout.management.outputs import reader_may_leave
 from rollout.management.verbs import (
@@ -86,7 +87,7 @@ def audit(
 
 def _say(out: Output, report: AuditReport) -> None:
     out.say(
-        f"{report.status}: {report.rows:,} rows, {report.matched:,} matched, "
+        f"{report.status}: {counted(report.rows, 'row')}, {report.matched:,} matched, "
         f"{report.mismatched:,} mismatched. {report.message}".strip()
     )
     for category, rows in sorted(report.categories.items()):

@@ -4,6 +4,7 @@ from typing import Any
 
 from rollout import runner
 from rollout.journal.actors import Actor
+from rollout.logs.texts import counted
 from rollout.management.actors import actor_of, add_user
 from rollout.management.verbs import UNTIL_FINISHED, AddVerb, Output, names_of, wait_while
 from rollout.models import Direction, Rehearsal, RehearsalState, Rollout, Snapshot
@@ -179,7 +180,7 @@ def _as_text(report: Report) -> str:
     rehearsal, longest = report.rehearsal, report.longest_lock
     lines = [
         f"Rehearsal {rehearsal.pk} of {rehearsal.rollout}: {rehearsal.state}, "
-        f"{rehearsal.rows:,} rows from snapshot {rehearsal.snapshot_id}"
+        f"{counted(rehearsal.rows, 'row')} from snapshot {rehearsal.snapshot_id}"
     ]
     for leg in report.legs:
         way = "rollback" if leg.way == Direction.BACKWARD else "forward"
@@ -199,8 +200,9 @@ def _as_text(report: Report) -> str:
     )
     if rehearsal.came_back is not None:
         lines.append(
-            f"  {verdict[rehearsal.came_back]}: {rehearsal.untouched_rows:,} rows unchanged, "
-            f"{rehearsal.written_rows:,} rows match what the traffic wrote"
+            f"  {verdict[rehearsal.came_back]}: {counted(rehearsal.untouched_rows, 'row')} "
+            "unchanged, "
+            f"{counted(rehearsal.written_rows, 'row', 'match')} what the traffic wrote"
         )
     lines += [
         f"  {difference}"

@@ -5,6 +5,7 @@ from typing import Any
 from rollout import runner
 from rollout.journal.moments import in_words
 from rollout.journal.snapshots import newest_verified
+from rollout.logs.texts import counted
 from rollout.management.actors import ShellActor, actor_of, add_user
 from rollout.management.verbs import BY_A_WORKER, AddVerb, Output, names_of, wait_while
 from rollout.models import (
@@ -171,8 +172,9 @@ def _say_end(out: Output, asked: Restore, as_json: bool) -> int:
         return out.say(f"{asked.error} {asked.advice}".strip(), good=False)
     rows = sum(asked.snapshot.counts.values())
     return out.say(
-        f"Restored snapshot {asked.snapshot_id} into {asked.rollout.environment}: {rows:,} rows "
-        f"in {len(asked.snapshot.counts)} tables, in one transaction."
+        f"Restored snapshot {asked.snapshot_id} into {asked.rollout.environment}: "
+        f"{counted(rows, 'row')} "
+        f"in {counted(len(asked.snapshot.counts), 'table')}, in one transaction."
     )
 
 
@@ -234,7 +236,8 @@ def _summary(snapshot: Snapshot) -> str:
     taken = in_words(snapshot.taken_at) if snapshot.taken_at else "not started"
     text = (
         f"{snapshot.pk}  {snapshot.state}  {taken}  {snapshot.size:,} bytes  "
-        f"{sum(snapshot.counts.values()):,} rows in {len(snapshot.counts)} tables"
+        f"{counted(sum(snapshot.counts.values()), 'row')} in "
+        f"{counted(len(snapshot.counts), 'table')}"
     )
     return f"{text}\n  {snapshot.error} {snapshot.advice}" if snapshot.error else text
 

@@ -10,6 +10,7 @@ from rollout.engine import quarantine
 from rollout.engine.target import Connection, fetch_bool, own
 from rollout.journal.actors import Refused
 from rollout.journal.environments import target_of
+from rollout.logs.texts import counted
 from rollout.models import BackfillJob, Direction, Rollout
 from rollout.plan import facts, plans
 from rollout.plan.actions import Compute, Fill, Probe, Statement
@@ -156,8 +157,8 @@ def _missing(
     row = connection.execute(own(action.unfilled(except_for))).fetchone()
     rows = row[0] if row else 0
     if rows:
-        return f"{rows:,} rows of {action.table.label} still to write.", ""
-    return "", f"{refused:,} rows in quarantine still to retry." if refused else APPLIED
+        return f"{counted(rows, 'row')} of {action.table.label} still to write.", ""
+    return "", f"{counted(refused, 'row')} in quarantine still to retry." if refused else APPLIED
 
 
 def _first_line(text: str) -> str:

@@ -11,12 +11,12 @@ from rollout.journal.environments import target_of
 from rollout.journal.events import Event
 from rollout.journal.rollouts import active_run, alone_with, is_busy, plan_of
 from rollout.journal.transitions import move
+from rollout.logs.texts import counted
 from rollout.models import Direction, PhaseRun, Rollout, RunState, StepRun, StepState
 from rollout.plan import facts
 from rollout.plan.actions import Fill, Proof, Statement
 from rollout.plan.plan import Plan
 from rollout.plan.step import Step
-from rollout.worker import proofs
 from rollout.worker.leases import is_held, take_back
 
 SHOWN = 3
@@ -70,7 +70,7 @@ def what_remains(connection: Connection, plan: Plan, phase: int) -> list[str]:
                 row = connection.execute(action.asks_differing).fetchone()
                 if row and row[0]:
                     remains.append(
-                        f"{proofs.rows(row[0])} of {action.table.label} "
+                        f"{counted(row[0], 'row')} of {action.table.label} "
                         f"{'differs' if row[0] == 1 else 'differ'} from what the legacy columns "
                         f"say (correct {'it' if row[0] == 1 else 'them'}): {row[1]}: {row[2]}"
                     )

@@ -15,6 +15,7 @@ from rollout.engine.audit.row_checks import RowsNow, check_rows
 from rollout.journal import activity_log, findings
 from rollout.journal.environments import target_of
 from rollout.journal.events import Event
+from rollout.logs.texts import counted
 from rollout.models import AuditMode, AuditReport, AuditStatus, Rollout
 from rollout.plan import plans
 from rollout.plan.step import BACKFILL
@@ -139,7 +140,8 @@ def _report(
         if is_new:
             activity_log.record(
                 Event.SHADOW_READ_DIFFERS,
-                f"Shadow read of {operation} differs: {report.mismatched:,} rows mismatch (report "
+                f"Shadow read of {operation} differs: "
+                f"{counted(report.mismatched, 'row', 'mismatch')} (report "
                 f"{report.pk}).",
                 on=report,
                 actor=ACTOR,

@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 from django.db.models import Max, Sum
 
+from rollout.logs.texts import counted
 from rollout.models import (
     AuditMode,
     AuditReport,
@@ -102,7 +103,9 @@ def _by_windows(
         over = f"in the newest breaching window of {rule.seconds} s"
     return Evaluation(
         RuleVerdict(verdict),
-        _sentence(rule, evaluated, value, f"{over}, {calls:,} calls", baseline, bound, acting),
+        _sentence(
+            rule, evaluated, value, f"{over}, {counted(calls, 'call')}", baseline, bound, acting
+        ),
         value,
         baseline,
         bound,
@@ -152,9 +155,9 @@ def _in_a_row(rule: Rule, windows: dict[datetime, OperationStats]) -> Evaluation
     broken = failed > most
     return Evaluation(
         RuleVerdict.BROKEN if broken else RuleVerdict.KEPT,
-        f"{failed:,} consecutive failures."
+        f"{counted(failed, 'consecutive failure')}."
         if failed
-        else f"0 consecutive failures in the last {calls:,} calls.",
+        else f"0 consecutive failures in the last {counted(calls, 'call')}.",
         value=float(failed),
         bound=rule.at_most,
         calls=calls,
@@ -191,7 +194,8 @@ def _wrong_values(rule: Rule, rollout: Rollout, since: datetime) -> Evaluation:
         return Evaluation(RuleVerdict.INCONCLUSIVE, "No data compared yet.", bound=most)
     return Evaluation(
         RuleVerdict.KEPT,
-        f"{compared:,} rows and {reads:,} shadow reads compared, 0 wrong values found.",
+        f"{counted(compared, 'row')} and {counted(reads, 'shadow read')} compared, 0 wrong "
+        "values found.",
         value=float(wrong),
         bound=most,
         calls=compared + reads,

@@ -20,6 +20,7 @@ from rollout.journal import activity_log, heartbeats
 from rollout.journal.environments import is_protected
 from rollout.journal.events import Event
 from rollout.journal.labels import job_label
+from rollout.logs.texts import counted
 from rollout.models import (
     BackfillJob,
     Direction,
@@ -247,7 +248,7 @@ def _again(
 ) -> None:
     if job.rounds >= MAX_ROUNDS * attempts:
         raise RowsRemain(
-            f"{left:,} rows of {job.table} are still incorrect after {job.rounds} passes. "
+            f"Still incorrect after {job.rounds} passes: {counted(left, 'row')} of {job.table}. "
             f"{_why_rows_remain(connection, action.table)} Then retry the phase."
         )
     job.rounds += 1
@@ -271,7 +272,7 @@ def refuse_any(connection: Connection, job: BackfillJob) -> None:
     named = quarantine.poison_of(job.pk, limit=proofs.MOST_NAMED).ask(connection)
     if named.number:
         raise proofs.RowsRefused(
-            f"{proofs.rows(named.number)} of {job.table} could not be restored: "
+            f"{counted(named.number, 'row')} of {job.table} could not be restored: "
             f"{proofs.keys_of(named)}. {named.rows[0].error} The job's page has each row's reason."
         )
 
@@ -318,7 +319,8 @@ def _counts(action: Pass, job: BackfillJob) -> str:
         f", {job.rewritten:,} updated that the application wrote meanwhile" if job.rewritten else ""
     )
     return (
-        f"{job.scanned:,} rows scanned, {job.updated:,} updated, {job.already_right:,} {others}, "
+        f"{counted(job.scanned, 'row')} scanned, {job.updated:,} updated, "
+        f"{job.already_right:,} {others}, "
         f"{job.quarantined:,} quarantined{rewritten}; final sweep: 0 remaining."
     ) + (f" {_kept(action)}" if isinstance(action, Fill) and action.keeps else "")
 

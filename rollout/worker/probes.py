@@ -9,6 +9,7 @@ from django.utils.module_loading import import_string
 from rollout.conf import setting
 from rollout.journal.environments import alias_of
 from rollout.journal.moments import by_the_database
+from rollout.logs.texts import counted
 from rollout.models import FlowProbe, Rollout
 from rollout.plan import plans
 from rollout.worker.failures import SmokeTestTooSlow, connection_lost
@@ -78,7 +79,7 @@ def _scanned(alias: str) -> str:
         rows: list[tuple[str, Any]] = cursor.fetchall()
     if not rows:
         return ""
-    tables = ", ".join(f"{count:,} rows of {table}" for table, count in rows)
+    tables = ", ".join(f"{counted(count, 'row')} of {table}" for table, count in rows)
     return f"It read {tables} without an index: add one, or narrow the test."
 
 

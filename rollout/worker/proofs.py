@@ -5,7 +5,7 @@ from django.utils import timezone
 from rollout.engine import lane_totals, lanes, quarantine
 from rollout.engine.quarantine import Poison
 from rollout.engine.target import Connection
-from rollout.logs.texts import visible
+from rollout.logs.texts import counted, visible
 from rollout.models import BackfillJob
 from rollout.plan.actions import Proof
 from rollout.plan.errors import RolloutError
@@ -82,7 +82,7 @@ def _differing(connection: Connection, proof: Proof, job: BackfillJob, number: i
             "lookup row than its rows have, decide in the mapping review which one is right. Start "
             "an audit and repair what its report shows, then retry: every row is compared again."
         )
-    return f"{rows(number)} of {what}: {keys}. {how}. {cure}"
+    return f"{counted(number, 'row')} of {what}: {keys}. {how}. {cure}"
 
 
 def keys_of(named: Poison) -> str:
@@ -94,17 +94,13 @@ def keys_of(named: Poison) -> str:
 
 def sentence(proof: Proof, job: BackfillJob) -> str:
     """What it showed."""
+    compared = f"{counted(job.scanned, 'row')} compared"
     if proof.outcome == "kept":
-        return f"{rows(job.scanned)} compared with their own fingerprints, none differs."
+        return f"{compared} with their own fingerprints, none differs."
     if proof.outcome == "meant":
-        return f"{rows(job.scanned)} compared: the legacy columns match the new ones; none differs."
+        return f"{compared}: the legacy columns match the new ones; none differs."
     since = job.scanned - job.already_right
     return (
-        f"{rows(job.scanned)} compared with the archive: {job.already_right:,} not written since "
+        f"{compared} with the archive: {job.already_right:,} not written since "
         f"are identical to it, {since:,} written since match their lookup rows; none differs."
     )
-
-
-def rows(number: int) -> str:
-    """A number of rows, in words."""
-    return f"{number:,} row" if number == 1 else f"{number:,} rows"

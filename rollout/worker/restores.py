@@ -25,6 +25,7 @@ from rollout.journal.events import Event
 from rollout.journal.moments import by_the_database, staleness
 from rollout.journal.rollouts import active_run, alone_with, is_busy, plan_of
 from rollout.journal.snapshots import programs_for
+from rollout.logs.texts import counted
 from rollout.models import (
     RESTORE_WORKING,
     Direction,
@@ -194,7 +195,7 @@ def put_back(
     if stored.sha256 != snapshot.sha256:
         raise Refused("The dump's checksum does not match. Take a new snapshot.")
     with target.connect() as connection:
-        tell(f"Restoring {sum(snapshot.counts.values()):,} rows.")
+        tell(f"Restoring {counted(sum(snapshot.counts.values()), 'row')}.")
         archive = Archive(
             programs_for(connection),
             partial(dump_storage.open_dump, snapshot.storage_name),
@@ -285,7 +286,8 @@ def note(
         activity_log.record(
             Event.SNAPSHOT_RESTORED,
             f"Restored snapshot {snapshot.pk} of {snapshot.rollout.environment}: "
-            f"{sum(snapshot.counts.values()):,} rows in {len(snapshot.counts)} tables.",
+            f"{counted(sum(snapshot.counts.values()), 'row')} in "
+            f"{counted(len(snapshot.counts), 'table')}.",
             on=into,
             actor=actor,
             source=source,

@@ -20,6 +20,7 @@ from rollout.journal.environments import target_of
 from rollout.journal.events import Event
 from rollout.journal.moments import by_the_database
 from rollout.journal.transitions import move
+from rollout.logs.texts import counted
 from rollout.models import WORKING, Direction, PhaseRun, RunState, StepRun, StepState
 from rollout.plan import plans
 from rollout.plan.actions import (
@@ -278,14 +279,14 @@ class RunJob(LeasedJob[PhaseRun]):
         report = audits.of_run(self.run, held)
         if report.status != "clean":
             raise Mismatched(audits.outcome_of(report))
-        return f"{report.rows:,} rows compared, 0 mismatches. {against(report)}".strip()
+        return f"{counted(report.rows, 'row')} compared, 0 mismatches. {against(report)}".strip()
 
     def _compare(self, connection: Connection) -> str:
         live = catalog.read(connection, catalog.labels_of(self.plan))
         drifts = catalog.compare(self.plan, phases_done=self.run.phase, live=live)
         if drifts:
             raise SchemaDiffers("The live schema differs: " + "; ".join(map(str, drifts)) + ".")
-        return f"{len(live.tables)} tables match the plan."
+        return f"{counted(len(live.tables), 'table', 'match')} the plan."
 
     def done(self) -> None:
         with journal.atomic():

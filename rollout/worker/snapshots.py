@@ -24,6 +24,7 @@ from rollout.journal.events import Event
 from rollout.journal.moments import by_the_database
 from rollout.journal.rollouts import plan_of
 from rollout.journal.snapshots import programs_for
+from rollout.logs.texts import counted
 from rollout.models import (
     SNAPSHOT_UNDER_WAY,
     Rollout,
@@ -117,7 +118,7 @@ class SnapshotJob(AttemptedJob[Snapshot]):
                     crosstabs=[asdict(crosstab) for crosstab in source.contents.crosstabs],
                     prerequisites=prerequisites(programs, self.target, source, self.held),
                     left_out=source.left_out,
-                    activity=f"Dumping {len(source.relations)} tables.",
+                    activity=f"Dumping {counted(len(source.relations), 'table')}.",
                 )
                 # Ends the program of a dump that stops half-way.
                 with closing(dump(programs, self.target, source, self.held)) as chunks:
@@ -186,7 +187,8 @@ class SnapshotJob(AttemptedJob[Snapshot]):
             )
             self.record(
                 Event.SNAPSHOT_VERIFIED,
-                f"{sum(snapshot.counts.values()):,} rows in {len(snapshot.counts)} tables.",
+                f"{counted(sum(snapshot.counts.values()), 'row')} in "
+                f"{counted(len(snapshot.counts), 'table')}.",
             )
 
     def _clear_scratch(self) -> None:

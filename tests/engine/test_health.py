@@ -97,7 +97,7 @@ class TestLockWaits:
             app.execute("COMMIT")
         (waits,) = looked
         assert (waits.status, waits.value) == ("throttle", 1.0)
-        assert waits.reason == "1 sessions waiting for locks on things."
+        assert waits.reason == "1 session waiting for locks on things."
         assert signal(connection, "lock waits").status == "ok"
 
     def test_waits_for_another_table_do_not_count(

@@ -115,7 +115,8 @@ class Readiness(Findings):
         if self.phase > CONTRACT:
             return "All phases are done."
         blocks, warns, unknown = (len(self.of(level)) for level in LEVELS[:3])
-        verdict = f"{blocks} blocking, {warns} warnings, {unknown} unknown"
+        warnings = f"{warns} warning{'' if warns == 1 else 's'}"
+        verdict = f"{blocks} blocking, {warnings}, {unknown} unknown"
         if not self.items:
             verdict = f"No problems found from phase {self.phase} on"
         later = (
