@@ -1,15 +1,21 @@
-"""Sources of some folders that are too long, and variables named for nothing that they hold.
+"""Sources that are too long, variables with an empty name, and tests whose name has no subject.
 
 Prints each, and ends with 1 when there is one.
 """
 
 import ast
+import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 MAX_LINES = 400
 EMPTY_NAMES = {"each", "found", "one", "said", "some", "told"}
+# First words of a test's name that lean on what stands around it.
+NO_SUBJECT = re.compile(
+    r"test_(?:its?|they|them|their|that|this|these|those|is|are|was|were|can|has|and|or|in|on|of|so"
+    r"|says|what|who|whose|whoever)_"
+)
 
 
 def problems(path: Path) -> Iterator[str]:
@@ -26,6 +32,8 @@ def problems(path: Path) -> Iterator[str]:
         if isinstance(statement, ast.AnnAssign)
     }
     for node in ast.walk(tree):
+        if isinstance(node, ast.FunctionDef) and NO_SUBJECT.match(node.name):
+            yield f"{path}:{node.lineno}: begin the test's name with its subject."
         if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store) and node not in fields:
             name = node.id
         elif isinstance(node, ast.arg):

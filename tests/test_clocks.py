@@ -76,7 +76,9 @@ class Seconds:
 
 @pytest.mark.parametrize("ahead", [-HOUR, HOUR], ids=["back", "ahead"])
 class TestAMachineWhoseClockIsWrong:
-    def test_it_keeps_its_lease(self, tiny: Rollout, clock: Clock, ahead: timedelta) -> None:
+    def test_the_machine_keeps_its_lease(
+        self, tiny: Rollout, clock: Clock, ahead: timedelta
+    ) -> None:
         clock(ahead)
         run = begun(tiny)
         clock(timedelta())
@@ -85,7 +87,7 @@ class TestAMachineWhoseClockIsWrong:
         assert leases.is_held(run)
         assert not LogEntry.objects.filter(event="brought back").exists()
 
-    def test_it_takes_nobody_elses_lease(
+    def test_the_machine_takes_nobody_elses_lease(
         self, tiny: Rollout, clock: Clock, ahead: timedelta
     ) -> None:
         begun(tiny)
@@ -93,7 +95,9 @@ class TestAMachineWhoseClockIsWrong:
         lost_work.bring_back(RunJob)
         assert rollouts.queued() == []
 
-    def test_its_worker_counts_as_alive(self, db: None, clock: Clock, ahead: timedelta) -> None:
+    def test_the_worker_of_the_machine_counts_as_alive(
+        self, db: None, clock: Clock, ahead: timedelta
+    ) -> None:
         clock(ahead)
         heartbeats.beat(heartbeats.WORKER)
         clock(timedelta())
@@ -101,7 +105,7 @@ class TestAMachineWhoseClockIsWrong:
         clock(ahead)
         assert heartbeats.liveness().worker_alive
 
-    def test_its_watchdog_goes_on_trying_the_queue(
+    def test_the_watchdog_of_the_machine_continues_to_test_the_queue(
         self, tiny: Rollout, clock: Clock, ahead: timedelta
     ) -> None:
         passed = [0.0]
@@ -135,7 +139,7 @@ class TestWhatGatesSayOnAMachineWhoseClockIsWrong:
     """They go by the database's clock, which is one for all machines."""
 
     @pytest.mark.parametrize("ahead", [-5 * HOUR, 5 * HOUR], ids=["back", "ahead"])
-    def test_it_is_what_they_say_on_any_other(
+    def test_gates_say_the_same_as_on_any_other_machine(
         self, rollout: Rollout, clock: Clock, ahead: timedelta
     ) -> None:
         now = timezone.now()
@@ -252,7 +256,7 @@ class TestASession:
         browser.force_login(User.objects.create_superuser("ada"))
         return browser
 
-    def test_it_ends_when_the_clock_is_set_back_behind_its_login(
+    def test_a_session_ends_when_the_clock_is_set_back_behind_its_login(
         self, ada: Client, clock: Clock
     ) -> None:
         assert ada.get("/rollout/").status_code == 200

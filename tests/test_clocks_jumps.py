@@ -83,7 +83,9 @@ class TestADatabaseWhoseClockJumps:
         assert "Soaking: 8 min of" in answer(self.SOAK, rollout)
         assert not LogEntry.objects.filter(event="clock jumped").exists()
 
-    def test_set_back_time_leaves_nothing(self, rollout: Rollout, clocks: Clocks) -> None:
+    def test_a_clock_set_forward_and_back_leaves_no_trace(
+        self, rollout: Rollout, clocks: Clocks
+    ) -> None:
         watch = clocks.watch()
         watch.look()
         clocks.go_on(4 * self.MINUTE)

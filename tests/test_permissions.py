@@ -66,7 +66,7 @@ def test_a_role_in_one_environment_gives_what_the_role_gives_there_alone(db: Non
 
 
 @pytest.mark.parametrize("group", ["lead", "lead:production"])
-def test_what_a_group_allows_is_read_once(
+def test_permissions_of_a_group_are_read_once(
     db: None, django_assert_num_queries: Any, group: str
 ) -> None:
     user = User.objects.create_user("ada")
@@ -82,7 +82,7 @@ def test_a_group_that_names_no_environment_after_its_role_gives_nothing(db: None
     assert not any(allowed_in(user, f"{verb}_rollout", "production") for verb in EVERYTHING)
 
 
-def test_what_is_taken_from_a_role_is_taken_from_it_in_each_environment(db: None) -> None:
+def test_a_permission_revoked_from_a_role_is_revoked_in_each_environment(db: None) -> None:
     start = Permission.objects.get(codename="start_rollout")
     Group.objects.get(name="lead").permissions.remove(start)
     user = User.objects.create_user("ada")

@@ -22,6 +22,7 @@ def test_long_files_and_empty_names_are_named_with_their_place(tmp_path: Path) -
     (tmp_path / "names.py").write_text(
         "class Row:\n    found: int\n\n\ndef rows(said, *, of=None):\n    for one in said:\n"
         "        yield [each for each in one], (found := of)\n"
+        "def test_it_works(): pass\ndef test_a_row_works(): pass\n"
     )
     (tmp_path / "long.py").write_text("x = 1\n" * 401)
     done = completed([*CHECK, tmp_path])
@@ -32,4 +33,5 @@ def test_long_files_and_empty_names_are_named_with_their_place(tmp_path: Path) -
         "names.py:6: name 'one' for what it holds.",
         "names.py:7: name 'each' for what it holds.",
         "names.py:7: name 'found' for what it holds.",
+        "names.py:8: begin the test's name with its subject.",
     }

@@ -113,7 +113,7 @@ def test_a_banned_phrasing_is_found(text: str) -> None:
     assert len(faults(iter([("a page", 1, text)]))) == 1
 
 
-def test_what_is_counted_agrees_with_its_number() -> None:
+def test_counted_nouns_agree_with_their_number() -> None:
     paths = list((ROOT / "templates").rglob("*.html"))
     paths += [path for room in _COUNTING for path in (ROOT / "rollout" / room).glob("*.py")]
     wrong = [

@@ -141,7 +141,7 @@ def log_in(demo: Demo, name: str, password: str) -> str:
     return str(answer.geturl())
 
 
-def test_it_says_that_it_is_ready_once_its_workers_are(ready: Demo) -> None:
+def test_the_demo_says_that_it_is_ready_once_its_workers_are(ready: Demo) -> None:
     assert answers(f"{ready.address}/healthz")
     wait_until(lambda: answers(f"{ready.address}/readyz"))
     assert answers(f"{ready.address}/metrics")
@@ -210,7 +210,7 @@ def test_sigterm_leaves_no_process_and_the_next_start_continues(demo: Demo) -> N
     assert not [process for process in demo.processes() if "traffic" in process.cmdline()]
 
 
-def test_what_a_killed_demo_left_is_stopped_at_the_next_start(demo: Demo) -> None:
+def test_processes_of_a_killed_demo_are_stopped_at_the_next_start(demo: Demo) -> None:
     first = demo.start_and_wait(TRAFFIC="0")
     first.process.kill()
     first.process.wait()

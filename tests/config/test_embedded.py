@@ -30,7 +30,7 @@ def server(data: Path) -> psutil.Process:
     return process
 
 
-def test_it_sorts_and_encodes_alike_on_every_machine(data: Path) -> None:
+def test_the_server_sorts_and_encodes_alike_on_every_machine(data: Path) -> None:
     with psycopg.connect(start(data)) as connection:
         order = connection.execute(
             "SELECT datlocprovider::text, datlocale, pg_encoding_to_char(encoding)"
@@ -39,7 +39,7 @@ def test_it_sorts_and_encodes_alike_on_every_machine(data: Path) -> None:
     assert order == ("b", "C.UTF-8", "UTF8")
 
 
-def test_it_belongs_to_no_terminal_and_listens_on_no_port(data: Path) -> None:
+def test_the_server_belongs_to_no_terminal_and_listens_on_no_port(data: Path) -> None:
     with psycopg.connect(start(data)) as connection:
         listening = connection.execute("SHOW listen_addresses").fetchone()
     assert listening == ("",)
@@ -53,7 +53,7 @@ def test_starting_a_server_that_runs_changes_nothing(data: Path) -> None:
     assert server(data) == process
 
 
-def test_it_starts_again_after_a_crash_with_all_that_was_committed(data: Path) -> None:
+def test_the_server_starts_again_after_a_crash_with_all_that_was_committed(data: Path) -> None:
     # With the demo's settings: the tests' own let the last commits go with a crash.
     with psycopg.connect(embedded.start(data)) as connection:
         connection.execute("CREATE TABLE kept ()")
@@ -91,7 +91,7 @@ def test_a_directory_of_any_name_will_do(tmp_path: Path, name: str) -> None:
         embedded.remove(data)
 
 
-def test_what_the_server_says_when_it_cannot_start_is_passed_on(data: Path) -> None:
+def test_the_error_of_a_server_that_cannot_start_is_passed_on(data: Path) -> None:
     with pytest.raises(embedded.EmbeddedError, match="shared_buffers"):
         embedded.start(data, settings={"shared_buffers": "very much"})
 

@@ -40,7 +40,7 @@ def test_a_host_that_is_not_ours_is_refused(db: None, client: Client) -> None:
     assert "evil" not in forwarded["Location"]
 
 
-def test_what_is_larger_than_any_form_takes_is_refused_unread(db: None, client: Client) -> None:
+def test_a_body_larger_than_any_form_is_refused_unread(db: None, client: Client) -> None:
     answer = client.post("/accounts/login/", {}, CONTENT_LENGTH=str(13 * 1024 * 1024))
     assert answer.status_code == 413
     assert "limit 12 MB" in answer.content.decode()

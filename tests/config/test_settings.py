@@ -39,7 +39,7 @@ def default_database(url: str) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("missing", ["DATABASE_URL", "SECRET_KEY"])
-def test_what_is_missing_is_named_with_the_command_that_supplies_it(
+def test_a_missing_variable_is_named_with_the_command_that_supplies_it(
     tmp_path: Path, missing: str
 ) -> None:
     given = {"ROLLOUT_HOME": str(tmp_path), **LEAST}

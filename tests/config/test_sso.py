@@ -128,7 +128,7 @@ def roles_of(name: str) -> set[str]:
     return {group.name for group in User.objects.get(username=name).groups.all()}
 
 
-def test_who_a_provider_vouches_for_comes_in_with_the_roles_of_its_groups(
+def test_a_provider_login_gets_the_roles_of_its_groups(
     committed_db: Database, tmp_path: Path, provider: Provider
 ) -> None:
     ada: dict[str, object] = {"sub": "4711", "preferred_username": "ada"}
@@ -153,7 +153,7 @@ def test_who_a_provider_vouches_for_comes_in_with_the_roles_of_its_groups(
         assert not User.objects.filter(username="eve").exists()
 
 
-def test_who_a_proxy_names_comes_in_and_gets_a_role_by_hand(
+def test_a_user_named_by_a_proxy_is_logged_in_and_gets_a_role_by_hand(
     committed_db: Database, tmp_path: Path
 ) -> None:
     def ask(path: str, **headers: str) -> tuple[int, str]:

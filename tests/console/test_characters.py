@@ -22,7 +22,7 @@ from rollout.console.charts.cells import value
         ("cafe\u0301", ["U+0301 COMBINING ACUTE ACCENT"]),
     ],
 )
-def test_what_a_reader_cannot_see_or_tell_apart_is_marked_by_its_code_point(
+def test_characters_that_cannot_be_seen_or_told_apart_are_marked_by_code_point(
     text: str, marks: list[str]
 ) -> None:
     shown = value(text)

@@ -138,7 +138,7 @@ def test_an_estimate_has_three_digits(value: float | None, shown: str) -> None:
         ("Replication slot x is losing WAL.", "Paused: Replication slot x is losing WAL."),
     ],
 )
-def test_what_is_waited_for_is_a_sentence(reason: str, sentence: str) -> None:
+def test_the_reason_of_a_wait_is_a_sentence(reason: str, sentence: str) -> None:
     assert formats.waiting(reason) == sentence
 
 

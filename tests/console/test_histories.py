@@ -122,7 +122,7 @@ def test_a_timeline_says_where_older_events_are_left_out(
 
 
 @pytest.mark.usefixtures("shared_parts")
-def test_what_is_kept_of_a_timeline_is_no_older_than_the_newest_entry_and_the_runs(
+def test_a_cached_timeline_is_no_older_than_the_newest_entry_and_the_runs(
     rollout: Rollout, viewer: Client
 ) -> None:
     run = ran(rollout, 0, "running", created_at=timezone.now())

@@ -53,7 +53,7 @@ def test_circular_suggestions_keep_the_first_text() -> None:
     }
 
 
-def test_what_is_typed_has_the_last_word() -> None:
+def test_typed_input_has_the_last_word() -> None:
     assert taken(("Villas", "Villa"), villa="Country house") == {
         "villas": "Country house",
         "villa": "Country house",

@@ -37,7 +37,7 @@ def test_a_queued_run_stops_before_it_begins(rollout: Rollout, lead: Client) -> 
     assert "Pause and cancel take effect before the first step." in text_of(lead, PAGE)
 
 
-def test_who_may_only_pause_reads_of_no_button_that_is_not_there(
+def test_an_engineer_reads_of_no_button_that_is_not_there(
     rollout: Rollout, engineer: Client, viewer: Client
 ) -> None:
     queued = ran(rollout, 0, "queued")
@@ -76,7 +76,7 @@ def test_a_statement_without_a_timeout_is_ended_by_cancelling_alone(
     assert "Pause takes effect when the current statement ends;" in text_of(lead, PAGE)
 
 
-def test_how_long_the_last_pause_took_is_measured(rollout: Rollout, lead: Client) -> None:
+def test_the_duration_of_the_last_pause_is_measured(rollout: Rollout, lead: Client) -> None:
     run = running(rollout, "dual-write")
     at = timezone.now() - timedelta(minutes=1)
     stood = at + timedelta(milliseconds=420)

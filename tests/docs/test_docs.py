@@ -61,7 +61,7 @@ def test_a_command_line_is_one_that_its_parser_takes(document: Document) -> None
 
 
 @each_document
-def test_what_a_sentence_names_is_there(document: Document) -> None:
+def test_names_in_sentences_exist(document: Document) -> None:
     # A page may name what its own samples set.
     known = documents.source() + "".join(document.samples("python"))
     wrong = {code: documents.unknown_names(code, known) for code in document.code}
@@ -83,7 +83,7 @@ def test_a_python_sample_compiles_and_a_plan_in_it_is_one(
 
 
 @each_document
-def test_what_stands_in_quotation_marks_is_on_a_page_or_in_a_message(document: Document) -> None:
+def test_quoted_texts_are_on_a_page_or_in_a_message(document: Document) -> None:
     screen = documents.screen()
     missing = {text: documents.not_on(screen, text) for text in document.quotes}
     assert {text: parts for text, parts in missing.items() if parts} == {}
@@ -181,7 +181,7 @@ def test_there_is_a_how_to_for_every_kind_of_step() -> None:
     assert {*headings} == kinds - {"SqlFile"} | {"SqlFiles"}
 
 
-def test_what_pages_have_from_the_code_is_as_the_code_has_it() -> None:
+def test_generated_parts_of_pages_are_as_the_code_has_them() -> None:
     stale = [document for document in DOCUMENTS if reference.made(document.text) != document.text]
     assert not stale, "run: make reference"
 

@@ -322,7 +322,7 @@ class TestBeforeAndAfter:
         assert {m.expected for m in result.mismatches if m.column == "kind_id"} == {"House"}
 
     @pytest.mark.parametrize("sample", [BIGINT, COMPOSITE, ODD], ids=str)
-    def test_from_the_archive_every_text_is_told_to_the_letter(
+    def test_archived_texts_are_compared_to_the_letter(
         self, sample: Sample, target: Target, connection: Connection
     ) -> None:
         before = archived(target, connection, sample)
@@ -344,7 +344,7 @@ class TestBeforeAndAfter:
         assert ("house", "House") not in pairs
         assert ("ho\u00a0use", "Ho use") in pairs
 
-    def test_after_the_archive_what_has_no_text_any_more_is_found(
+    def test_rows_without_a_text_after_the_archive_are_found(
         self, target: Target, connection: Connection
     ) -> None:
         archived(target, connection, BIGINT)

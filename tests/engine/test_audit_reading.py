@@ -41,7 +41,7 @@ class WritesMeanwhile(NoControl):
 
 
 class TestWritesInFlight:
-    def test_what_is_right_a_moment_later_is_transient_and_no_mismatch(
+    def test_a_row_that_is_right_a_moment_later_is_transient_and_no_mismatch(
         self, target: Target, connection: Connection
     ) -> None:
         filled(target, connection, 30)
@@ -177,7 +177,7 @@ class TestChunks:
             for _ in range(5):
                 assert audit(target, PLAN).rows == 500
 
-    def test_it_stops_between_two_chunks_when_it_is_asked_to(
+    def test_an_audit_stops_between_two_chunks_on_request(
         self, target: Target, connection: Connection, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         filled(target, connection, 500)
@@ -234,7 +234,7 @@ def test_one_table_alone_can_be_audited(target: Target, connection: Connection) 
     assert "no such table" in audit(target, PLAN, tables=["nothing"]).inconclusive
 
 
-def test_it_works_inside_a_transaction_of_the_caller(
+def test_an_audit_works_inside_a_transaction_of_the_caller(
     target: Target, connection: Connection
 ) -> None:
     filled(target, connection, 3)

@@ -30,7 +30,7 @@ def examined(target: Target, connection: Connection, seed: int, rows: int = 20) 
 
 
 @pytest.mark.parametrize("shape", [BIGINT, COMPOSITE, ODD, LISTED], ids=str)
-def test_it_examines_as_many_rows_as_it_was_asked_to(
+def test_a_sample_examines_as_many_rows_as_requested(
     shape: Shape, target: Target, connection: Connection
 ) -> None:
     filled(target, connection, 50, shape)

@@ -44,7 +44,7 @@ from tests.engine.things import (
 
 class TestAWholePass:
     @pytest.mark.parametrize("sample", SAMPLES, ids=str)
-    def test_fills_every_row_and_accounts_for_it(
+    def test_a_pass_fills_every_row_and_accounts_for_it(
         self, sample: Sample, target: Target, connection: Connection
     ) -> None:
         sample.create(connection)
@@ -196,7 +196,7 @@ class TestCounting:
         assert totals.rewritten == 0, "the dual write had them right"
 
     @pytest.mark.parametrize("how", ["", "in a subtransaction"])
-    def test_what_a_transaction_writes_that_was_under_way_at_the_beginning_is_not_counted_twice(
+    def test_rows_of_a_transaction_open_at_the_beginning_are_not_counted_twice(
         self, target: Target, connection: Connection, app: Connection, how: str
     ) -> None:
         """Its number is smaller than the job's first, and its rows come after they were met."""
@@ -219,7 +219,7 @@ class TestCounting:
         assert totals.scanned == totals.updated + totals.already_right
         assert backfill.count_unfilled(connection, FILL, job) == 0
 
-    def test_what_comes_while_nothing_keeps_it_right_is_counted_apart(
+    def test_rows_inserted_without_triggers_are_counted_apart(
         self, target: Target, connection: Connection, app: Connection
     ) -> None:
         rows = room_further_on(target, connection)
@@ -257,7 +257,7 @@ class TestAWorker:
     def rows(self, target: Target, connection: Connection) -> None:
         legacy_rows(target, connection, 2_000)
 
-    def test_whose_lane_was_taken_over_cannot_commit(
+    def test_a_worker_whose_lane_was_taken_over_cannot_commit(
         self, target: Target, connection: Connection
     ) -> None:
         job, stripes = new_job(connection, FILL)
@@ -289,7 +289,9 @@ class TestAWorker:
         assert interruptions > 3
         assert counted(connection, job) == (2_000, 2_000)
 
-    def test_ends_with_its_slice_of_time_and_keeps_its_place(self, connection: Connection) -> None:
+    def test_a_worker_ends_with_its_slice_of_time_and_keeps_its_place(
+        self, connection: Connection
+    ) -> None:
         job, stripes = new_job(connection, FILL)
         ticks = iter(range(1_000))
         working = worker(connection, FILL, stripes=stripes, clock=lambda: float(next(ticks)))

@@ -122,7 +122,7 @@ class TestAPass:
         assert (totals.scanned, totals.updated, totals.quarantined) == (2, 2, 0)
         assert facts(connection) == {"one": (3, "ONE"), "seven": (5, "SEVEN")}
 
-    def test_gives_the_function_the_columns_that_it_reads_and_no_more_rows_than_are_unfilled(
+    def test_the_function_gets_the_columns_it_reads_and_no_more_rows_than_are_unfilled(
         self, connection: Connection
     ) -> None:
         add(connection, 1, "one")
@@ -177,7 +177,7 @@ class TestAPass:
         assert (totals.updated, totals.quarantined) == (1, 1)
         assert "NUL" in quarantine.rows(connection, job)[0].error
 
-    def test_stops_when_too_many_rows_have_no_answer(self, connection: Connection) -> None:
+    def test_a_pass_stops_when_too_many_rows_have_no_answer(self, connection: Connection) -> None:
         for number in range(60):
             add(connection, number, f"missing {number}")
         job, stripes = new_job(connection, ACTION)
@@ -185,7 +185,7 @@ class TestAPass:
             work_off(connection, ACTION, job, stripes)
         assert lane_totals.totals(connection, job).quarantined == 60
 
-    def test_tries_a_row_again_when_its_file_is_there(self, connection: Connection) -> None:
+    def test_a_pass_tries_a_row_again_when_its_file_exists(self, connection: Connection) -> None:
         add(connection, 1, "missing")
         run_fill(connection, ACTION)
         job = newest_job(connection)
@@ -197,7 +197,9 @@ class TestAPass:
         assert there.try_again(job, row.key)
         assert facts(connection) == {"missing": (1, "x")}
 
-    def test_finds_each_row_by_its_key_and_not_by_a_scan(self, connection: Connection) -> None:
+    def test_a_pass_finds_each_row_by_its_key_and_not_by_a_scan(
+        self, connection: Connection
+    ) -> None:
         add_many(connection, 3_000)
         connection.execute('ANALYZE "Pic tures"')
         explained = connection.execute(
@@ -287,7 +289,9 @@ class TestTheTrigger:
         add(connection, 1, "one")
         run_fill(connection, ACTION)
 
-    def test_empties_the_computed_columns_when_a_source_changes(self, app: Connection) -> None:
+    def test_the_trigger_empties_computed_columns_when_a_source_changes(
+        self, app: Connection
+    ) -> None:
         replaced(app, "one", "two")
         assert facts(app) == {"two": (None, None)}
 

@@ -39,7 +39,7 @@ class TestTheLengthOfARange:
             lane = self.after(elapsed, lane, stripes=4)
         assert (lane.next_block, lane.range_end, lane.stripe) == (100, 150, 0)
 
-    def test_holds_the_time_near_the_target_whatever_a_block_costs(self) -> None:
+    def test_a_range_holds_the_time_near_the_target_whatever_a_block_costs(self) -> None:
         lane, cost, times = self.LANE, 0.004, []
         for number in range(60):
             elapsed = (lane.range_end - lane.next_block) * cost

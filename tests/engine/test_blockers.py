@@ -110,7 +110,7 @@ def test_a_process_id_that_is_another_session_by_now_is_left_alone(
         assert app.execute("SELECT 1").fetchone() == (1,)
 
 
-def test_who_is_not_in_the_way_any_more_is_left_alone(
+def test_a_session_that_no_longer_blocks_is_left_alone(
     things: None, target: Target, connection: Connection, app: Connection
 ) -> None:
     with waiting_for(target, app, READING) as (behind, shown):
@@ -174,7 +174,7 @@ def test_replication_and_a_vacuum_against_wraparound_are_never_touched(
         assert refusal in blockers.refusal_to_end(connection, other, behind, "end")
 
 
-def test_what_a_role_may_not_touch_is_told_before_it_is_tried(
+def test_a_missing_right_of_the_role_is_named_before_it_is_needed(
     things: None, target: Target, connection: Connection, app: Connection
 ) -> None:
     role, other = (f"rollout_{uuid4().hex}" for _ in range(2))

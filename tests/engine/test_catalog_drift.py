@@ -141,7 +141,7 @@ def test_an_index_that_was_left_invalid_is_drift(target: Target, connection: Con
     ]
 
 
-def test_what_the_application_adds_itself_is_its_own_affair(connection: Connection) -> None:
+def test_additions_of_the_application_are_no_drift(connection: Connection) -> None:
     BIGINT.create(connection)
     connection.execute("CREATE INDEX of_its_own ON things (made_at) WHERE state IS NULL")
     connection.execute("ALTER TABLE things ADD CHECK (id > 0), ALTER made_at SET DEFAULT now()")
@@ -238,7 +238,7 @@ def test_a_comparison_is_the_same_seen_from_the_other_side(
 
 
 @given(samples, st.integers(0, 4))
-def test_what_a_phase_changes_is_known_to_the_plan(sample: Sample, number: int) -> None:
+def test_changes_of_a_phase_are_known_to_the_plan(sample: Sample, number: int) -> None:
     assert changed_by(sample.plan, number) <= known_parts(sample.plan)
 
 

@@ -35,7 +35,7 @@ def test_a_slow_disk_may_be_twice_as_slow() -> None:
     assert known(*(61.0,) * WINDOW, baseline=30.0) == "throttle"
 
 
-def test_what_somebody_sets_goes_before_the_baseline() -> None:
+def test_a_set_limit_goes_before_the_baseline() -> None:
     latencies = CommitLatencies(4.0, (30.0,) * WINDOW, BUSY)
     assert latencies.signal(None).status == "throttle"
     assert latencies.signal(31).status == "ok"

@@ -201,7 +201,7 @@ def test_a_prepared_transaction_in_the_way_has_its_name_told() -> None:
         assert seen[0].blockers[0].pid == 0
 
 
-def test_whoever_holds_the_modes_still_is_named_when_a_switch_gives_up(
+def test_the_holder_of_the_modes_is_named_when_a_switch_gives_up(
     few_attempts: None, connection: Connection, app: Connection
 ) -> None:
     switch = switch_modes("some plan", read="legacy", write="both")
@@ -248,7 +248,9 @@ def test_a_long_statement_waits_longer_than_a_lock_timeout(
     assert connection.execute(sql.SQL("SELECT {}").format(built)).fetchone() == (True,)
 
 
-def test_what_an_interrupted_build_left_is_cleared_and_built_again(connection: Connection) -> None:
+def test_an_index_left_by_an_interrupted_build_is_cleared_and_built_again(
+    connection: Connection,
+) -> None:
     connection.execute("INSERT INTO things (id, kind) VALUES (1, 'a'), (2, 'a')")
     with pytest.raises(psycopg.errors.UniqueViolation):
         connection.execute("CREATE UNIQUE INDEX CONCURRENTLY things_kind ON things (kind)")
@@ -265,7 +267,7 @@ def test_what_an_interrupted_build_left_is_cleared_and_built_again(connection: C
     assert ddl.apply(connection, build, NoControl()) is False
 
 
-def test_what_a_rebuild_left_is_cleared_too_and_a_valid_index_of_a_like_name_is_not(
+def test_an_index_left_by_a_rebuild_is_cleared_and_a_valid_one_of_a_like_name_is_not(
     connection: Connection,
 ) -> None:
     for name in ("things_kind_ccnew", "things_kind_ccnew1", "things_kind_2", "things_kind_ccold"):

@@ -242,7 +242,7 @@ def kill_a_worker_at(engine: Connection, workers: subprocess.Popen[str], number:
     engine.execute("DROP FUNCTION IF EXISTS public.held_up")
 
 
-def test_what_is_required_is_believed_only_when_it_is_validated(
+def test_a_required_column_is_believed_only_when_it_is_validated(
     server: Target, engine: Connection
 ) -> None:
     """From PostgreSQL 18 on a column is called NOT NULL as soon as the constraint is there."""

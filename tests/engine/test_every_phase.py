@@ -198,7 +198,7 @@ def test_rows_written_without_legacy_columns_come_back_with_the_names_of_their_l
     assert audit(target, BIGINT.plan).mismatches == []
 
 
-def test_what_is_written_between_freezing_and_dropping_keeps_its_spelling(
+def test_texts_written_between_freezing_and_dropping_keep_their_spelling(
     target: Target, connection: Connection, app: Connection
 ) -> None:
     """A drop may be a long time coming when its lock is not to be had."""
@@ -253,7 +253,7 @@ class TestTheShippedPlan:
         assert schema_of(target) == schema
         assert self.data(connection) == data
 
-    def test_finds_every_statement_applied_when_a_step_is_done_a_second_time(
+    def test_every_statement_is_found_applied_when_a_step_is_done_a_second_time(
         self, shipped: tuple[Target, Connection]
     ) -> None:
         target, connection = shipped

@@ -212,7 +212,7 @@ class TestARoleWithoutRights:
         assert mine.value >= 3
         assert theirs.value is not None
 
-    def test_knows_all_when_it_is_given_the_right(
+    def test_a_role_with_the_right_knows_all(
         self, plain: Connection, connection: Connection, app: Connection
     ) -> None:
         name = plain.info.user

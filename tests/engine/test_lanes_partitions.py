@@ -207,7 +207,7 @@ def test_an_index_is_built_partition_by_partition_and_goes_with_all_of_them(
     assert not any(carry(target, connection, INDEX.backward(PLAN)))
 
 
-def test_what_an_interrupted_build_left_on_a_partition_is_cleared_and_built_again(
+def test_an_index_left_on_a_partition_is_cleared_and_built_again(
     target: Target, connection: Connection
 ) -> None:
     start(target, connection)

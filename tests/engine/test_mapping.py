@@ -79,9 +79,7 @@ def test_values_come_with_their_rows_the_most_frequent_first(unmapped: Connectio
     assert sum(value.rows or 0 for value in values) == sum(ROWS.values())
 
 
-def test_what_was_decided_before_phase_2_is_what_it_maps(
-    target: Target, unmapped: Connection
-) -> None:
+def test_decisions_before_phase_2_are_what_it_maps(target: Target, unmapped: Connection) -> None:
     outcome = decide(unmapped, {"house for SALE": "House", "Condop": "Co-op"})
     assert outcome.rows_affected == 0
     assert {(c.legacy, c.after) for c in outcome.changes} == {
@@ -170,7 +168,7 @@ def test_a_decision_that_is_taken_back_leaves_the_rule_of_the_plan(mapped: Conne
     assert names(mapped)["House for sale"] is True
 
 
-def test_what_the_application_writes_follows_decisions_and_synonyms_at_once(
+def test_writes_of_the_application_follow_decisions_and_synonyms_at_once(
     mapped: Connection,
 ) -> None:
     decide(mapped, {"Bungalow": "House"})

@@ -70,13 +70,13 @@ class TestRests:
         assert world.batch(world.pace(), NoControl()) == 0
 
     @pytest.mark.parametrize(("duty", "rest"), [(0.5, 0.1), (0.25, 0.3), (0.05, 1.9)])
-    def test_make_batches_run_in_their_share_of_the_time(self, duty: float, rest: float) -> None:
+    def test_rests_leave_batches_their_share_of_the_time(self, duty: float, rest: float) -> None:
         world = World(settings=Settings(duty=duty))
         pace = world.pace()
         assert world.batch(pace, NoControl()) == pytest.approx(rest)
         assert pace.lost == {}, "what people asked for is no loss"
 
-    def test_change_with_the_settings_from_the_next_batch_on(self) -> None:
+    def test_rests_change_with_the_settings_from_the_next_batch_on(self) -> None:
         world = World()
         pace, control = world.pace(), NoControl()
         assert world.batch(pace, control) == 0
@@ -86,14 +86,14 @@ class TestRests:
         world.settings = Settings()
         assert world.batch(pace, control) == 0
 
-    def test_keep_the_lane_however_long_they_are(self) -> None:
+    def test_long_rests_keep_the_lane(self) -> None:
         """A batch of two seconds in a twentieth of the time rests for far more than a lease."""
         world = World(settings=Settings(duty=0.05))
         rest = world.batch(world.pace(), NoControl(), seconds=2.0)
         assert rest == pytest.approx(38)
         assert world.kept >= rest / lanes.LEASE_SECONDS
 
-    def test_can_be_interrupted(self) -> None:
+    def test_a_rest_can_be_interrupted(self) -> None:
         world = World(settings=Settings(duty=0.05))
         with pytest.raises(Interrupted):
             world.batch(world.pace(), StopAfter(3), seconds=2.0)
@@ -101,7 +101,7 @@ class TestRests:
 
 
 class TestASignToThrottle:
-    def test_takes_a_part_of_the_speed_and_says_why_and_counts_the_seconds(self) -> None:
+    def test_a_throttling_signal_takes_part_of_the_speed_and_counts_the_seconds(self) -> None:
         world = World(signals=[sign("throttle")])
         pace, control = world.pace(), NoControl()
         rest = world.batch(pace, control)
@@ -109,13 +109,13 @@ class TestASignToThrottle:
         assert control.waits == ["throttled to 85% of full speed: lag says throttle."]
         assert pace.lost == {"lag": pytest.approx(rest)}
 
-    def test_takes_its_part_of_what_the_settings_leave(self) -> None:
+    def test_a_throttling_signal_takes_its_part_of_what_the_settings_leave(self) -> None:
         world = World(signals=[sign("throttle")], settings=Settings(duty=0.5))
         pace = world.pace()
         assert world.batch(pace, NoControl()) == pytest.approx(0.2 / MILD - 0.1)
         assert pace.lost == {"lag": pytest.approx(0.2 * (1 / MILD - 1))}
 
-    def test_that_stays_takes_more_each_second_down_to_the_least(self) -> None:
+    def test_a_lasting_signal_throttles_more_each_second_down_to_the_minimum(self) -> None:
         world = World(signals=[sign("throttle")])
         pace, shares = world.pace(), [1.0]
         while shares[-1] > MIN_SHARE:
@@ -128,7 +128,7 @@ class TestASignToThrottle:
         world.batch(pace, NoControl())
         assert pace.throttle.share == MIN_SHARE
 
-    def test_that_is_gone_gives_the_speed_back_little_by_little(self) -> None:
+    def test_a_cleared_signal_gives_the_speed_back_gradually(self) -> None:
         world = World(signals=[sign("throttle")])
         pace, control = world.pace(), NoControl()
         world.batch(pace, control)
@@ -170,7 +170,7 @@ class TestASignToThrottle:
 
 
 class TestASignToStop:
-    def test_holds_the_work_before_a_batch_until_it_is_gone(self) -> None:
+    def test_a_stopping_signal_holds_the_work_before_a_batch_until_it_clears(self) -> None:
         world = World(signals=[sign("ok", "a"), sign("stop")], until_well=5.0)
         pace, control = world.pace(), NoControl()
         rest = world.batch(pace, control)
@@ -179,7 +179,7 @@ class TestASignToStop:
         assert world.kept >= 5
         assert pace.lost == {"lag": pytest.approx(rest)}
 
-    def test_that_is_gone_lets_the_work_begin_slowly(self) -> None:
+    def test_a_cleared_stop_lets_the_work_begin_slowly(self) -> None:
         world = World(signals=[sign("stop")], until_well=5.0)
         pace, control = world.pace(), NoControl()
         world.batch(pace, control)
@@ -190,7 +190,7 @@ class TestASignToStop:
         assert world.batch(pace, control) == 0
         assert control.waits[-1] == ""
 
-    def test_can_be_interrupted(self) -> None:
+    def test_a_hold_can_be_interrupted(self) -> None:
         world = World(signals=[sign("stop")])
         with pytest.raises(Interrupted):
             world.batch(world.pace(), StopAfter(30))
@@ -245,7 +245,9 @@ class TestAWorkerOfARealTable:
         assert lane_totals.totals(connection, job).holders == ("test",)
         assert losses_of(job).ask(connection)[0].seconds > 0
 
-    def test_aims_at_the_time_that_people_set_meanwhile(self, connection: Connection) -> None:
+    def test_a_worker_aims_at_the_time_that_people_set_meanwhile(
+        self, connection: Connection
+    ) -> None:
         """A clock by which a batch takes a tenth of a second: the target decides the range."""
 
         def ranges(target_seconds: Iterator[float]) -> list[int]:

@@ -178,7 +178,7 @@ def test_commits_above_the_hard_bound_hold_the_work_until_they_are_below_it(
     assert run.shares[-1] == 1.0
 
 
-def test_what_throttled_a_job_is_kept_with_its_worst_value_its_bound_and_its_lowest_pace(
+def test_a_throttle_is_kept_with_its_worst_value_bound_and_lowest_pace(
     connection: Connection,
 ) -> None:
     record = PaceRecord(connection, 1, "a")
@@ -201,14 +201,18 @@ def test_what_throttled_a_job_is_kept_with_its_worst_value_its_bound_and_its_low
 
 
 class TestABaseline:
-    def test_is_measured_before_the_work_by_several_commits(self, connection: Connection) -> None:
+    def test_a_baseline_is_measured_before_the_work_by_several_commits(
+        self, connection: Connection
+    ) -> None:
         slow(connection)
         record = PaceRecord(connection, 1, "a")
         fast(connection)
         assert record.latencies.baseline >= 100
         assert record.began == Throttle()
 
-    def test_and_the_pace_are_kept_by_who_continues_at_once(self, connection: Connection) -> None:
+    def test_a_worker_that_continues_at_once_keeps_baseline_and_pace(
+        self, connection: Connection
+    ) -> None:
         first = PaceRecord(connection, 1, "a")
         lag = Signal("lag", "throttle", "It lags.", 20.0, 10.0)
         first.record(Throttle(0.3, lag), 1)
@@ -218,7 +222,7 @@ class TestABaseline:
         assert second.began.share == 0.3
         assert second.began.after([lag], seconds=1.0).cause == lag
 
-    def test_is_kept_for_the_next_job_and_the_pace_is_not(self, connection: Connection) -> None:
+    def test_the_next_job_keeps_the_baseline_and_not_the_pace(self, connection: Connection) -> None:
         """Right after its own work the server is not at rest."""
         first = PaceRecord(connection, 1, "a")
         first.record(Throttle(0.3, Signal("lag", "throttle", "It lags.")), 1)
@@ -227,7 +231,7 @@ class TestABaseline:
         assert second.latencies.baseline == first.latencies.baseline
         assert second.began == Throttle()
 
-    def test_is_measured_again_by_who_takes_over_from_a_dead_worker(
+    def test_a_worker_that_takes_over_from_a_dead_one_measures_its_own_baseline(
         self, connection: Connection
     ) -> None:
         first = PaceRecord(connection, 1, "a")
@@ -255,7 +259,7 @@ def test_other_workers_of_a_job_do_not_count_as_others(
     assert max(first.latencies.others) <= 0
 
 
-def test_what_is_written_to_our_own_tables_is_not_by_others(connection: Connection) -> None:
+def test_writes_to_our_own_tables_are_not_by_others(connection: Connection) -> None:
     connection.execute("CREATE TABLE journal (n int)")
     ours, theirs = (PaceRecord(connection, job, "a", own_tables=own) for job, own in OWN)
     for record in (ours, theirs, ours, theirs):
@@ -267,9 +271,7 @@ def test_what_is_written_to_our_own_tables_is_not_by_others(connection: Connecti
     assert ours.latencies.others[-1] < theirs.latencies.others[-1] / 10
 
 
-def test_where_commits_do_not_wait_for_the_disk_they_slow_nothing(
-    target: Target, connection: Connection
-) -> None:
+def test_asynchronous_commits_slow_nothing(target: Target, connection: Connection) -> None:
     assert PaceRecord(connection, 1, "a").signal(None).status == "unknown", "too few commits yet"
     name = sql.Identifier(connection.info.dbname)
     change = sql.SQL("ALTER DATABASE {} {} synchronous_commit")

@@ -47,7 +47,7 @@ class TestTheChoiceOfStripes:
         assert chosen.stripes == 1
         assert '"In the way"' in chosen.explanation
 
-    def test_sees_an_index_that_only_one_partition_has(
+    def test_the_choice_sees_an_index_that_only_one_partition_has(
         self, target: Target, connection: Connection
     ) -> None:
         PARTITIONED.create(connection)
@@ -57,14 +57,14 @@ class TestTheChoiceOfStripes:
         connection.execute('CREATE INDEX one_has_it ON "parted"."early" (is_open)')
         assert "one_has_it" in planner.choose(connection, fill).explanation
 
-    def test_needs_no_statistics(self, target: Target, connection: Connection) -> None:
+    def test_the_choice_needs_no_statistics(self, target: Target, connection: Connection) -> None:
         legacy_rows(target, connection, 2_000)
         chosen = planner.choose(connection, FILL)
         assert chosen.stripes > 1
         assert 1_800 < chosen.estimated_rows < 2_200
 
     @pytest.mark.parametrize("analyzed", [True, False])
-    def test_adds_the_partitions_up(
+    def test_the_choice_adds_the_partitions_up(
         self, analyzed: bool, target: Target, connection: Connection
     ) -> None:
         PARTITIONED.create(connection)
@@ -80,7 +80,7 @@ class TestTheChoiceOfStripes:
 
 
 class TestAnEstimate:
-    def test_says_rows_time_wal_and_disk_and_changes_nothing(
+    def test_an_estimate_says_rows_time_wal_and_disk_and_changes_nothing(
         self, target: Target, connection: Connection
     ) -> None:
         legacy_rows(target, connection, 3_000)

@@ -162,7 +162,7 @@ def test_more_poison_rows_than_may_be_stop_the_job_and_say_what_to_do(
     assert 0 <= totals.already_right < 100
 
 
-def test_as_many_poison_rows_as_may_be_do_not_stop_it(
+def test_poison_rows_up_to_the_limit_do_not_stop_the_backfill(
     target: Target, connection: Connection
 ) -> None:
     legacy_rows(target, connection, 2_000)
@@ -187,7 +187,7 @@ def test_a_poison_row_that_another_round_meets_is_counted_once(
     assert quarantine.rows(connection, job)[0].attempts == 2
 
 
-def test_what_is_kept_aside_is_of_one_job_alone(target: Target, connection: Connection) -> None:
+def test_quarantined_rows_belong_to_one_job_alone(target: Target, connection: Connection) -> None:
     legacy_rows(target, connection, 200)
     raises(connection, "new.id = 7")
     job, stripes = new_job(connection, FILL)

@@ -117,7 +117,7 @@ class TestCategories:
         quietly(connection, BIGINT, 7, kind_id=flat)
         quietly(connection, BIGINT, 8, kind_id=None)
 
-    def test_they_are_counted_as_the_audit_counts_them(
+    def test_categories_are_counted_as_the_audit_counts_them(
         self, target: Target, connection: Connection
     ) -> None:
         self.damaged(target, connection)
@@ -163,7 +163,7 @@ class TestCategories:
         assert BIGINT.name_of(connection, 8) is None
 
     @pytest.mark.parametrize("category", ["unmapped", "ambiguous", "inactive"])
-    def test_what_no_mapping_decides_is_refused_with_what_to_do_first(
+    def test_unmapped_texts_are_refused_with_what_to_do_first(
         self, category: str, target: Target, connection: Connection
     ) -> None:
         self.damaged(target, connection)
@@ -273,7 +273,7 @@ class TestSelection:
         with pytest.raises(NothingSelected, match=message):
             repairing(**selection)
 
-    def test_it_survives_the_journal(self) -> None:
+    def test_a_selection_survives_the_journal(self) -> None:
         selection = Selection.of({"columns": ["kind_id"], "legacy": ["a", None], "keys": [["1"]]})
         assert Selection.of(selection.as_json) == selection
 
@@ -312,7 +312,7 @@ class TestComputed:
             pictures.PLAN, pictures.TABLE, Selection.of(selection), direction="forward"
         )
 
-    def test_what_is_missing_is_computed_of_the_selected_rows_alone(
+    def test_missing_values_are_computed_for_the_selected_rows_alone(
         self, target: Target, connection: Connection
     ) -> None:
         self.filled(target, connection)
@@ -336,7 +336,7 @@ class TestComputed:
         assert self.lengths(connection) == [(99, "ONE"), (3, "TWO"), (5, "THREE")]
         assert count(connection, repair, before=False).categories == {}
 
-    def test_without_keys_no_value_that_is_there_is_computed_anew(
+    def test_a_repair_without_keys_recomputes_no_existing_value(
         self, target: Target, connection: Connection
     ) -> None:
         self.filled(target, connection)

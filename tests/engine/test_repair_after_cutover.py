@@ -65,7 +65,7 @@ class TestAfterTheCutover:
         )
         assert audit(target, PLAN).mismatched == 0
 
-    def test_what_is_derived_follows_the_text_that_is_written_not_the_one_before(
+    def test_derived_values_follow_the_written_text_not_the_one_before(
         self, target: Target, connection: Connection
     ) -> None:
         self.cut_over(BIGINT, target, connection, "House")

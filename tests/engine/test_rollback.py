@@ -82,7 +82,7 @@ def test_each_rollback_leaves_every_row_as_its_phase_found_it(
         assert rows_of(connection) == states[number], f"after the rollback of phase {number}"
 
 
-def test_what_is_written_while_texts_are_brought_back_says_no_more_than_its_row(
+def test_a_write_during_the_restore_of_texts_says_no_more_than_its_row(
     target: Target, connection: Connection, app: Connection
 ) -> None:
     """So that no later round of the pass takes it for something that it has to put right."""

@@ -122,7 +122,7 @@ class TestProofs:
             (str(n),) for n in range(1000, 1100)
         ]
 
-    def test_one_that_is_stopped_goes_on_where_it_was_and_counts_no_row_twice(
+    def test_a_stopped_proof_resumes_and_counts_no_row_twice(
         self, target: Target, connection: Connection, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(lanes, "FIRST_RANGE_BLOCKS", 1)
@@ -145,7 +145,7 @@ class TestProofs:
         assert stops > 1
         assert (totals.scanned, totals.exact) == (1000 + len(KINDS), len(KINDS))
 
-    def test_whoever_writes_meanwhile_is_neither_told_to_differ_nor_counted_twice(
+    def test_rows_written_meanwhile_are_neither_differences_nor_counted_twice(
         self, target: Target, connection: Connection
     ) -> None:
         many(connection, 1000)

@@ -14,7 +14,7 @@ from tests.engine.actions import new_job, work_off
 from tests.engine.things import FILL, counted, legacy_rows
 
 
-def test_what_several_workers_do_in_the_same_moments_is_added_up(connection: Connection) -> None:
+def test_simultaneous_work_of_several_workers_is_added_up(connection: Connection) -> None:
     for _worker in range(2):
         lost: dict[str, float] = {"lag": 5.0}
         sampler = Sampler(connection, 1, lost)

@@ -97,7 +97,7 @@ def test_computed_columns_are_recomputed_by_the_sample(
 
 
 @pytest.mark.parametrize("phases", [0, 2, 4], ids=lambda n: f"{n} phases")
-def test_it_can_be_made_in_any_phase(phases: int, target: Target, connection: Connection) -> None:
+def test_a_selftest_runs_in_any_phase(phases: int, target: Target, connection: Connection) -> None:
     legacy(connection, rows=200)
     for number in range(phases + 1 if phases else 0):
         do_phase(target, connection, BIGINT.plan, number)
@@ -107,7 +107,7 @@ def test_it_can_be_made_in_any_phase(phases: int, target: Target, connection: Co
     assert len(result.full) == len(CATEGORIES) - 1
 
 
-def test_it_changes_nothing_in_the_live_database_and_leaves_nothing(
+def test_a_selftest_changes_nothing_in_the_live_database_and_leaves_nothing(
     target: Target, connection: Connection
 ) -> None:
     legacy(connection)
@@ -127,7 +127,7 @@ def test_it_changes_nothing_in_the_live_database_and_leaves_nothing(
     assert scratch_databases(connection) == []
 
 
-def test_what_is_wrong_in_the_live_tables_is_no_false_alarm(
+def test_errors_in_the_live_tables_are_no_false_alarm(
     target: Target, connection: Connection
 ) -> None:
     legacy(connection)

@@ -92,7 +92,7 @@ def _told(connection: Connection) -> bool:
     ] == [(3, 3)]
 
 
-def test_without_the_extension_there_are_no_statements_and_no_error_for_the_servers_log(
+def test_a_server_without_the_extension_has_no_statements_and_logs_no_error(
     connection: Connection,
 ) -> None:
     connection.execute("DROP EXTENSION IF EXISTS pg_stat_statements")

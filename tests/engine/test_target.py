@@ -91,7 +91,7 @@ def test_programs_of_postgresql_find_the_target_by_their_environment() -> None:
     assert target.environment == {"PGDATABASE": "d", "PGUSER": "u", "PGHOST": "h", "PGPORT": "5433"}
 
 
-def test_what_libpq_takes_of_the_projects_options_reaches_the_target_and_its_programs(
+def test_libpq_options_of_the_project_reach_the_target_and_its_programs(
     settings: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     options = {"sslmode": "require", "pool": True, "assume_role": "owner", "connect_timeout": 5}

@@ -80,7 +80,9 @@ class TestSoak:
         assert status == "pending"
         assert message.startswith("Soaking: 4 min of 10 min since phase 0 finished. Ready at ")
 
-    def test_its_end_stands_still_between_two_beats_of_the_watchdog(self, rollout: Rollout) -> None:
+    def test_the_end_of_the_soak_stands_still_between_two_beats_of_the_watchdog(
+        self, rollout: Rollout
+    ) -> None:
         run = ended(rollout, 4 * MINUTE)
         WatchedTime.objects.update(ended_at=timezone.now() - timedelta(seconds=2))
         first, later = (gates.check_gate(SOAK, Evidence(rollout, 1)) for _ in range(2))
@@ -93,7 +95,7 @@ class TestSoak:
         assert silent is not None
         assert silent > timezone.now() + 8 * MINUTE, "nobody has watched for three minutes"
 
-    def test_in_that_time_calls_must_have_been_measured(self, rollout: Rollout) -> None:
+    def test_a_soak_needs_measured_calls(self, rollout: Rollout) -> None:
         ended(rollout, 11 * MINUTE)
         measured(12 * MINUTE)
         assert answer(SOAK, rollout)[0] == "unknown"
@@ -128,12 +130,14 @@ class TestSoak:
         assert status == "pass"
         assert message.startswith("30 min since phase 0 finished")
 
-    def test_before_the_phase_before_has_ended_nothing_soaks(self, rollout: Rollout) -> None:
+    def test_nothing_soaks_before_the_previous_phase_has_ended(self, rollout: Rollout) -> None:
         assert answer(SOAK, rollout)[0] == "pending"
 
 
 class TestBounds:
-    def test_as_quick_as_before_it_passes_with_the_numbers(self, rollout: Rollout) -> None:
+    def test_an_application_as_quick_as_before_passes_with_the_numbers(
+        self, rollout: Rollout
+    ) -> None:
         ended(rollout, 10 * MINUTE)
         measured(20 * MINUTE)
         measured(timedelta(seconds=30))
@@ -146,7 +150,7 @@ class TestBounds:
         ("now", "reason"),
         [({"seconds": 0.5}, "p95 "), ({"errors": 20}, "error rate 40.0%, above 5.0%")],
     )
-    def test_slower_or_failing_it_fails(
+    def test_a_slower_or_failing_application_fails(
         self, rollout: Rollout, now: dict[str, float], reason: str
     ) -> None:
         ended(rollout, 10 * MINUTE)
@@ -157,7 +161,7 @@ class TestBounds:
         assert reason in message
         assert "Investigate" in message
 
-    def test_without_calls_now_or_before_it_is_unknown(self, rollout: Rollout) -> None:
+    def test_a_bound_without_calls_now_or_before_is_unknown(self, rollout: Rollout) -> None:
         ended(rollout, 10 * MINUTE)
         assert answer(InBounds(), rollout)[0] == "unknown"
         measured(timedelta(seconds=30), calls=19)
@@ -195,7 +199,7 @@ class TestProbes:
             )
         assert "is older than the 1 d that the plan allows" in answer(ProbesPassed(), rollout)[1]
 
-    def test_tried_out_by_a_worker_they_leave_nothing_but_their_evidence(
+    def test_smoke_tests_run_by_a_worker_leave_nothing_but_their_evidence(
         self, rollout: Rollout, django_capture_on_commit_callbacks: Any
     ) -> None:
         with django_capture_on_commit_callbacks(execute=True):
@@ -209,7 +213,7 @@ class TestProbes:
         assert rollouts_count() == before
         assert answer(ProbesPassed(), rollout)[0] == "pass"
 
-    def test_one_that_fails_is_kept_with_what_went_wrong(
+    def test_a_failed_smoke_test_is_kept_with_its_error(
         self, rollout: Rollout, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         def broken(*, using: str) -> str:
@@ -221,7 +225,7 @@ class TestProbes:
         assert status == "fail"
         assert "the search finds nothing Fix it" in message
 
-    def test_one_whose_statement_takes_too_long_fails_and_the_others_are_run(
+    def test_a_smoke_test_that_times_out_fails_and_the_others_run(
         self, rollout: Rollout, settings: Any, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         def slow(*, using: str) -> str:
@@ -238,7 +242,7 @@ class TestProbes:
         assert [result.passed for result in results.values()] == [True] * 3
         assert "create_property exceeded 200 ms" in answer(ProbesPassed(), rollout)[1]
 
-    def test_one_that_the_database_refuses_keeps_no_other_from_running(
+    def test_a_smoke_test_that_the_database_refuses_keeps_no_other_from_running(
         self, rollout: Rollout, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         def refused(*, using: str) -> str:
@@ -251,7 +255,7 @@ class TestProbes:
         assert not passed.pop("properties.flows.create_property")
         assert list(passed.values()) == [True] * 3
 
-    def test_one_takes_one_core_and_no_time_to_compile(
+    def test_a_smoke_test_takes_one_core_and_no_time_to_compile(
         self, rollout: Rollout, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         def settings_of_the_server(*, using: str) -> str:
@@ -266,7 +270,7 @@ class TestProbes:
         evidence = {result.flow: result.message for result in probe_all(rollout)}
         assert evidence["properties.flows.search"] == "2s 0 off The test was rolled back."
 
-    def test_one_that_reads_a_large_table_in_full_is_named(
+    def test_a_smoke_test_that_reads_a_large_table_in_full_is_named(
         self, rollout: Rollout, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         def counts(*, using: str) -> str:
@@ -343,7 +347,7 @@ class TestWindow:
             between = now + (opening - now) / 2
             assert not window.contains(between)
 
-    def test_outside_it_is_pending_and_says_when_it_opens(
+    def test_a_closed_window_is_pending_and_says_when_it_opens(
         self, rollout: Rollout, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monday = datetime(2026, 11, 23, 9, tzinfo=UTC)

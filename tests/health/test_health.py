@@ -25,7 +25,7 @@ def test_a_process_that_answers_lives_and_asks_no_database(probe: Client) -> Non
 
 @pytest.mark.django_db
 class TestReadyz:
-    def test_with_everything_at_work_it_is_ready(self, probe: Client) -> None:
+    def test_a_site_with_all_processes_running_is_ready(self, probe: Client) -> None:
         journal.processes_run()
         answer = probe.get("/readyz")
         assert answer.status_code == 200
@@ -35,7 +35,7 @@ class TestReadyz:
         } == dict.fromkeys(("database", "migrations", "engine", "worker", "watchdog"), True)
         assert "no-store" in answer["Cache-Control"]
 
-    def test_without_workers_it_is_not_and_says_which_and_what_to_do(self, probe: Client) -> None:
+    def test_a_site_without_workers_is_not_ready_and_says_what_to_do(self, probe: Client) -> None:
         answer = probe.get("/readyz")
         assert answer.status_code == 503
         checks = answer.json()["checks"]

@@ -49,7 +49,7 @@ class TestAccess:
     @pytest.mark.parametrize(
         ("configured", "status"), [({}, 403), ({"TOKEN": TOKEN}, 401), ({"NETWORKS": ["::2"]}, 403)]
     )
-    def test_who_is_refused_learns_how_to_be_let_in(
+    def test_a_refused_scraper_reads_how_to_get_access(
         self, settings: Any, configured: dict[str, Any], status: int
     ) -> None:
         settings.ROLLOUT = {**settings.ROLLOUT, "METRICS": configured}
@@ -235,7 +235,7 @@ def test_an_environment_that_is_away_takes_no_other_figure_along(
     assert metrics.of("rollout_processes", kind="worker") == 1
 
 
-def test_it_asks_the_journal_as_often_however_much_there_is(
+def test_the_number_of_journal_queries_does_not_grow_with_the_data(
     prometheus: Client, rollout: Rollout, django_assert_num_queries: Any
 ) -> None:
     def a_day_of_work() -> None:

@@ -279,7 +279,9 @@ def test_a_viewer_is_shown_nothing_to_press_and_refused_what_is_sent_by_hand(
     assert (PhaseRun.objects.count(), LogEntry.objects.count()) == (runs, entries)
 
 
-def test_what_is_to_be_noticed_is_noticed(site: Site, database: Database) -> None:
+def test_the_checks_notice_barriers_violations_and_failed_requests(
+    site: Site, database: Database
+) -> None:
     """The instruments of these tests see a barrier, a violation of the policy, a failed request."""
     with site.visitor("viewer") as viewer:
         viewer.open(PAGE)
@@ -301,7 +303,7 @@ def test_what_is_to_be_noticed_is_noticed(site: Site, database: Database) -> Non
         )
 
 
-def test_what_is_opened_focused_and_scrolled_stays_so_while_the_page_goes_on(
+def test_open_focused_and_scrolled_elements_stay_so_while_the_page_updates(
     site: Site, database: Database
 ) -> None:
     rollout = journal.the_rollout()
@@ -322,9 +324,7 @@ def test_what_is_opened_focused_and_scrolled_stays_so_while_the_page_goes_on(
     PhaseRun.objects.filter(phase=2).delete()
 
 
-def test_who_learns_of_a_change_has_the_rest_of_the_page_follow(
-    site: Site, database: Database
-) -> None:
+def test_the_rest_of_the_page_follows_a_change(site: Site, database: Database) -> None:
     run = journal.ran(journal.the_rollout(), 2, "queued")
 
     def changes(visitor: Visitor, state: str, *, seen_by: str) -> None:

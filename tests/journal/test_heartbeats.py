@@ -21,7 +21,7 @@ def seen(kind: str, ago: timedelta = timedelta(), *, name: str = "") -> None:
 
 @pytest.mark.django_db
 class TestLiveness:
-    def test_where_nothing_was_ever_seen_both_messages_name_the_command(self) -> None:
+    def test_both_messages_name_the_command_before_any_heartbeat(self) -> None:
         state = liveness()
         assert not state.worker_alive
         assert not state.watchdog_alive

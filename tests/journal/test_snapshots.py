@@ -60,7 +60,7 @@ def test_a_verified_snapshot_after_the_phase_before_passes_with_its_evidence(
     assert "1,234 rows in 2 tables" in message
 
 
-def test_one_from_before_the_end_of_the_phase_before_is_pending(rollout: Rollout) -> None:
+def test_a_snapshot_from_before_the_end_of_the_previous_phase_is_pending(rollout: Rollout) -> None:
     snapshot(rollout, -2 * MINUTE)
     phase_done(rollout, 2, -MINUTE)
     status, message = answer(rollout)
@@ -68,7 +68,7 @@ def test_one_from_before_the_end_of_the_phase_before_is_pending(rollout: Rollout
     assert "is older than the end of phase 2. Take another." in message
 
 
-def test_one_from_before_a_change_of_what_is_written_is_pending(rollout: Rollout) -> None:
+def test_a_snapshot_from_before_a_change_of_the_write_path_is_pending(rollout: Rollout) -> None:
     run = phase_done(rollout, 2, -10 * MINUTE)
     snapshot(rollout, -2 * MINUTE)
     StepRun.objects.create(
@@ -85,7 +85,7 @@ def test_one_from_before_a_change_of_what_is_written_is_pending(rollout: Rollout
 
 
 @pytest.mark.parametrize(("minutes", "status"), [(30, "pass"), (61, "pending")])
-def test_one_that_is_older_than_the_plan_allows_is_pending(
+def test_a_snapshot_older_than_the_plan_allows_is_pending(
     rollout: Rollout, minutes: int, status: str
 ) -> None:
     phase_done(rollout, 2, timedelta(hours=-2))
@@ -96,13 +96,13 @@ def test_one_that_is_older_than_the_plan_allows_is_pending(
 
 
 @pytest.mark.parametrize("state", [s for s in SnapshotState if s != SnapshotState.VERIFIED])
-def test_only_a_verified_one_passes(rollout: Rollout, state: SnapshotState) -> None:
+def test_only_a_verified_snapshot_passes(rollout: Rollout, state: SnapshotState) -> None:
     phase_done(rollout, 2, -10 * MINUTE)
     snapshot(rollout, -MINUTE, state)
     assert answer(rollout)[0] != "pass"
 
 
-def test_one_under_way_is_pending_and_a_failed_one_says_why(rollout: Rollout) -> None:
+def test_a_running_snapshot_is_pending_and_a_failed_one_says_why(rollout: Rollout) -> None:
     taken = snapshot(rollout, -MINUTE, SnapshotState.VERIFYING)
     assert answer(rollout) == (
         "pending",
@@ -117,14 +117,14 @@ def test_one_under_way_is_pending_and_a_failed_one_says_why(rollout: Rollout) ->
     )
 
 
-def test_one_that_fails_does_not_hide_the_verified_one_before_it(rollout: Rollout) -> None:
+def test_a_failed_snapshot_does_not_hide_the_verified_one_before_it(rollout: Rollout) -> None:
     phase_done(rollout, 2, -10 * MINUTE)
     snapshot(rollout, -2 * MINUTE)
     snapshot(rollout, -MINUTE, SnapshotState.FAILED)
     assert answer(rollout)[0] == "pass"
 
 
-def test_one_of_another_environment_does_not_count(rollout: Rollout) -> None:
+def test_a_snapshot_of_another_environment_does_not_count(rollout: Rollout) -> None:
     phase_done(rollout, 2, -10 * MINUTE)
     snapshot(Rollout.objects.create(plan=rollout.plan, environment="staging"), -MINUTE)
     assert answer(rollout)[0] == "pending"

@@ -218,7 +218,7 @@ def test_every_kind_of_work_has_a_reason_at_each_arrow_and_a_way_to_an_end(
     ("model", "states"),
     [(ScheduledStart, ScheduleState), (Delivery, DeliveryState), (RollbackChain, ChainState)],
 )
-def test_what_no_worker_holds_has_a_reason_at_each_arrow(
+def test_objects_that_no_worker_holds_have_a_reason_at_each_arrow(
     model: type[Model], states: type[TextChoices]
 ) -> None:
     table = TABLES[model]

@@ -25,7 +25,7 @@ def test_malformed_request_id_is_replaced(given: str) -> None:
     ("method", "status", "level"),
     [("get", 200, logging.DEBUG), ("post", 302, logging.INFO), ("get", 503, logging.ERROR)],
 )
-def test_it_holds_for_what_is_logged_meanwhile_and_not_after(
+def test_a_request_id_is_on_lines_logged_meanwhile_and_not_after(
     caplog: pytest.LogCaptureFixture, method: str, status: int, level: int
 ) -> None:
     seen = []

@@ -98,7 +98,7 @@ def test_nobody_signs_in_another_s_name(
 
 
 @pytest.mark.parametrize("words", [("approve",), ("start",), ("schedule", "2099-01-01T22:00")])
-def test_what_was_not_read_is_neither_approved_nor_started(
+def test_an_unread_phase_is_neither_approved_nor_started(
     rollout: Rollout, shell: Shell, words: tuple[str, ...]
 ) -> None:
     verb, *more = words

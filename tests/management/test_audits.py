@@ -26,7 +26,7 @@ def audit(filled: Rollout, cli: Cli) -> Cli:
     return partial(cli, "audit", PLAN)
 
 
-def test_its_options_confine_it_and_its_exit_status_is_the_answer(
+def test_options_confine_an_audit_and_its_exit_status_is_the_answer(
     audit: Cli, committed_db: Database
 ) -> None:
     code, out, err = audit("--csv")

@@ -185,7 +185,9 @@ def test_an_unknown_plan_or_environment_is_wrong_use(cli: Cli, verb: str, more: 
 @pytest.mark.parametrize(
     "arguments", [(), ("fly",), ("start", PLAN), ("start", PLAN, "two"), ("show", PLAN, "--yaml")]
 )
-def test_what_cannot_be_read_is_wrong_use_with_a_hint(cli: Cli, arguments: tuple[str, ...]) -> None:
+def test_unreadable_arguments_are_wrong_use_with_a_hint(
+    cli: Cli, arguments: tuple[str, ...]
+) -> None:
     code, _, err = cli(*arguments)
     assert code == 2
     assert "usage:" in err
@@ -292,7 +294,7 @@ def test_a_database_that_is_down_is_one_line_and_an_error(committed_db: Database
 
 
 @pytest.mark.xdist_group("processes")
-def test_whoever_waits_for_a_phase_is_told_that_no_worker_runs(
+def test_a_wait_for_a_phase_reports_that_no_worker_runs(
     committed_db: Database, tmp_path: Any
 ) -> None:
     with stopped_after(
@@ -307,7 +309,7 @@ def test_whoever_waits_for_a_phase_is_told_that_no_worker_runs(
 
 
 @pytest.mark.xdist_group("processes")
-def test_whoever_rolls_several_phases_back_waits_for_the_last(
+def test_a_rollback_of_several_phases_waits_for_the_last(
     committed_db: Database, cli: Cli, tmp_path: Any
 ) -> None:
     assert cli("rollback", PLAN, "--to", "4") == (
@@ -330,9 +332,7 @@ def test_whoever_rolls_several_phases_back_waits_for_the_last(
 
 
 @pytest.mark.xdist_group("processes")
-def test_whoever_waits_for_a_phase_is_told_how_it_failed(
-    committed_db: Database, tmp_path: Any
-) -> None:
+def test_a_wait_for_a_phase_reports_how_it_failed(committed_db: Database, tmp_path: Any) -> None:
     rollouts.execute("ALTER TABLE properties DROP price")
     waiting: Running
     with stopped_after(

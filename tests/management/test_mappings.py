@@ -53,7 +53,7 @@ def test_one_run_takes_a_file_and_confirms_what_it_leaves_open(
     assert MappingChange.objects.get().changes[0]["after"] == "Attic"
 
 
-def test_what_is_wrong_is_refused_before_anything_changes(
+def test_an_invalid_file_is_refused_before_anything_changes(
     filled: Rollout, cli: Cli, tmp_path: Path
 ) -> None:
     assert cli("mapping", PLAN, "--csv")[2].startswith("Name one lookup: --lookup properties.type")

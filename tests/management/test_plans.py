@@ -51,7 +51,7 @@ def test_a_first_plan_is_written_once_and_says_what_to_do_next(cli: Cli, app: Pa
         (("properties", "properties", "type", "--env", "moon"), "Unknown environment 'moon'."),
     ],
 )
-def test_what_cannot_be_written_is_refused_and_writes_nothing(
+def test_a_plan_that_cannot_be_written_is_refused_and_writes_nothing(
     cli: Cli, app: Path, arguments: tuple[str, ...], reason: str
 ) -> None:
     status, out, err = cli("scaffold", *arguments)

@@ -279,7 +279,7 @@ class TestWhatTheScriptProves:
         rollouts.carry_out(allowed, 4)
         return str(rollouts.ask("SELECT min(id::text) FROM properties"))
 
-    def test_it_says_how_many_rows_were_compared(
+    def test_the_script_says_how_many_rows_were_compared(
         self, key: str, committed_db: Database, tmp_path: Path
     ) -> None:
         code, output = carry_out(printed(4, committed_db), committed_db, tmp_path)

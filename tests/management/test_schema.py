@@ -134,7 +134,7 @@ def test_a_preflight_that_only_warns_answers_so(cli: Cli) -> None:
     assert "WARNS    schema: properties.is_listed: expected no column in this phase" in out
 
 
-def test_what_is_only_worth_knowing_answers_yes_until_a_later_phase_is_warned_of(cli: Cli) -> None:
+def test_a_note_answers_yes_until_a_later_phase_is_warned_of(cli: Cli) -> None:
     rollouts.execute("CREATE PUBLICATION of_properties FOR TABLE properties")
     code, out, _ = cli("preflight", PLAN, "0")
     assert "INFO     publications: of_properties publishes public.properties" in out

@@ -9,7 +9,7 @@ from rollout.models import Rollout
 from tests.support.rollouts import PLAN, Cli
 
 
-def test_it_finds_everything_that_it_plants(filled: Rollout, cli: Cli) -> None:
+def test_a_selftest_finds_everything_that_it_plants(filled: Rollout, cli: Cli) -> None:
     code, out, err = cli("audit-selftest", PLAN, "--json")
     assert (code, err) == (0, "")
     result = json.loads(out)
@@ -28,7 +28,7 @@ def test_it_finds_everything_that_it_plants(filled: Rollout, cli: Cli) -> None:
     assert "The sample covered " in out
 
 
-def test_it_ends_with_one_when_an_audit_overlooks_something(
+def test_a_selftest_ends_with_one_when_an_audit_overlooks_something(
     properties: Rollout, cli: Cli, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(LookupRules, "classify", lambda rules, legacy, new: "ok")
@@ -37,7 +37,7 @@ def test_it_ends_with_one_when_an_audit_overlooks_something(
     assert out.startswith("FAILED")
 
 
-def test_it_ends_with_two_when_there_is_nothing_to_plant_in(cli: Cli) -> None:
+def test_a_selftest_ends_with_two_when_there_is_nothing_to_plant_in(cli: Cli) -> None:
     code, out, err = cli("audit-selftest", PLAN)
     assert (code, out) == (2, "")
     assert "nothing planted" in err

@@ -40,7 +40,9 @@ def test_a_snapshot_as_json_has_its_evidence(cli: Cli) -> None:
     assert (code, json.loads(out)) == (0, [snapshot])
 
 
-def test_one_that_cannot_be_verified_is_no_success(cli: Cli, settings: Any, tmp_path: Path) -> None:
+def test_a_snapshot_that_cannot_be_verified_is_no_success(
+    cli: Cli, settings: Any, tmp_path: Path
+) -> None:
     settings.ROLLOUT = {**settings.ROLLOUT, "PG_BIN": str(tmp_path)}
     code, out, _ = cli("snapshot", PLAN)
     assert code == 1

@@ -165,7 +165,7 @@ class TestDelivery:
         assert chat.received[0].headers["webhook-id"] == chat.received[1].headers["webhook-id"]
         assert {delivery.error for delivery in Delivery.objects.all()} == {""}
 
-    def test_one_that_is_never_taken_is_given_up_and_the_next_has_its_turn(
+    def test_an_event_that_is_never_accepted_is_given_up_and_the_next_is_sent(
         self, rollout: Rollout, chat: Receiver, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(deliveries, "MAX_ATTEMPTS", 3)
@@ -263,7 +263,7 @@ class TestMail:
             (lambda user: User.objects.update(email=""), "has no email address"),
         ],
     )
-    def test_who_may_not_read_it_any_more_or_cannot_gets_none(
+    def test_a_user_who_may_no_longer_read_a_rollout_gets_no_mail(
         self, rollout: Rollout, spoil: Any, error: str
     ) -> None:
         user = reader()

@@ -46,7 +46,7 @@ class TestPost:
         assert got.headers["webhook-id"] == "rollout-7"
         assert got.headers["webhook-signature"] == f"v1,{base64.b64encode(digest).decode()}"
 
-    def test_without_a_secret_there_is_no_signature(self) -> None:
+    def test_a_post_without_a_secret_has_no_signature(self) -> None:
         with receiver() as there:
             send(there, signed=False)
         assert "webhook-signature" not in there.taken[0].headers
@@ -68,7 +68,9 @@ class TestPost:
 
     @pytest.mark.usefixtures("quick")
     @pytest.mark.parametrize("does", ["hang", "drip"])
-    def test_who_hangs_or_drips_is_given_up_when_time_is_up(self, does: Behaviour) -> None:
+    def test_a_receiver_that_hangs_or_drips_is_given_up_when_time_is_up(
+        self, does: Behaviour
+    ) -> None:
         with receiver(does) as there:
             began = time.monotonic()
             outcome = send(there)

@@ -42,7 +42,7 @@ def test_a_file_has_the_schema_in_force_or_that_of_the_next_phase(done: int) -> 
     assert all("  own: number | null;" in text for text in texts)
 
 
-def test_what_does_not_fit_is_told_with_its_line_and_the_phase_that_it_is_of() -> None:
+def test_interface_mismatches_name_their_line_and_their_phase() -> None:
     text = interfaces.once_done(SHIPPED, live(3), 0, done=3)
     verdict = interfaces.verdict(SHIPPED, live(3), text, done=3)
     assert verdict.message == (

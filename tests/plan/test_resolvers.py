@@ -71,7 +71,7 @@ def mapped(target: Target, connection: Connection) -> Connection:
     return connection
 
 
-def test_it_asks_for_a_decision_before_it_looks_for_a_name(mapped: Connection) -> None:
+def test_a_resolver_asks_for_a_decision_before_it_looks_for_a_name(mapped: Connection) -> None:
     decided(mapped, {"h": Decision("House"), "n/a": Decision()})
     house = resolve(mapped, "House")
     assert {resolve(mapped, text) for text in ("h", " H\u00a0", "house ")} == {house}
@@ -159,7 +159,7 @@ def test_a_row_that_was_renamed_keeps_its_texts(mapped: Connection) -> None:
 
 
 @pytest.mark.parametrize("sample", SAMPLES, ids=str)
-def test_it_answers_the_same_from_the_mapping_to_the_end_and_back(
+def test_a_resolver_answers_the_same_from_the_mapping_to_the_end_and_back(
     sample: Sample, target: Target, connection: Connection
 ) -> None:
     sample.create(connection)

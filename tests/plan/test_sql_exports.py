@@ -29,7 +29,7 @@ def read_back(plan: Plan, directory: Path) -> Plan:
 
 
 @pytest.mark.parametrize("plan", [SHIPPED, BIGINT.plan, COMPOSITE.plan], ids=lambda p: p.name)
-def test_what_is_written_is_read_back_as_the_same_statements_in_the_same_order(
+def test_exported_files_are_read_back_as_the_same_statements_in_the_same_order(
     plan: Plan, tmp_path: Path
 ) -> None:
     write_files(plan, tmp_path)
@@ -113,7 +113,7 @@ def do_both(
         act(target, connection, sample.plan, number, exported)
 
 
-def test_what_is_no_sql_is_told_in_comments(tmp_path: Path) -> None:
+def test_steps_without_sql_are_described_in_comments(tmp_path: Path) -> None:
     write_files(SHIPPED, tmp_path)
     texts = {path.name: path.read_text() for path in tmp_path.iterdir()}
     backfill = next(text for name, text in texts.items() if name.endswith("_backfill.up.sql"))

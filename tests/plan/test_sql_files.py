@@ -129,7 +129,7 @@ def test_a_checksum_is_of_both_files_and_of_nothing_that_git_changes(tmp_path: P
         ),
     ],
 )
-def test_what_a_file_lacks_or_hides_is_e050(tmp_path: Path, up: str, what: str) -> None:
+def test_a_missing_or_hidden_part_of_a_file_is_e050(tmp_path: Path, up: str, what: str) -> None:
     files = written(tmp_path, f010_a_up=up)
     problem_list = problems(files)
     assert any(id_ == "rollout.E050" and what in message for id_, message in problem_list), (
@@ -180,7 +180,7 @@ def test_a_directory_that_is_not_there_is_named(tmp_path: Path) -> None:
         "SELECT E'it\\'s' ; DROP VIEW v",
     ],
 )
-def test_what_takes_away_or_overwrites_is_destructive(text: str) -> None:
+def test_a_file_that_removes_or_overwrites_is_destructive(text: str) -> None:
     assert is_destructive(text)
 
 
@@ -197,7 +197,7 @@ def test_what_takes_away_or_overwrites_is_destructive(text: str) -> None:
         "CREATE TEMPORARY TABLE a ON COMMIT DROP AS SELECT 1",
     ],
 )
-def test_what_only_adds_is_neither_destructive_nor_restrictive(text: str) -> None:
+def test_a_file_that_only_adds_is_neither_destructive_nor_restrictive(text: str) -> None:
     assert not is_destructive(text)
     assert not is_restrictive(text)
 
@@ -213,7 +213,7 @@ def test_what_only_adds_is_neither_destructive_nor_restrictive(text: str) -> Non
         "create unique index i on a (b)",
     ],
 )
-def test_what_forbids_is_restrictive_without_saying_so_and_has_a_way_back(
+def test_a_file_that_forbids_is_restrictive_undeclared_and_can_be_rolled_back(
     tmp_path: Path, text: str
 ) -> None:
     assert is_restrictive(text)

@@ -31,7 +31,7 @@ def titles(filters: Filters) -> list[str]:
     return sorted(listing.title for listing in catalog.search(filters).listings)
 
 
-def test_what_was_created_reads_back(shape: ShapeName) -> None:
+def test_a_created_listing_reads_back(shape: ShapeName) -> None:
     fields: PropertyFields = {
         "title": "NullControl corner",
         "description": "Two rooms.\nOne view.",
@@ -97,7 +97,7 @@ def test_saving_the_shown_type_keeps_the_spelling_that_was_typed(db: None, name:
     assert raw("status", listing.id) == ""
 
 
-def test_in_legacy_mode_a_new_spelling_is_written_as_typed(db: None) -> None:
+def test_a_new_spelling_is_written_as_typed_in_legacy_mode(db: None) -> None:
     listing = create(type="loft")
     assert catalog.update_property(listing.id, {"type": "LOFT "}).type == "LOFT"
     assert raw("type", listing.id) == "LOFT "

@@ -41,7 +41,7 @@ def test_line_ends_are_kept_as_one_character() -> None:
     assert form.values().get("description") == "a\nb"
 
 
-def test_only_what_differs_from_the_page_that_was_shown_is_a_change() -> None:
+def test_only_differences_from_the_shown_page_are_changes() -> None:
     shown = {"title": "A home", "price": "100.00", "type": "", "description": "a\r\nb"}
     sent = shown | {f"initial-{name}": value for name, value in shown.items()} | {"price": "90"}
     # Meanwhile someone else has changed the title.

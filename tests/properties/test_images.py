@@ -47,7 +47,7 @@ def test_the_upload_can_be_stored_from_its_start_afterwards() -> None:
 
 
 @pytest.mark.parametrize("content", [b"hello", b"<svg/>", b"GIF89a", b"\x89PNG\r\n\x1a\n"])
-def test_what_is_no_image_is_refused(content: bytes) -> None:
+def test_a_file_that_is_no_image_is_refused(content: bytes) -> None:
     with pytest.raises(ImageRefused, match="not a PNG, JPEG, WebP or GIF image"):
         examine(ContentFile(content, name="x.png"))
 

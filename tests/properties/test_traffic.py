@@ -42,7 +42,7 @@ def test_every_operation_works_in_every_shape(shape: ShapeName) -> None:
     assert catalog.search(Filters()).listings
 
 
-def test_it_ends_when_told_to(db: None) -> None:
+def test_traffic_ends_on_request(db: None) -> None:
     stop = Event()
     traffic = Traffic(seed=1, report=quiet)
     stop.set()

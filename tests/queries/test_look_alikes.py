@@ -99,6 +99,6 @@ def test_a_persons_decision_leads_before_the_number_of_rows() -> None:
     assert (group.leading, group.name, group.rows) == (decided, "Terraced house", 900)
 
 
-def test_what_has_one_lookup_row_already_is_not_offered() -> None:
+def test_spellings_of_one_lookup_row_are_not_offered() -> None:
     assert not look_alikes([value("town house", name="House"), value("townhouse", name="House")])
     assert not look_alikes([value("\u200b"), value("\u200d")]), "nothing can be seen"

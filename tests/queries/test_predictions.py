@@ -37,7 +37,7 @@ def seconds_of(prediction: Prediction, phase: int) -> tuple[float, float | None]
     return round(leg.seconds.shortest, 1), leg.seconds.longest and round(leg.seconds.longest, 1)
 
 
-def test_only_what_reads_every_row_grows_with_rows(rollout: Rollout) -> None:
+def test_only_steps_that_read_every_row_grow_with_rows(rollout: Rollout) -> None:
     rehearsal = a_rehearsal(journal.taken(rollout, counts=ROWS), backfill=10)
     prediction = predicted(rehearsal, times=20)
     assert prediction.rows == 1_000_000

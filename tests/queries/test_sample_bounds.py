@@ -14,7 +14,7 @@ confidences = st.sampled_from([0.9, 0.95, 0.99, 0.9999])
 
 @pytest.mark.slow
 @given(samples, confidences)
-def test_at_the_bound_so_few_mismatches_come_up_only_with_the_rest_of_the_confidence(
+def test_mismatches_at_the_bound_are_as_unlikely_as_the_confidence_says(
     sample: tuple[int, int], confidence: float
 ) -> None:
     mismatched, examined = sample
@@ -35,7 +35,7 @@ def test_none_in_n_has_the_well_known_bound(examined: int, confidence: float) ->
 
 @pytest.mark.slow
 @given(samples)
-def test_more_mismatches_and_more_confidence_never_lower_it(sample: tuple[int, int]) -> None:
+def test_more_mismatches_and_more_confidence_never_lower_the_bound(sample: tuple[int, int]) -> None:
     mismatched, examined = sample
     bound = upper_bound(mismatched, examined)
     # Where the answers lie closer together than the logarithms of the sum are exact.

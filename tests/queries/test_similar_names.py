@@ -41,13 +41,13 @@ def test_a_text_is_like_what_it_begins_with_or_is_spelt_like(
     assert suggestion([*known, *others], text) == expected
 
 
-def test_rarer_of_two_similar_names_gets_the_suggestion() -> None:
+def test_the_rarer_of_two_similar_names_gets_the_suggestion() -> None:
     values = [value("Condop", 5), value("Condo", 870)]
     assert suggestion(values, "Condop") == "Condo: 91 % alike"
     assert suggestion(values, "Condo") is None
 
 
-def test_rarer_name_resembles_the_more_frequent_if_only_signs_differ() -> None:
+def test_the_rarer_name_resembles_the_more_frequent_if_only_signs_differ() -> None:
     values = [value("Haus", 1700), value("{Haus}", 4), value("Haus neu", 2)]
     assert suggestion(values, "{Haus}") == "Haus: same words"
     assert suggestion(values, "Haus neu") == "Haus: starts with it"

@@ -101,7 +101,7 @@ def test_a_rollback_that_failed_can_be_gone_on_with(rollout: Rollout) -> None:
     assert (phase.state, phase.way, phase.can_roll_back) == ("failed", "backward", True)
 
 
-def test_while_a_run_is_active_nothing_else_may_begin(rollout: Rollout) -> None:
+def test_nothing_else_may_begin_while_a_run_is_active(rollout: Rollout) -> None:
     run_of(rollout, 0)
     active = run_of(rollout, 1, RunState.RUNNING)
     status = status_of(rollout)

@@ -40,7 +40,7 @@ def test_a_rehearsal_leads_to_its_page_and_not_to_its_snapshot(rollout: Rollout)
     assert moment.about == ("rehearsal", 3)
 
 
-def test_what_comes_after_the_moment_is_left_to_the_next(rollout: Rollout) -> None:
+def test_entries_after_the_moment_are_left_to_the_next(rollout: Rollout) -> None:
     journal.noted(rollout, "approved")
     assert not history_of(rollout, timezone.now() - timedelta(minutes=1)).moments
 

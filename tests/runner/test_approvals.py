@@ -52,7 +52,7 @@ class TestApprovals:
         gate = LogEntry.objects.get(event="phase started").data["gates"][-1]
         assert (gate["name"], gate["status"]) == ("approved", "pass")
 
-    def test_who_is_no_user_of_the_site_neither_approves_nor_starts(
+    def test_an_unknown_user_neither_approves_nor_starts(
         self, signed: Rollout, known: Known
     ) -> None:
         with pytest.raises(Refused, match="Only a named user may approve a phase"):
@@ -60,11 +60,11 @@ class TestApprovals:
         approve(signed, known, "grace")
         assert "logged in by name" in refusal(signed, ADA)
 
-    def test_pressed_twice_it_is_one_approval(self, signed: Rollout, known: Known) -> None:
+    def test_two_presses_are_one_approval(self, signed: Rollout, known: Known) -> None:
         assert approve(signed, known, "grace") == approve(signed, known, "grace")
         assert LogEntry.objects.filter(event="approved").count() == 1
 
-    def test_what_was_read_is_what_is_approved(self, signed: Rollout, known: Known) -> None:
+    def test_only_the_phase_as_it_was_read_is_approved(self, signed: Rollout, known: Known) -> None:
         seen = digest(known)
         known.use(plan_with(Approved(), description="-changed"))
         with pytest.raises(Refused, match=f"has changed since you read it .{seen}"):
@@ -87,12 +87,12 @@ class TestApprovals:
         known.use(changed)
         assert reason in refusal(signed, rollouts.person())
 
-    def test_it_expires(self, signed: Rollout, known: Known) -> None:
+    def test_an_approval_expires(self, signed: Rollout, known: Known) -> None:
         approve(signed, known, "grace")
         SignOff.objects.update(expires_at=timezone.now())
         assert "no longer valid: expired at" in refusal(signed, rollouts.person())
 
-    def test_withdrawn_it_does_not_count_and_is_withdrawn_once(
+    def test_a_withdrawn_approval_does_not_count_and_is_withdrawn_once(
         self, signed: Rollout, known: Known
     ) -> None:
         approval = approve(signed, known, "grace")
@@ -101,7 +101,7 @@ class TestApprovals:
         with pytest.raises(Refused, match="mary has already withdrawn it"):
             runner.withdraw(approval, actor=rollouts.person("mary"))
 
-    def test_it_is_for_one_start(self, signed: Rollout, known: Known) -> None:
+    def test_an_approval_is_for_one_start(self, signed: Rollout, known: Known) -> None:
         approval = approve(signed, known, "grace")
         start(signed, "ada")
         with pytest.raises(Refused, match="was already used to start phase "):
@@ -124,7 +124,7 @@ class TestApprovals:
         approve(signed, known, "mary")
         assert runner.retry(signed, actor=rollouts.person()) == run
 
-    def test_asked_twice_it_is_one_request_and_an_approval_answers_it(
+    def test_two_requests_are_one_and_an_approval_answers_it(
         self, signed: Rollout, known: Known
     ) -> None:
         asked = runner.ask_for_approval(signed, PHASE, actor=ADA)
@@ -168,7 +168,7 @@ class TestApprovals:
         approve(signed, known, "grace")
         start(signed, "ada")
 
-    def test_who_is_no_user_any_more_has_approved_nothing(
+    def test_an_approval_of_a_deleted_user_does_not_count(
         self, signed: Rollout, known: Known
     ) -> None:
         approve(signed, known, "grace")
@@ -202,7 +202,7 @@ class TestOverrides:
         assert gate["overridden"] == {"by": "ada", "confirmed_by": "", "reason": REASON}
         assert REASON in LogEntry.objects.get(event="gate overridden").message
 
-    def test_it_is_for_one_start(self, signed: Rollout) -> None:
+    def test_an_override_is_for_one_start(self, signed: Rollout) -> None:
         self.override(signed)
         runner.start(signed, PHASE, actor=ADA)
         end(signed)
@@ -210,11 +210,11 @@ class TestOverrides:
         assert "Not run yet: " in refusal(signed, ADA)
 
     @pytest.mark.parametrize("reason", ["", "   ", "because", " a  b  c  "])
-    def test_without_a_reason_it_is_refused(self, signed: Rollout, reason: str) -> None:
+    def test_an_override_without_a_reason_is_refused(self, signed: Rollout, reason: str) -> None:
         with pytest.raises(Refused, match="Give a reason of at least 10 characters"):
             self.override(signed, reason=reason)
 
-    def test_before_a_destructive_phase_a_second_lead_confirms_it(
+    def test_a_second_lead_confirms_an_override_before_a_destructive_phase(
         self, signed: Rollout, known: Known
     ) -> None:
         known.use(plan_with(ProbesPassed(), destructive=True))
@@ -253,7 +253,7 @@ class TestOverrides:
             self.override(signed, "grace")
 
     @pytest.mark.parametrize("how", ["expired", "withdrawn", "another plan"])
-    def test_what_does_not_count_any_more_cannot_be_confirmed_either(
+    def test_an_override_that_no_longer_counts_cannot_be_confirmed(
         self, signed: Rollout, known: Known, how: str
     ) -> None:
         known.use(plan_with(ProbesPassed(), destructive=True))
@@ -268,7 +268,7 @@ class TestOverrides:
             runner.confirm_override(override, actor=rollouts.person("grace"))
         assert "Not run yet: " in refusal(signed, ADA)
 
-    def test_what_cannot_be_is_not_overridden(self, signed: Rollout) -> None:
+    def test_a_gate_that_cannot_be_overridden_is_not(self, signed: Rollout) -> None:
         for number, gate, why in (
             (2, "earlier phase done", "cannot be overridden"),
             (1, "earlier phase done", "passes and needs no override"),
@@ -283,7 +283,7 @@ class TestOverrides:
         with pytest.raises(Refused, match="cannot be overridden"):
             runner.override(signed, PHASE, "approved", reason=REASON, actor=rollouts.person("ada"))
 
-    def test_while_a_run_is_active_it_lets_nothing_through(self, signed: Rollout) -> None:
+    def test_an_override_lets_nothing_through_while_a_run_is_active(self, signed: Rollout) -> None:
         runner.roll_back(signed, 0, actor=ADA)
         self.override(signed)
         assert "rollback of phase 0 is queued" in refusal(signed, ADA)
@@ -310,7 +310,7 @@ class TestChecklist:
         events = LogEntry.objects.order_by("pk").values_list("event", flat=True)
         assert list(events)[:3] == ["item ticked", "tick taken back", "item ticked"]
 
-    def test_what_is_unknown_or_finds_itself_out_is_not_ticked(self, signed: Rollout) -> None:
+    def test_unknown_or_automatic_items_cannot_be_ticked(self, signed: Rollout) -> None:
         with pytest.raises(Refused, match="Items: told"):
             runner.tick(signed, "nonsense", actor=ADA)
         with pytest.raises(Refused, match="is checked automatically"):

@@ -59,7 +59,7 @@ def shell(*arguments: str) -> tuple[int, str, str]:
     return int(exited.value.code or 0), out.getvalue(), err.getvalue()
 
 
-def test_who_is_in_the_way_is_shown_while_the_step_waits_and_can_be_ended_from_the_page(
+def test_a_blocking_session_is_shown_while_the_step_waits_and_ended_from_the_page(
     waiting: PhaseRun,
 ) -> None:
     rollout = waiting.rollout

@@ -138,7 +138,7 @@ def test_a_database_that_cannot_be_made_is_told_and_not_left(
     assert Environment.objects.get().state == EnvironmentState.GONE
 
 
-def test_what_is_cancelled_before_a_worker_begins_makes_nothing(
+def test_a_restore_cancelled_before_a_worker_begins_makes_nothing(
     properties: Rollout, snapshot: Snapshot
 ) -> None:
     asked = runner.make_staging(snapshot, actor=ADA)

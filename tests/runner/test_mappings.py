@@ -70,18 +70,14 @@ def test_the_rows_of_a_review_after_the_cutover_follow_it_too(
     assert (report.status, report.mismatched) == ("clean", 0)
 
 
-def test_what_is_decided_before_phase_2_needs_no_correction(
-    properties: Rollout, lookup: Lookup
-) -> None:
+def test_decisions_before_phase_2_need_no_correction(properties: Rollout, lookup: Lookup) -> None:
     change = runner.review_mapping(properties, lookup, SPLIT, actor=ADA)
     assert (change.rows_affected, change.moves_rows) == (0, False)
     rollouts.carry_out(properties, 0, 1, 2)
     assert not rollouts.ask("SELECT count(*) FROM property_types WHERE name = 'Condominium'")
 
 
-def test_what_has_changed_since_it_was_seen_is_not_carried_out(
-    filled: Rollout, lookup: Lookup
-) -> None:
+def test_a_decision_on_changed_values_is_refused(filled: Rollout, lookup: Lookup) -> None:
     seen = runner.preview_review(filled, lookup, SPLIT, actor=ADA).seen
     with rollouts.target() as application:
         application.execute("UPDATE properties SET type = ' ApT ' WHERE type = 'apt'")

@@ -62,7 +62,7 @@ def test_leads_who_resume_at_the_same_moment_queue_it_once(tiny: Rollout) -> Non
     assert [message.arguments for message in rollouts.queued()] == [(run.pk, run.token)]
 
 
-def test_what_was_true_before_somebody_else_was_done_is_asked_again(tiny: Rollout) -> None:
+def test_gates_are_asked_again_after_a_concurrent_run(tiny: Rollout) -> None:
     """A press that waited while another's phase came to its end does not carry it out twice."""
     refusals: list[str] = []
 
@@ -193,7 +193,7 @@ def test_a_running_phase_is_paused_after_its_step_and_goes_on_with_the_next(tiny
 @pytest.mark.parametrize(
     ("verb", "event"), [(runner.pause, "paused"), (runner.cancel, "cancelled")]
 )
-def test_who_stops_a_run_is_the_actor_and_not_who_started_it(
+def test_the_actor_of_a_stop_is_not_who_started_the_run(
     tiny: Rollout, verb: Callable[..., PhaseRun], event: str
 ) -> None:
     def presses() -> None:

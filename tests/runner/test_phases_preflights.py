@@ -20,7 +20,7 @@ def backfilled(filled: Rollout) -> Rollout:
     return filled
 
 
-def test_what_was_seen_is_written_down_with_the_start(properties: Rollout) -> None:
+def test_findings_are_recorded_with_the_start(properties: Rollout) -> None:
     from rollout import runner
     from rollout.models import LogEntry
     from tests.support.rollouts import ADA
@@ -32,7 +32,7 @@ def test_what_was_seen_is_written_down_with_the_start(properties: Rollout) -> No
     assert "schema" in seen
 
 
-def test_what_stands_in_the_way_refuses_the_start_and_leaves_nothing_behind(
+def test_a_blocking_finding_refuses_the_start_and_leaves_nothing_behind(
     backfilled: Rollout,
 ) -> None:
     from rollout import runner
@@ -56,7 +56,7 @@ def test_what_stands_in_the_way_refuses_the_start_and_leaves_nothing_behind(
     assert rollouts.start(backfilled, 3).phase == 3
 
 
-def test_what_is_unknown_refuses_nothing_and_is_written_down(
+def test_an_unknown_finding_refuses_nothing_and_is_recorded(
     backfilled: Rollout, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from rollout.engine.preflight import Item, Preflight
@@ -102,7 +102,7 @@ def test_a_transaction_on_the_table_that_is_forgotten_keeps_the_phase_from_start
     rollouts.start(prepared, 1)
 
 
-def test_what_stands_in_the_way_refuses_a_retry_too_and_leaves_the_run_as_it_is(
+def test_a_blocking_finding_refuses_a_retry_and_leaves_the_run_unchanged(
     backfilled: Rollout,
 ) -> None:
     from rollout import runner

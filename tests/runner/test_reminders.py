@@ -143,9 +143,7 @@ def begun(request: SignOff) -> None:
 
 
 @pytest.mark.parametrize("answer", [withdrawn, approved, rejected, superseded, expired, begun])
-def test_what_was_answered_or_is_no_longer_asked_is_not_repeated(
-    signed: Rollout, answer: object
-) -> None:
+def test_answered_or_withdrawn_requests_are_not_repeated(signed: Rollout, answer: object) -> None:
     request = ask(signed, "grace")
     waited(request, DAY)
     assert callable(answer)

@@ -35,7 +35,7 @@ def repair(rollout: Rollout, table: str = TABLE, **selection: Any) -> PhaseRun:
 
 
 class TestAPreview:
-    def test_it_says_how_many_rows_which_values_and_by_what_sql_and_changes_nothing(
+    def test_a_preview_says_how_many_rows_which_values_and_sql_and_changes_nothing(
         self, filled: Rollout
     ) -> None:
         (key,) = damage("property_type_id = 4711")
@@ -97,14 +97,14 @@ class TestAPreview:
             (TABLE, {}, "there is nothing to repair"),
         ],
     )
-    def test_what_cannot_be_selected_is_said(
+    def test_invalid_selections_are_named(
         self, filled: Rollout, table: str, selection: dict[str, Any], message: str
     ) -> None:
         assert message in runner.preview_repair(filled, table, selection).refusal
 
 
 class TestARepair:
-    def test_what_it_found_and_what_it_left_is_in_the_log(self, filled: Rollout) -> None:
+    def test_found_and_remaining_mismatches_are_in_the_log(self, filled: Rollout) -> None:
         keys = damage("currency = 'EUR'", 3)
         before = versions()
         run = repair(filled, categories=["computed_differs"])
@@ -126,7 +126,7 @@ class TestARepair:
         assert {started.actor, done.actor} == {"ada"}
         assert activity_log.verify().broken is None
 
-    def test_of_a_named_row_its_block_alone_is_read(self, filled: Rollout) -> None:
+    def test_a_repair_of_a_named_row_reads_its_block_alone(self, filled: Rollout) -> None:
         (key,) = damage("currency = 'EUR'")
         run = repair(filled, keys=[[key]])
         job = BackfillJob.objects.get(step_run__run=run, kind="repair")
@@ -140,7 +140,7 @@ class TestARepair:
         assert run.finished_at is not None
         assert report.started_at >= run.finished_at
 
-    def test_where_the_phases_stand_is_as_before(self, filled: Rollout) -> None:
+    def test_a_repair_leaves_the_states_of_phases_unchanged(self, filled: Rollout) -> None:
         before = status_of(filled)
         damage("currency = 'EUR'")
         run = runner.repair(filled, table=TABLE, selection={}, actor=ADA)
@@ -199,7 +199,7 @@ class TestARepair:
         preview = runner.preview_repair(filled, "", {"keys": [["1"]]})
         assert preview.refusal == "Name the table of the keys."
 
-    def test_what_the_function_of_a_plan_computes_is_computed_again(self, filled: Rollout) -> None:
+    def test_values_computed_by_a_plans_function_are_computed_again(self, filled: Rollout) -> None:
         selection = {"categories": ["missing"]}
         preview = runner.preview_repair(filled, "property_images", selection)
         assert "there is nothing to repair" in preview.refusal
@@ -277,7 +277,7 @@ class TestSteering:
         damage("currency = 'EUR'", 3)
         return runner.repair(filled, table=TABLE, selection={}, actor=ADA)
 
-    def test_it_is_paused_and_resumed(self, under_way: PhaseRun) -> None:
+    def test_a_repair_is_paused_and_resumed(self, under_way: PhaseRun) -> None:
         runner.pause(under_way.rollout, actor=ADA)
         rollouts.work_off(under_way, RunState.PAUSED)
         runner.resume(under_way.rollout, actor=ADA)
@@ -295,7 +295,7 @@ class TestSteering:
         under_way.refresh_from_db()
         assert (under_way.state, under_way.repair.rows_repaired) == (RunState.DONE, 3)
 
-    def test_after_another_phase_it_cannot_go_on(self, under_way: PhaseRun) -> None:
+    def test_a_repair_cannot_continue_after_another_phase(self, under_way: PhaseRun) -> None:
         runner.cancel(under_way.rollout, actor=ADA)
         rollouts.lose_the_queue()
         repair(under_way.rollout)
@@ -334,7 +334,7 @@ class TestSteering:
 
 
 class TestBothDirections:
-    def test_after_the_cutover_the_legacy_text_is_put_right(self, filled: Rollout) -> None:
+    def test_the_legacy_text_is_repaired_after_the_cutover(self, filled: Rollout) -> None:
         rollouts.carry_out(filled, 3)
         keys = damage("type = 'Castle in the air'", 2)
         rows = rollouts.ask("SELECT jsonb_object_agg(id, property_type_id) FROM properties")

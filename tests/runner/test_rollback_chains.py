@@ -78,7 +78,7 @@ def test_one_press_rolls_back_every_phase_after_the_one_named(done: Rollout) -> 
     assert [entry.message for entry in entries][-1] == "Rollback to phase 0 is done."
 
 
-def test_what_was_read_is_what_is_rolled_back_be_it_one_phase_or_all(done: Rollout) -> None:
+def test_a_rollback_is_of_the_plan_that_was_read_for_one_phase_or_all(done: Rollout) -> None:
     seen = seen_of(TINY, 4)
     run = runner.roll_back_to(done, 3, seen=seen, actor=ADA)
     rollouts.work_off(run)
@@ -157,9 +157,7 @@ def test_a_cancelled_chain_ends_with_the_rollback_that_runs(done: Rollout) -> No
     assert "No rollback of several phases" in refused(lambda: runner.cancel_chain(done, actor=ADA))
 
 
-def test_what_would_be_refused_to_a_person_stops_the_chain(
-    done: Rollout, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_refusal_stops_the_chain(done: Rollout, monkeypatch: pytest.MonkeyPatch) -> None:
     carry_out_the_first_of(done)
     chain = RollbackChain.objects.get()
 

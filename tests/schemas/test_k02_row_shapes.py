@@ -177,7 +177,7 @@ NAMING = {
 
 
 @pytest.mark.parametrize(("function", "message"), NAMING.values(), ids=list(NAMING))
-def test_what_names_the_legacy_column_is_refused_before_the_phase_that_drops_it(
+def test_objects_that_name_the_legacy_column_are_refused_before_the_phase_that_drops_it(
     scenario: MakeScenario, server: Target, function: str, message: str
 ) -> None:
     parcels = scenario(PARCEL + function)

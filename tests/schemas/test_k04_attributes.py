@@ -189,7 +189,7 @@ RIGHTS = (
 )
 
 
-def test_who_has_rights_on_the_legacy_column_has_them_on_the_new_one_and_reads_its_names(
+def test_grants_on_the_legacy_column_extend_to_the_new_one_and_its_names(
     scenario: MakeScenario, server: Target
 ) -> None:
     parcels = scenario(parcel(TEXT) + RIGHTS)
@@ -291,7 +291,7 @@ def test_a_default_that_is_no_constant_blocks_phase_0(
         "CREATE VIEW statuses AS SELECT status FROM parcel",
     ],
 )
-def test_what_needs_the_column_blocks_its_drop_and_is_named(
+def test_dependents_of_the_column_block_its_drop_and_are_named(
     needs: str, scenario: MakeScenario, server: Target
 ) -> None:
     parcels = scenario(parcel(TEXT) + needs)

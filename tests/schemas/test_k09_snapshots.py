@@ -196,7 +196,7 @@ def scratch_databases() -> int:
     )
 
 
-def test_what_no_snapshot_can_be_restored_of_stops_phase_0_and_the_rest_is_taken_by_a_worker(
+def test_schemas_that_no_snapshot_restores_stop_phase_0_and_the_rest_is_taken(
     parcels: Rollout,
 ) -> None:
     rollouts.execute("".join([UNRESTORABLE, *NEEDS.values()]))

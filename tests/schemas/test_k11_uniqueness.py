@@ -160,7 +160,7 @@ def test_the_check_takes_a_successor_that_is_built_in_time() -> None:
         ),
     ],
 )
-def test_what_is_unique_by_a_legacy_column_and_has_no_successor_blocks_phase_0(
+def test_uniqueness_of_a_legacy_column_without_successor_blocks_phase_0(
     unique: str, reason: str, scenario: MakeScenario, server: Target
 ) -> None:
     rooms = scenario(ROOM + unique, plan_of(KIND))
@@ -170,8 +170,6 @@ def test_what_is_unique_by_a_legacy_column_and_has_no_successor_blocks_phase_0(
         rooms.carry_out(0)
 
 
-def test_what_is_unique_by_other_columns_blocks_nothing(
-    scenario: MakeScenario, server: Target
-) -> None:
+def test_uniqueness_of_other_columns_blocks_nothing(scenario: MakeScenario, server: Target) -> None:
     rooms = scenario(ROOM + "CREATE UNIQUE INDEX of_id ON room (id, person);", plan_of(KIND))
     assert rooms.preflight(0).refusal == ""

@@ -35,7 +35,7 @@ def set_for(what: str, settings: dict[str, str]) -> str:
 
 
 @pytest.mark.parametrize("what", ["ROLE the_owner", 'DATABASE "{database}"'])
-def test_what_a_role_or_a_database_sets_neither_cuts_off_nor_stops_the_console(
+def test_timeouts_of_a_role_or_database_neither_cut_off_nor_stop_the_console(
     server: Target, owner: str, scenario: MakeScenario, what: str
 ) -> None:
     with server.connect() as connection:

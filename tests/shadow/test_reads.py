@@ -156,7 +156,7 @@ def test_nobody_takes_a_shadow_read_for_a_reader_of_legacy_columns(
     assert legacy_reads() == 1
 
 
-def test_what_becomes_of_differences(shadowed: Rollout, here: Here) -> None:
+def test_differences_are_classified(shadowed: Rollout, here: Here) -> None:
     listing = newest()
     here.work_off()
 
@@ -248,7 +248,7 @@ def judged(rollout: Rollout) -> str:
     return RuleState.objects.get(rule="wrong-values-before-a-phase").message
 
 
-def test_what_becomes_of_paths_that_misbehave(shadowed: Rollout, here: Here, settings: Any) -> None:
+def test_misbehaving_paths_are_classified(shadowed: Rollout, here: Here, settings: Any) -> None:
     first, second = (row.id for row in catalog.search(Filters(), size=2).listings)
     here.work_off()
     calls: list[str] = []
@@ -342,7 +342,7 @@ def test_rows_that_the_backfill_has_not_reached_are_no_mismatch(
     assert Mismatch.objects.get().category == "missing"
 
 
-def test_more_than_can_be_worked_off_is_skipped_and_said(shadowed: Rollout, here: Here) -> None:
+def test_reads_beyond_the_capacity_are_skipped_and_reported(shadowed: Rollout, here: Here) -> None:
     here.work_off()
     for _ in range(reading.MAX_WAITING + 7):
         shadow.offer(

@@ -159,9 +159,7 @@ def test_windows_without_calls_pause_nothing_and_are_not_taken_for_good(
     assert rollouts.state_of(run) == RunState.RUNNING
 
 
-def test_without_a_baseline_a_relative_rule_says_that_it_cannot_tell(
-    tiny: Rollout, clock: Clock
-) -> None:
+def test_a_relative_guardrail_without_a_baseline_is_unknown(tiny: Rollout, clock: Clock) -> None:
     Measurement.objects.all().delete()
     follows(SLOW)
     running(tiny)

@@ -61,7 +61,7 @@ def test_a_log_whose_newest_entries_were_removed_is_broken() -> None:
 
 
 @pytest.mark.parametrize("by", ["request", "day"])
-def test_what_was_verified_is_verified_again_when_it_is_wanted_and_once_a_day(by: str) -> None:
+def test_a_verified_log_is_verified_again_on_request_and_once_a_day(by: str) -> None:
     entries = write(3)
     verify_next()
     with behind_its_back():

@@ -37,7 +37,7 @@ def its_time_has_come(start: ScheduledStart, ago: timedelta = timedelta(seconds=
     ClockWatch().look()
 
 
-def test_when_its_time_has_come_the_watchdog_starts_it_once(tiny: Rollout) -> None:
+def test_the_watchdog_starts_a_phase_once_when_its_time_has_come(tiny: Rollout) -> None:
     start = schedule(tiny)
     Watchdog().look()
     assert not tiny.runs.exists()
@@ -136,7 +136,7 @@ def test_scheduled_start_can_be_cancelled_and_scheduled_again(tiny: Rollout) -> 
     assert schedule(tiny).state == ScheduleState.WAITING
 
 
-def test_asked_for_twice_it_is_one_start(tiny: Rollout) -> None:
+def test_two_requests_are_one_start(tiny: Rollout) -> None:
     at = timezone.now() + HOUR
     assert schedule(tiny, at) == schedule(tiny, at)
     assert LogEntry.objects.filter(event="start scheduled").count() == 1

@@ -58,7 +58,7 @@ def test_more_workers_are_asked_for_with_the_next_slice_and_fewer_too(halfway: P
     assert LogEntry.objects.filter(event="pace changed").count() == 2
 
 
-def test_who_helps_works_on_free_lanes_and_the_job_ends_with_every_row_counted(
+def test_a_helper_works_on_free_lanes_and_the_job_ends_with_every_row_counted(
     halfway: PhaseRun, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before = rollouts.ask("SELECT sum(updated) FROM rollout.lanes")
@@ -74,7 +74,7 @@ def test_who_helps_works_on_free_lanes_and_the_job_ends_with_every_row_counted(
     assert job.scanned == job.updated + job.already_right
 
 
-def test_who_helps_does_nothing_too_late_or_when_the_run_does_not_simply_run(
+def test_a_helper_does_nothing_too_late_or_when_the_run_does_not_simply_run(
     halfway: PhaseRun,
 ) -> None:
     before = rollouts.ask("SELECT sum(updated) FROM rollout.lanes")

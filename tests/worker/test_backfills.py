@@ -18,7 +18,7 @@ from tests.support.processes import wait_until
 from tests.support.rollouts import ADA
 
 
-def test_what_was_scanned_was_updated_or_already_right(expanded: Rollout) -> None:
+def test_scanned_rows_were_updated_or_already_right(expanded: Rollout) -> None:
     rollouts.carry_out(expanded, 2)
     job = BackfillJob.objects.get(kind="fill")
     assert (job.scanned, job.updated, job.already_right) == (300, 300, 0)

@@ -38,7 +38,7 @@ def files(directory: Path) -> list[str]:
 
 
 @pytest.mark.parametrize("size", [1, 5000])
-def test_what_is_written_is_counted_and_hashed_on_its_way(kept_in: Any, size: int) -> None:
+def test_written_bytes_are_counted_and_hashed_on_their_way(kept_in: Any, size: int) -> None:
     directory = kept_in()
     pieces = (WHOLE[start : start + size] for start in range(0, len(WHOLE), size))
     stored = dump_storage.store("a/b.dump", pieces, tell=nothing)
@@ -114,7 +114,7 @@ def test_a_dump_is_for_its_owner_alone() -> None:
     dump_storage.remove(stored.name)
 
 
-def test_how_far_it_is_gets_told(kept_in: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_progress_of_a_dump_is_reported(kept_in: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     kept_in()
     monkeypatch.setattr(dump_storage, "_TELL_EVERY", 0)
     sizes: list[int] = []

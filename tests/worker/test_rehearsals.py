@@ -141,7 +141,7 @@ def test_real_workers_carry_the_plan_there_and_back_though_one_is_killed(
     assert "4 contract  forward" in output
 
 
-def test_it_says_what_did_not_come_back_what_failed_and_who_waited_and_keeps_the_database(
+def test_a_failed_rehearsal_names_differences_failures_and_waits_and_keeps_the_database(
     properties: Rollout, short_plan: Snapshot, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with_step(
@@ -261,7 +261,7 @@ def test_another_rollouts_phase_gets_the_worker_in_between_and_a_cancelled_one_l
     assert (ended.actor, kind_of(ended)) == ("grace", "failed"), "by who cancelled it"
 
 
-def test_what_is_no_beginning_is_refused(rollout: Rollout) -> None:
+def test_a_missing_or_mid_phase_snapshot_is_refused(rollout: Rollout) -> None:
     with pytest.raises(runner.Refused, match="Take one first"):
         runner.rehearse(rollout, actor=ADA)
     taken(rollout, phases=["done", "begun", "untouched", "untouched", "untouched"])

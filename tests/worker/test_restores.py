@@ -95,7 +95,7 @@ def test_an_empty_environment_gets_the_data_and_stands_where_the_snapshot_stood(
     assert entry.data["sha256"] == snapshot.sha256
 
 
-def test_what_was_restored_can_be_rolled_back_there_and_carried_out_anew(
+def test_a_restored_rollout_can_be_rolled_back_there_and_run_again(
     filled: Rollout, staging: Rollout
 ) -> None:
     restore(rollouts.snapshot_of(filled), staging)

@@ -72,7 +72,7 @@ def test_counts_and_pairs_are_those_of_the_dump_while_the_application_writes(
     assert snapshot.counts["properties"] > 300
 
 
-def test_one_at_a_time_and_none_beside_a_phase_at_work(properties: Rollout) -> None:
+def test_snapshots_run_singly_and_never_beside_a_running_phase(properties: Rollout) -> None:
     snapshot = runner.take_snapshot(properties, actor=ADA)
     with pytest.raises(runner.Refused, match=f"ada's snapshot {snapshot.pk} is in progress"):
         runner.take_snapshot(properties, actor=ADA)
@@ -86,7 +86,7 @@ def test_one_at_a_time_and_none_beside_a_phase_at_work(properties: Rollout) -> N
     runner.take_snapshot(properties, actor=ADA)
 
 
-def test_one_that_nobody_has_begun_with_is_cancelled(properties: Rollout) -> None:
+def test_a_pending_snapshot_is_cancelled(properties: Rollout) -> None:
     snapshot = runner.take_snapshot(properties, actor=ADA)
     runner.cancel_snapshot(snapshot, actor=Person("grace"))
     with pytest.raises(runner.Refused, match="is being cancelled"):
@@ -159,7 +159,7 @@ def test_a_good_dump_that_could_not_be_verified_is_verified_later(
     assert (snapshot.state, snapshot.error) == (SnapshotState.VERIFIED, "")
 
 
-def test_without_pg_dump_it_fails_and_says_what_to_install(
+def test_a_snapshot_without_pg_dump_fails_and_says_what_to_install(
     properties: Rollout, pg_bin: Any, tmp_path: Path
 ) -> None:
     pg_bin(tmp_path)
@@ -172,7 +172,7 @@ def test_without_pg_dump_it_fails_and_says_what_to_install(
     assert snapshot.error in entry.message
 
 
-def test_with_a_pg_dump_older_than_the_server_it_fails_and_names_both(
+def test_a_snapshot_with_a_pg_dump_older_than_the_server_fails_and_names_both(
     properties: Rollout, pg_bin: Any, tmp_path: Path
 ) -> None:
     pg_bin(of_version(tmp_path, "13.4"))
@@ -182,7 +182,7 @@ def test_with_a_pg_dump_older_than_the_server_it_fails_and_names_both(
     assert "13.4" in snapshot.error
 
 
-def test_on_a_full_disk_it_fails_and_leaves_nothing_there(
+def test_a_snapshot_on_a_full_disk_fails_and_leaves_nothing_there(
     properties: Rollout, settings: Any, tmp_path: Path
 ) -> None:
     settings.STORAGES = {

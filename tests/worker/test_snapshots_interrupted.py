@@ -73,7 +73,7 @@ def test_a_worker_killed_half_way_leaves_nothing_that_counts_and_another_goes_on
     assert scratch_databases(snapshot) == []
 
 
-def test_one_that_is_cancelled_in_the_middle_stops_there(
+def test_a_snapshot_cancelled_in_the_middle_stops_there(
     held: HeldUp, properties: Rollout, pg_bin: Any
 ) -> None:
     pg_bin(held.directory)

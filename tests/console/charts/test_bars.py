@@ -31,7 +31,7 @@ def drawn(chart: Chart | None, *, done: bool = False) -> str:
     )
 
 
-def test_without_a_sample_there_is_a_word_and_no_chart() -> None:
+def test_a_chart_without_samples_is_a_sentence() -> None:
     assert chart_of([], began=NOON, ended=None, now=NOON) is None
     assert "<svg" not in drawn(None)
     assert "about 2 seconds" in drawn(None)

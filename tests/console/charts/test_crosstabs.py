@@ -35,14 +35,14 @@ def test_mismatches_come_first_then_the_most_frequent_pairs() -> None:
     assert shown.mismatched == 3
 
 
-def test_what_does_not_fit_is_counted() -> None:
+def test_omitted_pairs_are_counted() -> None:
     many = [cell(str(n), "ok", 2) for n in range(crosstabs.MAX_PAIRS + 5)]
     [shown] = crosstabs.crosstabs(report_of(many))
     assert len(shown.cells) == crosstabs.MAX_PAIRS
     assert (shown.left_out, shown.rows_left_out, shown.pairs) == (5, 10, crosstabs.MAX_PAIRS + 5)
 
 
-def test_what_is_right_is_ranked_by_rows_with_its_spellings_and_shares() -> None:
+def test_matching_pairs_are_ranked_by_rows_with_their_spellings_and_shares() -> None:
     pairs = [cell("bad", "wrong", 10), cell("a", "ok", 30), cell("A", "ok_normalized", 50)]
     pairs += [{**cell("b", "ok", 10), "new": "y"}]
     [shown] = crosstabs.crosstabs(report_of(pairs))

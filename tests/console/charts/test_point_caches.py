@@ -43,7 +43,7 @@ def both(
 
 @pytest.mark.parametrize("width", [timedelta(seconds=s) for s in (10, 60, 90, 600)])
 @pytest.mark.parametrize("operation", ["", "search"])
-def test_what_is_kept_says_the_same_as_what_is_read(operation: str, width: timedelta) -> None:
+def test_cached_points_equal_those_that_are_read(operation: str, width: timedelta) -> None:
     every_ten_seconds(NOON - SPAN, NOON)
     for later in (0, 10, 45, 70, 600, 3000):
         until = NOON + timedelta(seconds=later)
@@ -52,7 +52,7 @@ def test_what_is_kept_says_the_same_as_what_is_read(operation: str, width: timed
         assert kept == read
 
 
-def test_of_an_interval_that_is_not_over_the_last_minutes_alone_are_read() -> None:
+def test_an_unfinished_interval_reads_its_last_minutes_alone() -> None:
     every_ten_seconds(NOON - SPAN, NOON)
     hour = timedelta(hours=1)
     before, _ = both(NOON, width=hour)
@@ -68,7 +68,7 @@ def test_a_longer_time_than_what_is_kept_is_read_whole() -> None:
     assert kept == read
 
 
-def test_what_is_over_is_not_read_again_and_what_is_not_is() -> None:
+def test_finished_intervals_are_read_once_and_unfinished_ones_again() -> None:
     every_ten_seconds(NOON - SPAN, NOON)
     both(NOON)
     Measurement.objects.filter(at__lt=NOON - NOW).delete()

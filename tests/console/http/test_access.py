@@ -345,7 +345,7 @@ def test_the_table_above_names_every_address() -> None:
     assert shown | for_everybody == addresses(urls.urlpatterns)
 
 
-def test_who_is_refused_is_told_the_role_that_is_needed(rollout: Rollout, viewer: Client) -> None:
+def test_a_refused_user_reads_the_role_that_is_needed(rollout: Rollout, viewer: Client) -> None:
     response = viewer.post(f"{journal.PAGE}pause/")
     assert response.status_code == 403
     text = response.content.decode()

@@ -282,7 +282,7 @@ def test_a_page_waits_once_for_a_server_that_says_nothing(
     forget_the_database()
 
 
-def test_what_an_audit_kept_is_exported_when_the_others_cannot_be_read(
+def test_kept_rows_of_an_audit_are_exported_when_the_others_cannot_be_read(
     rollout: Rollout, browser: Client
 ) -> None:
     sandbox = journal.rehearsed(journal.taken(rollout)).sandbox

@@ -104,7 +104,7 @@ def test_a_page_that_broke_shows_the_id_of_its_request(visitor: Client, error: E
 TO_THE_ROLLOUTS = '<a class="button" href="/rollout/">Go to rollouts</a>'
 
 
-def test_who_may_not_is_told_which_role_it_takes_and_who_gives_it(
+def test_a_refusal_names_the_role_it_takes_and_who_gives_it(
     rollout: Rollout, viewer: Client
 ) -> None:
     response = viewer.get(f"{journal.PAGE}phases/0/start/")
@@ -125,7 +125,7 @@ def test_who_may_not_is_told_which_role_it_takes_and_who_gives_it(
         (f"{journal.PAGE}mappings/properties/no-such/", "Its lookups: properties.type"),
     ],
 )
-def test_what_is_not_there_says_where_to_go_on(
+def test_a_missing_page_says_where_to_continue(
     rollout: Rollout, viewer: Client, address: str, says: str
 ) -> None:
     response = viewer.get(address)
@@ -163,7 +163,7 @@ def test_an_address_that_takes_a_press_alone_leads_to_where_the_button_is(
     assert TO_THE_ROLLOUTS in lead.get("/rollout/jobs/1/pace/").content.decode()
 
 
-def test_what_no_page_sends_is_answered_with_what_to_do(lead: Client) -> None:
+def test_a_malformed_request_is_answered_with_what_to_do(lead: Client) -> None:
     fields = {f"field-{number}": "x" for number in range(1_001)}
     response = lead.post("/rollout/notifications/", fields)
     text = response.content.decode()
@@ -172,7 +172,9 @@ def test_what_no_page_sends_is_answered_with_what_to_do(lead: Client) -> None:
     assert "Reload the page and" in text
 
 
-def test_what_is_too_large_says_to_send_less(lead: Client, settings: LazySettings) -> None:
+def test_a_request_that_is_too_large_says_to_send_less(
+    lead: Client, settings: LazySettings
+) -> None:
     settings.MAX_REQUEST_BYTES = 1024 * 1024
     data = "x" * (1024 * 1024 + 1)
     response = lead.post("/rollout/notifications/", data, content_type="text/plain")

@@ -35,7 +35,7 @@ def test_a_part_that_the_browser_has_already_is_not_sent_again(
     assert part(viewer, **{"If-None-Match": '"older"'}).content == first.content
 
 
-def test_what_somebody_does_is_seen_at_once(rollout: Rollout, viewer: Client) -> None:
+def test_an_action_is_seen_at_once(rollout: Rollout, viewer: Client) -> None:
     first = part(viewer)
     journal.noted(rollout, "phase started", message="Here it goes.")
     after = part(viewer, **{"If-None-Match": first["ETag"]})
@@ -43,17 +43,19 @@ def test_what_somebody_does_is_seen_at_once(rollout: Rollout, viewer: Client) ->
     assert "Here it goes." in after.content.decode()
 
 
-def test_those_who_may_do_the_same_share_one_answer(rollout: Rollout, viewer: Client) -> None:
+def test_users_with_the_same_rights_share_one_answer(rollout: Rollout, viewer: Client) -> None:
     made = part(viewer)["Rollout-Made"]
     assert part(another("viewer"))["Rollout-Made"] == made
 
 
-def test_who_may_do_more_is_shown_more(rollout: Rollout, viewer: Client, engineer: Client) -> None:
+def test_a_user_with_more_rights_is_shown_more(
+    rollout: Rollout, viewer: Client, engineer: Client
+) -> None:
     assert 'id="start-audit"' not in part(viewer).content.decode()
     assert 'id="start-audit"' in part(engineer).content.decode()
 
 
-def test_what_is_about_whoever_looks_is_shared_with_nobody(rollout: Rollout, lead: Client) -> None:
+def test_parts_about_the_reader_are_not_shared(rollout: Rollout, lead: Client) -> None:
     by = User.objects.get(username="lead")
     journal.signed(rollout, "override", actor=by, subject="no drift", reason="It is harmless.")
     to_confirm = "/agree/"

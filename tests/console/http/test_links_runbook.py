@@ -14,12 +14,12 @@ DOCS = "https://docs.example/rollout/"
 PAGE = "https://docs.example/rollout/runbook.html"
 
 
-def test_without_an_address_the_entry_is_named() -> None:
+def test_an_entry_without_an_address_is_named() -> None:
     assert runbook("a-disk-is-full") == "Runbook: A disk is full"
     assert runbook_links("Retry. Runbook: A disk is full.") == "Retry. Runbook: A disk is full."
 
 
-def test_with_an_address_the_entry_is_a_link(settings: Any) -> None:
+def test_an_entry_with_an_address_is_a_link(settings: Any) -> None:
     settings.ROLLOUT = {**settings.ROLLOUT, "DOCS_URL": DOCS}
     link = f'<a href="{PAGE}#a-disk-is-full">A disk is full</a>'
     assert runbook("a-disk-is-full") == f"Runbook: {link}"
@@ -27,7 +27,7 @@ def test_with_an_address_the_entry_is_a_link(settings: Any) -> None:
 
 
 @pytest.mark.parametrize("address", ["javascript:alert(1)", "docs.example", "//docs.example"])
-def test_what_is_no_address_of_the_web_makes_no_link(settings: Any, address: str) -> None:
+def test_an_address_not_of_the_web_makes_no_link(settings: Any, address: str) -> None:
     settings.ROLLOUT = {**settings.ROLLOUT, "DOCS_URL": address}
     assert runbook("a-disk-is-full") == "Runbook: A disk is full"
 

@@ -42,7 +42,7 @@ def test_a_fragment_asked_for_after_the_session_ended_reloads_the_page(rollout: 
     assert response["HX-Refresh"] == "true"
 
 
-def test_who_logs_in_after_a_refused_press_comes_to_a_page_that_can_be_shown(
+def test_a_login_after_a_refused_press_leads_to_a_page_that_can_be_shown(
     rollout: Rollout,
 ) -> None:
     response = Client().post(f"{journal.PAGE}pause/")

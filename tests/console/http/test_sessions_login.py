@@ -125,7 +125,7 @@ def test_a_rollback_asks_for_the_password_of_who_logged_in_a_while_ago(
     assert PhaseRun.objects.filter(way="backward").exists()
 
 
-def test_what_was_filled_in_is_there_once_after_the_password(
+def test_form_input_is_restored_once_after_the_password(
     rollout: Rollout, ada: Client, later: Clock
 ) -> None:
     for phase in (0, 1, 2):
@@ -159,7 +159,7 @@ def test_a_start_asks_for_the_password_where_a_step_is_destructive(
     assert PhaseRun.objects.exists() == (phase == 0)
 
 
-def test_who_has_no_password_here_logs_in_again_instead(
+def test_a_user_without_a_password_here_logs_in_again_instead(
     rollout: Rollout, ada: Client, later: Clock
 ) -> None:
     user = User.objects.get(username="ada")
@@ -200,7 +200,7 @@ def test_no_way_leads_to_another_site(ada: Client, elsewhere: str) -> None:
 @pytest.mark.parametrize(
     "nowhere", ["no-such-page", "http://testserver//evil.example/", "http://[evil", "\ufffd", "."]
 )
-def test_what_names_no_page_leads_to_one_of_ours(ada: Client, nowhere: str) -> None:
+def test_a_next_address_that_names_no_page_leads_to_one_of_ours(ada: Client, nowhere: str) -> None:
     given = ada.post("/rollout/confirm/", {"next": nowhere, "password": PASSWORD})
     assert given["Location"] == "/rollout/"
     assert ada.post("/rollout/theme/", {"next": nowhere})["Location"] == "/rollout/"

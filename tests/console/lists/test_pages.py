@@ -290,7 +290,7 @@ def test_an_empty_list_says_what_to_do_and_offers_no_filter(
     assert 'role="search"' not in text
 
 
-def test_without_a_plan_the_first_page_says_where_one_is_written(
+def test_the_first_page_without_a_plan_says_where_one_is_written(
     viewer: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("rollout.console.views.rollouts.all_rollouts", list)
@@ -327,7 +327,7 @@ class TestRowsOfAReport:
         return f"/rollout/audits/{report.pk}/"
 
     @pytest.mark.parametrize(("order", "step"), [("by-column", 3), ("by-category", 2)])
-    def test_they_are_sorted_by_column_and_category_over_all_pages(
+    def test_rows_are_sorted_by_column_and_category_over_all_pages(
         self, rollout: Rollout, viewer: Client, order: str, step: int
     ) -> None:
         names = [f"row-{number:02}-" for number in range(30)]
@@ -345,7 +345,7 @@ class TestRowsOfAReport:
             ({"column": "currency", "category": "missing"}, 5),
         ],
     )
-    def test_they_are_found_by_key_state_column_and_category(
+    def test_rows_are_found_by_key_state_column_and_category(
         self, rollout: Rollout, viewer: Client, query: dict[str, str], shown: int
     ) -> None:
         text = text_of(viewer, self.report_page(rollout), **query)
@@ -359,7 +359,9 @@ class TestRowsOfAReport:
         assert "Invalid filters were ignored." in text
         assert "Invalid page link" in text
 
-    def test_when_none_matches_all_are_a_link_away(self, rollout: Rollout, viewer: Client) -> None:
+    def test_all_rows_are_a_link_away_when_none_matches(
+        self, rollout: Rollout, viewer: Client
+    ) -> None:
         page = self.report_page(rollout)
         text = text_of(viewer, page, key="nowhere")
         assert f'No row matches. <a href="{page}#mismatches">Show all rows</a>' in text

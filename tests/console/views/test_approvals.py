@@ -31,7 +31,7 @@ def digest() -> str:
     return plans.get(journal.PLAN).digest_of(3)
 
 
-def test_who_approves_reads_all_that_will_run_and_approves_just_that(
+def test_an_approver_reads_all_that_will_run_and_approves_just_that(
     before_phase_3: Rollout, lead: Client
 ) -> None:
     text = text_of(lead, APPROVAL)
@@ -45,7 +45,7 @@ def test_who_approves_reads_all_that_will_run_and_approves_just_that(
 
 
 @pytest.mark.parametrize("seen", [{}, {"seen": "0123456789ab"}])
-def test_what_was_not_read_is_not_approved(
+def test_an_unread_phase_is_not_approved(
     before_phase_3: Rollout, lead: Client, seen: dict[str, str]
 ) -> None:
     answer = lead.post(APPROVAL, seen, follow=True).content.decode()
@@ -70,7 +70,7 @@ def test_a_rejection_with_its_reason_is_seen_and_withdrawn(
     assert "rejected this phase" not in text_of(lead, START)
 
 
-def test_who_asks_for_approval_is_seen_by_other_leads(
+def test_a_request_for_approval_is_seen_by_other_leads(
     before_phase_3: Rollout, lead: Client, second_lead: Client
 ) -> None:
     assert 'id="ask-for-approval"' in text_of(lead, PAGE)
@@ -94,7 +94,7 @@ def test_who_asks_for_approval_is_seen_by_other_leads(
     assert "You withdrew" in lead.post(withdraw, {"next": START}, follow=True).content.decode()
 
 
-def test_who_approves_reads_gates_rehearsal_and_what_proves_the_data(
+def test_an_approver_reads_gates_rehearsal_and_the_proofs_of_the_data(
     before_phase_3: Rollout, lead: Client
 ) -> None:
     assert "Estimated duration, not rehearsed" in text_of(lead, APPROVAL)
@@ -116,7 +116,7 @@ def test_the_starter_s_own_approval_does_not_count_on_the_page_either(
 
 
 @pytest.mark.usefixtures("shared_parts")
-def test_who_has_approved_reads_on_every_page_that_another_lead_starts(
+def test_an_approver_reads_on_every_page_that_another_lead_starts(
     before_phase_3: Rollout,
     lead: Client,
     second_lead: Client,
@@ -225,7 +225,7 @@ def test_an_override_stays_on_the_page_whatever_becomes_of_it(
         ("earlier-phase-done", "This gate passes; no override needed."),
     ],
 )
-def test_what_cannot_be_overridden_offers_no_form(
+def test_a_gate_that_cannot_be_overridden_offers_no_form(
     before_phase_3: Rollout, lead: Client, gate: str, reason: str
 ) -> None:
     text = text_of(lead, f"{PAGE}phases/3/override/{gate}/")
@@ -267,7 +267,7 @@ def test_a_start_is_scheduled_shown_in_its_zone_and_cancelled(
         ("2020-01-01T00:00", "later time"),
     ],
 )
-def test_what_is_no_time_to_come_is_said_and_kept(
+def test_an_invalid_time_is_named_and_kept(
     before_phase_3: Rollout, lead: Client, at: str, reason: str
 ) -> None:
     form = {"at": at, "typed": journal.PLAN}
@@ -339,7 +339,7 @@ class TestTypingTheName:
         assert f'value="{typed.get("typed", "")}"' in text
         assert not rollout.runs.filter(phase=3).exists()
 
-    def test_its_name_starts_it_and_a_second_press_harms_nothing(
+    def test_the_plans_name_starts_the_phase_and_a_second_press_harms_nothing(
         self, rollout: Rollout, lead: Client
     ) -> None:
         form = {"typed": journal.PLAN, "seen": digest()}

@@ -115,7 +115,7 @@ class TestFindings:
         assert "Sold in 1999." not in text_of(lead, self.page())
 
     @pytest.mark.parametrize("until", ["", "yesterday", "2020-01-01"])
-    def test_what_was_typed_is_not_lost_with_a_wrong_day(
+    def test_typed_input_is_not_lost_with_a_wrong_day(
         self, report: AuditReport, until: str
     ) -> None:
         response = browser_of("lead").post(
@@ -178,7 +178,7 @@ class TestDownloads:
 
 
 class TestSamples:
-    def test_one_is_started_with_rows_and_seed(self, rollout: Rollout) -> None:
+    def test_a_sampled_audit_is_started_with_rows_and_seed(self, rollout: Rollout) -> None:
         engineer = browser_of("engineer")
         engineer.post(f"{PAGE}audits/", {"sample": "500", "seed": "7"})
         report = AuditReport.objects.get()
@@ -192,7 +192,9 @@ class TestSamples:
         assert response.status_code == 200
         assert not AuditReport.objects.exists()
 
-    def test_its_report_says_what_it_proves_and_what_it_does_not(self, rollout: Rollout) -> None:
+    def test_the_report_of_a_sample_says_what_it_proves_and_what_it_does_not(
+        self, rollout: Rollout
+    ) -> None:
         report = audited(
             rollout,
             mode="sampled",

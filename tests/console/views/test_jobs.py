@@ -102,7 +102,7 @@ def test_a_failed_job_says_why_and_what_to_do_next(rollout: Rollout, viewer: Cli
         assert shown in text
 
 
-def test_how_a_job_was_planned_stands_behind_rows_chart_and_signals(
+def test_the_plan_of_a_job_stands_behind_rows_chart_and_signals(
     rollout: Rollout, engineer: Client
 ) -> None:
     text = text_of(engineer, page_of(a_job(rollout)))
@@ -217,7 +217,7 @@ def test_rows_are_tried_again_once_the_job_is_not_at_work(
 
 
 @pytest.mark.usefixtures("clean_target")
-def test_what_came_of_another_job_s_rows_is_not_told_here(rollout: Rollout, lead: Client) -> None:
+def test_results_of_another_jobs_rows_are_not_shown_here(rollout: Rollout, lead: Client) -> None:
     earlier = an_ended_job(rollout)
     journal.noted(rollout, "quarantine retried", data={"job": earlier.pk}, message="All of them.")
     job = an_ended_job(rollout)

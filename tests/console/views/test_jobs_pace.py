@@ -78,7 +78,7 @@ def test_the_pace_of_a_job_that_has_ended_stays(rollout: Rollout, lead: Client) 
     assert "The job has ended. Its throttle settings can no longer change." in text
 
 
-def test_who_may_not_pause_sees_the_pace_and_no_form(rollout: Rollout, viewer: Client) -> None:
+def test_a_viewer_sees_the_pace_and_no_form(rollout: Rollout, viewer: Client) -> None:
     text = text_of(viewer, page_of(a_job(rollout)))
     assert "75 ms per batch, 100% duty cycle" in text
     assert 'id="set-pace"' not in text

@@ -155,7 +155,7 @@ def test_a_viewer_reads_and_has_no_fields(properties: Rollout) -> None:
     assert 'type="file"' not in text
 
 
-def test_what_the_application_writes_later_is_shown_when_the_page_asks_again(
+def test_later_writes_of_the_application_are_shown_when_the_page_polls(
     filled: Rollout, reviewer: Client
 ) -> None:
     from tests.support import rollouts
@@ -212,7 +212,7 @@ def test_values_can_be_found(reviewer: Client, asked: str, is_there: bool) -> No
         ("?after=" + "9" * 40 + ".villa", "Invalid page link"),
     ],
 )
-def test_what_makes_no_sense_in_the_address_is_said_and_the_values_are_shown(
+def test_an_invalid_filter_in_the_address_is_named_and_the_values_are_shown(
     reviewer: Client, asked: str, says: str
 ) -> None:
     text = text_of(reviewer, TYPES + asked)
@@ -268,7 +268,7 @@ def test_the_page_asks_the_journal_as_often_whatever_the_number_of_values(
         text_of(reviewer, TYPES)
 
 
-def test_while_a_run_is_at_work_the_page_reads_and_says_why(
+def test_the_page_is_read_only_during_a_run_and_says_why(
     properties: Rollout, reviewer: Client
 ) -> None:
     from tests.console.journal import ran

@@ -160,7 +160,7 @@ class TestManyValues:
         settings.ROLLOUT = {**settings.ROLLOUT, "SHARE_PARTS": True}
         monkeypatch.setattr(mapping_counts, "MANY", 1)
 
-    def test_they_are_read_once_until_somebody_decides(
+    def test_counts_are_read_once_until_somebody_decides(
         self, filled: Rollout, reviewer: Client, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         from rollout.engine import mapping
@@ -199,7 +199,7 @@ class TestManyValues:
         reviewer.get(TYPES, {"count": "anew"}, follow=True)
         assert "Lighthouse" in values_in(text_of(reviewer, TYPES, show="new"))
 
-    def test_what_an_audit_found_unmapped_is_among_them(
+    def test_texts_that_an_audit_found_unmapped_are_among_the_counted(
         self, filled: Rollout, reviewer: Client
     ) -> None:
         from rollout.runner.audits import make_now
@@ -209,7 +209,7 @@ class TestManyValues:
         make_now(filled, actor_name="ada", source="shell")
         assert "Moon base" in values_in(text_of(reviewer, TYPES, show="unmapped"))
 
-    def test_too_many_to_compare_each_are_said_to_be(
+    def test_values_too_many_to_compare_are_said_to_be(
         self, reviewer: Client, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         from rollout.console import mapping_forms

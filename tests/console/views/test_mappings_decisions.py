@@ -43,7 +43,7 @@ def test_before_phase_2_a_decision_says_that_phase_2_will_follow_it(
     assert "New writes use it" not in text
 
 
-def test_what_is_typed_is_previewed_decided_in_ones_name_and_listed(
+def test_typed_decisions_are_previewed_recorded_by_name_and_listed(
     filled: Rollout, reviewer: Client
 ) -> None:
     from rollout.models import MappingChange
@@ -96,7 +96,7 @@ def test_a_press_without_a_change_goes_back_and_says_so(reviewer: Client) -> Non
     assert "Change a value first." in response.content.decode()
 
 
-def test_what_cannot_be_decided_comes_back_with_all_that_was_typed(reviewer: Client) -> None:
+def test_a_refused_decision_comes_back_with_all_that_was_typed(reviewer: Client) -> None:
     fields = fields_of(text_of(reviewer, TYPES))
     house, villa = number_of(fields, "house"), number_of(fields, "villa")
     fields |= {f"name-{house}": "Villa", f"name-{villa}": "Country house"}
@@ -110,7 +110,7 @@ def test_what_cannot_be_decided_comes_back_with_all_that_was_typed(reviewer: Cli
     assert kept[f"name-{number_of(kept, 'villa')}"] == "Country house"
 
 
-def test_who_changes_something_in_a_preview_finds_it_filled_in(reviewer: Client) -> None:
+def test_a_changed_preview_is_filled_in_again(reviewer: Client) -> None:
     page = preview(reviewer, apt="Apartment")
     sent = {"decisions": json.dumps(decisions_in(page)), "edit": "1"}
     kept = fields_of(reviewer.post(f"{TYPES}preview/", sent).content.decode())
@@ -138,7 +138,7 @@ def test_a_file_with_wrong_lines_is_told_by_line(reviewer: Client) -> None:
 
 
 @pytest.mark.parametrize("made_up", ["{", "[1]", '{"a": 1}', "null", "[[]]", '[["a", {}, 1]]'])
-def test_what_no_preview_wrote_decides_nothing(reviewer: Client, made_up: str) -> None:
+def test_a_form_that_no_preview_wrote_decides_nothing(reviewer: Client, made_up: str) -> None:
     from rollout.models import MappingChange
 
     response = reviewer.post(f"{TYPES}apply/", {"decisions": made_up, "seen": "x"})
@@ -146,7 +146,7 @@ def test_what_no_preview_wrote_decides_nothing(reviewer: Client, made_up: str) -
     assert not MappingChange.objects.exists()
 
 
-def test_whoever_decides_stays_with_the_filter_and_on_the_page(reviewer: Client) -> None:
+def test_a_decision_keeps_the_filter_and_the_page(reviewer: Client) -> None:
     at = "?show=open&order=a-to-z&after=castle"
     text = text_of(reviewer, TYPES + at)
     fields = fields_of(text.partition("<tbody>")[2])

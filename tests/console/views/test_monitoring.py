@@ -21,7 +21,7 @@ def measured(operation: str, *, ago: timedelta, ms: float, calls: int = 50, **mo
     journal.measured(at, ms=ms, calls=calls, operation=operation, seconds=5, **more)
 
 
-def test_it_says_what_to_do_while_nothing_is_measured(rollout: Rollout) -> None:
+def test_the_page_says_what_to_do_while_nothing_is_measured(rollout: Rollout) -> None:
     assert "rollout.telemetry.operation" in text_of(browser_of("viewer"), ADDRESS)
 
 
@@ -102,7 +102,7 @@ def test_a_chart_says_its_values_and_the_limits_of_guardrails(rollout: Rollout) 
     assert re.search(r'class="level baseline".*?baseline p95 [0-9.]+ ms', page, re.DOTALL)
 
 
-def test_what_is_zero_throughout_is_a_sentence_and_no_chart(rollout: Rollout) -> None:
+def test_a_signal_that_is_always_zero_is_a_sentence_and_no_chart(rollout: Rollout) -> None:
     measured("search", ago=timedelta(minutes=2), ms=40)
     for minutes in (3, 2, 1):
         sampled(rollout, ago=timedelta(minutes=minutes), wal=10 - minutes)
@@ -197,7 +197,9 @@ def test_the_database_is_shown_now_and_before_the_phase(rollout: Rollout) -> Non
     assert "25 ms" in page
 
 
-def test_what_the_rollout_did_is_marked_by_kind_on_the_axis_of_the_plots(rollout: Rollout) -> None:
+def test_events_of_the_rollout_are_marked_by_kind_on_the_axis_of_the_plots(
+    rollout: Rollout,
+) -> None:
     measured("search", ago=timedelta(minutes=1), ms=10)
     run = ran(rollout, 2, "running")
     journal.job_of(journal.reached(run, "backfill"))

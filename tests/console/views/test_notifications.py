@@ -38,7 +38,7 @@ def test_a_viewer_chooses_what_to_be_told_of_and_changes_it(
     assert kinds_of(user=user) == {}
 
 
-def test_who_ticks_without_an_address_reads_that_nothing_is_sent(
+def test_a_user_without_an_address_reads_that_nothing_is_sent(
     rollout: Rollout, viewer: Client
 ) -> None:
     warning = "Your account has no email address, so nothing is sent to you."
@@ -51,7 +51,9 @@ def test_who_ticks_without_an_address_reads_that_nothing_is_sent(
 
 
 @pytest.mark.parametrize("ticked", ["all:nonsense", "999999:failed", "failed", "all:failed'--"])
-def test_what_no_box_offers_changes_nothing(rollout: Rollout, viewer: Client, ticked: str) -> None:
+def test_a_kind_that_no_box_offers_changes_nothing(
+    rollout: Rollout, viewer: Client, ticked: str
+) -> None:
     user = User.objects.get(username="viewer")
     viewer.post(PAGE, {"ticked": ["all:failed"]})
     answer = viewer.post(PAGE, {"ticked": [ticked]}, follow=True)
@@ -87,7 +89,7 @@ def test_a_test_goes_to_the_one_webhook(lead: Client, settings: Any) -> None:
     assert lead.post(f"{PAGE}webhooks/unknown/test/").status_code == 404
 
 
-def test_what_was_not_taken_says_why_and_is_sent_again_by_a_button(
+def test_a_failed_delivery_says_why_and_is_sent_again_by_a_button(
     rollout: Rollout, lead: Client
 ) -> None:
     entry = journal.noted(rollout, "phase failed", phase=2)
@@ -105,9 +107,7 @@ def test_what_was_not_taken_says_why_and_is_sent_again_by_a_button(
     assert (failed.state, failed.attempts) == ("waiting", 0)
 
 
-def test_whoever_sends_again_stays_with_the_filter_and_on_the_page(
-    rollout: Rollout, lead: Client
-) -> None:
+def test_sending_again_keeps_the_filter_and_the_page(rollout: Rollout, lead: Client) -> None:
     for number in range(30):
         journal.delivery(journal.noted(rollout, f"event {number}"), state="failed", attempts=number)
     at = f"{PAGE}?state=failed&order=most-attempts&after=20.999999"
@@ -119,7 +119,7 @@ def test_whoever_sends_again_stays_with_the_filter_and_on_the_page(
     assert lead.post(address, {"next": "https://elsewhere.example/"})["Location"] == PAGE
 
 
-def test_who_may_not_choose_sees_what_was_chosen_without_buttons(
+def test_a_user_who_may_not_choose_sees_the_choices_without_buttons(
     rollout: Rollout, viewer: Client
 ) -> None:
     journal.delivery(journal.noted(rollout), state="failed", attempts=12)

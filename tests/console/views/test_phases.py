@@ -117,7 +117,7 @@ def test_starting_asks_first_and_shows_what_will_run(rollout: Rollout, lead: Cli
         (4, "destructive", {"restrictive", "destructive"}),
     ],
 )
-def test_where_data_goes_looks_otherwise_than_where_something_is_refused(
+def test_a_loss_of_data_looks_otherwise_than_a_refusal(
     rollout: Rollout, lead: Client, phase: int, level: str, levels: set[str]
 ) -> None:
     for earlier in range(phase):
@@ -236,7 +236,7 @@ def test_a_press_starts_the_phase_once(rollout: Rollout, lead: Client) -> None:
     assert LogEntry.objects.filter(event="phase started", actor="lead", source="web").count() == 1
 
 
-def test_what_a_phase_waits_for_is_one_reason_after_a_rollback_too(
+def test_the_reason_that_a_phase_waits_is_one_after_a_rollback_too(
     rollout: Rollout, viewer: Client
 ) -> None:
     for way, phases in (("forward", range(5)), ("backward", range(4, -1, -1))):

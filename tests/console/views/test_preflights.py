@@ -27,7 +27,7 @@ def test_only_the_page_of_the_phase_that_is_due_has_it(rollout: Rollout, viewer:
     assert 'id="preflight"' not in text_of(viewer, f"{PAGE}phases/2/")
 
 
-def test_it_tells_each_item_and_the_locks(rollout: Rollout, viewer: Client) -> None:
+def test_the_preflight_shows_each_item_and_the_locks(rollout: Rollout, viewer: Client) -> None:
     ran(rollout, 0)
     fragment = fragment_of(viewer, f"{PAGE}phases/1/preflight/")
     assert "<html" not in fragment
@@ -53,7 +53,7 @@ def test_locks_that_block_the_application_are_told_before_the_closed_list_of_all
     assert "<code>add-property-columns</code>" in every
 
 
-def test_without_scripts_it_is_a_page(rollout: Rollout, viewer: Client) -> None:
+def test_the_preflight_without_scripts_is_a_page(rollout: Rollout, viewer: Client) -> None:
     text = text_of(viewer, f"{PAGE}phases/0/preflight/")
     assert "<h1>Preflight of phase 0: Prepare</h1>" in text
     assert "No locks on application tables." in text

@@ -45,7 +45,9 @@ def test_one_press_requests_what_is_missing_and_a_second_repeats_nothing(
     assert Snapshot.objects.count() == 1
 
 
-def test_what_one_may_not_request_is_left_out(before_phase_3: Rollout, engineer: Client) -> None:
+def test_a_request_that_the_role_may_not_make_is_left_out(
+    before_phase_3: Rollout, engineer: Client
+) -> None:
     engineer.post(PREPARE)
     assert Snapshot.objects.count() == 1
     assert not SignOff.objects.exists()
@@ -71,7 +73,7 @@ def test_a_snapshot_is_taken_with_the_rehearsal_that_waits_for_it(
     assert engineer.post(address, sent).status_code == 403
 
 
-def test_while_a_rehearsal_is_on_its_way_nobody_is_asked_for_one(
+def test_a_running_rehearsal_is_not_requested_again(
     rollout: Rollout,
 ) -> None:
     """After a mapping decision outdated the rehearsal before, which both had counted for."""

@@ -124,7 +124,7 @@ def test_a_page_predicts_for_productions_rows_and_compares_with_the_one_before(
     assert "Prediction for production" not in text_of(viewer, page_of(second))
 
 
-def test_what_differs_is_told_as_text_and_the_database_can_be_looked_at_and_dropped(
+def test_differences_are_shown_as_text_and_the_database_can_be_inspected_and_dropped(
     snapshot: Snapshot, engineer: Client
 ) -> None:
     failed = rehearsed(
@@ -144,7 +144,7 @@ def test_what_differs_is_told_as_text_and_the_database_can_be_looked_at_and_drop
     assert 'id="drop-rehearsal"' in text
 
 
-def test_one_under_way_is_looked_at_until_it_ends_and_can_be_cancelled(
+def test_a_running_rehearsal_is_polled_until_it_ends_and_can_be_cancelled(
     snapshot: Snapshot, engineer: Client
 ) -> None:
     rehearsal = rehearsed(snapshot, "running", activity="Starting the traffic.", compared_at=None)
@@ -203,7 +203,7 @@ def test_the_rollouts_page_says_how_the_last_one_went(snapshot: Snapshot, viewer
     assert "Round trip clean" in text
 
 
-def test_what_was_measured_is_the_forecast_of_the_start_and_of_the_rollback(
+def test_measured_durations_are_the_forecast_of_the_start_and_of_the_rollback(
     snapshot: Snapshot, lead: Client, rollout: Rollout
 ) -> None:
     journal.ran(rollout, 0)

@@ -22,9 +22,7 @@ def a_repair(rollout: Rollout, state: str = "running", **fields: object) -> Phas
 
 
 @pytest.mark.parametrize("state", [state for state in RunState.values if state != "done"])
-def test_it_is_shown_for_as_long_as_it_is_not_done(
-    rollout: Rollout, lead: Client, state: str
-) -> None:
+def test_a_repair_is_shown_until_it_is_done(rollout: Rollout, lead: Client, state: str) -> None:
     run = a_repair(rollout, state)
     step = reached(run, "repair", "running", waiting_for="rows of a transaction")
     journal.job_of(step, kind="repair")
@@ -43,7 +41,7 @@ def test_it_is_shown_for_as_long_as_it_is_not_done(
     assert "Rollback started by" not in text_of(lead, PAGE)
 
 
-def test_its_title_names_the_rows_table_and_column_as_soon_as_they_are_counted(
+def test_the_title_names_the_rows_table_and_column_as_soon_as_they_are_counted(
     rollout: Rollout, lead: Client
 ) -> None:
     run = a_repair(rollout)
@@ -56,13 +54,13 @@ def test_its_title_names_the_rows_table_and_column_as_soon_as_they_are_counted(
     assert ">1 row of properties, during phase 2</span>" in text, "the header names no phase"
 
 
-def test_once_it_is_done_the_pages_are_the_phase_s_again(rollout: Rollout, lead: Client) -> None:
+def test_pages_are_the_phases_again_after_a_repair(rollout: Rollout, lead: Client) -> None:
     a_repair(rollout, "done")
     for page in (PAGE, BESIDE):
         assert 'id="repair-heading"' not in text_of(lead, page)
 
 
-def test_while_it_runs_no_phase_can_be_started_or_rolled_back(
+def test_no_phase_can_be_started_or_rolled_back_during_a_repair(
     rollout: Rollout, lead: Client
 ) -> None:
     a_repair(rollout)
@@ -92,7 +90,7 @@ def test_a_run_that_is_not_there_is_not_found(rollout: Rollout, lead: Client, nu
     assert lead.post(f"{PAGE}retry/", {"run": number}).status_code == 404
 
 
-def test_its_job_is_no_backfill(rollout: Rollout, lead: Client) -> None:
+def test_the_job_of_a_repair_is_no_backfill(rollout: Rollout, lead: Client) -> None:
     earlier = reached(a_repair(rollout, "done"), "repair")
     journal.ended_job(earlier, kind="repair", updated=3, scanned=10)
     run = ran(rollout, 2, "failed", way="repair")
@@ -107,7 +105,7 @@ def test_its_job_is_no_backfill(rollout: Rollout, lead: Client) -> None:
     assert "Backfill of" not in text
 
 
-def test_it_is_none_of_the_earlier_jobs_of_a_phase(rollout: Rollout, lead: Client) -> None:
+def test_a_repair_is_none_of_the_earlier_jobs_of_a_phase(rollout: Rollout, lead: Client) -> None:
     backfill = reached(ran(rollout, 2), "backfill")
     journal.ended_job(backfill)
     run = a_repair(rollout, "done")

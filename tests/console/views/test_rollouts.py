@@ -206,9 +206,7 @@ def test_the_same_address_serves_the_page_and_its_living_part(
     assert fragment.lstrip().startswith('<div class="stack" id="live" data-live=')
 
 
-def test_what_was_done_last_leaves_single_steps_to_the_log(
-    rollout: Rollout, viewer: Client
-) -> None:
+def test_recent_activity_leaves_single_steps_to_the_log(rollout: Rollout, viewer: Client) -> None:
     journal.noted(rollout, "phase started", message="Started phase 0.")
     for _ in range(9):
         journal.noted(rollout, "step done", message="One of many.")
@@ -230,9 +228,7 @@ def test_what_was_done_last_leaves_single_steps_to_the_log(
         ("/rollout/a/b/c/d/e/", "No page matches <code>/rollout/a/b/c/d/e/</code>"),
     ],
 )
-def test_what_does_not_exist_is_named_in_the_answer(
-    lead: Client, address: str, message: str
-) -> None:
+def test_a_missing_page_is_named_in_the_answer(lead: Client, address: str, message: str) -> None:
     response = lead.get(address)
     assert response.status_code == 404
     assert message in response.content.decode()
@@ -290,7 +286,7 @@ def test_a_gate_that_blocks_has_the_button_that_clears_it(
     assert ">Take snapshot</button>" not in text_of(viewer, PAGE)
 
 
-def test_what_waits_for_a_person_or_a_clock_is_told_from_what_failed(rollout: Rollout) -> None:
+def test_a_wait_for_a_person_or_a_clock_is_distinguished_from_a_failure(rollout: Rollout) -> None:
     status = status_of(rollout)
     ready_at = timezone.now() + timedelta(seconds=15)
     soak = GateStatus("soak", "pending", "Soaking.", "wait", ready_at=ready_at, progress=0.25)

@@ -103,7 +103,7 @@ def test_health_agrees_with_the_vitals_and_the_gates_on_its_page(
     assert "blocks phase 3." not in text_of(viewer, PAGE), "no phase waits for the gate"
 
 
-def test_what_a_guardrail_paused_is_told_with_what_to_press(
+def test_a_pause_by_a_guardrail_is_shown_with_its_next_step(
     rollout: Rollout, viewer: Client
 ) -> None:
     journal.processes_run()
@@ -130,7 +130,7 @@ def test_what_a_guardrail_paused_is_told_with_what_to_press(
         ("inconclusive", "has too few calls to be evaluated: the next phase is blocked."),
     ],
 )
-def test_what_a_guardrail_blocks_is_told_with_what_to_press(
+def test_a_block_by_a_guardrail_is_shown_with_its_next_step(
     rollout: Rollout, viewer: Client, verdict: str, sentence: str
 ) -> None:
     acting(rollout, "errors-before-a-phase", "hold", verdict)

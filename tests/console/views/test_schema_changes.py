@@ -17,7 +17,7 @@ def words_of(text: str) -> str:
 
 
 @pytest.mark.parametrize("page", ["start", "approval", "ticket"])
-def test_who_answers_for_a_phase_reads_what_it_changes(
+def test_an_approver_reads_the_schema_changes_of_the_phase(
     page: str, rollout: Rollout, lead: Client
 ) -> None:
     for phase in (0, 1, 2):

@@ -33,7 +33,7 @@ def test_a_schema_without_drift_says_so_and_shows_both_sides(browser: Client) ->
     assert 'class="bad"' not in text
 
 
-def test_what_differs_is_marked_and_told_in_words(browser: Client) -> None:
+def test_differences_are_marked_and_put_in_words(browser: Client) -> None:
     from tests.support import rollouts
 
     rollouts.execute("ALTER TABLE properties ALTER city TYPE varchar(80)")

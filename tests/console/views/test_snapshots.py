@@ -57,7 +57,7 @@ def test_a_table_that_differs_comes_first_and_is_named_in_words(
     assert "<strong>differs</strong>" in text
 
 
-def test_one_under_way_tells_its_bytes_and_is_looked_at_until_it_ends(
+def test_a_running_snapshot_shows_its_bytes_and_is_polled_until_it_ends(
     rollout: Rollout, viewer: Client
 ) -> None:
     snapshot = taken(
@@ -115,7 +115,7 @@ def test_verifying_again_is_asked_for_and_refused_where_there_is_no_dump(
     assert snapshot.state == SnapshotState.TAKEN
 
 
-def test_one_under_way_is_cancelled_by_a_press(rollout: Rollout, engineer: Client) -> None:
+def test_a_running_snapshot_is_cancelled_by_a_press(rollout: Rollout, engineer: Client) -> None:
     snapshot = taken(rollout, "taking", restored_counts={})
     text = engineer.post(f"{page_of(snapshot)}cancel/", follow=True).content.decode()
     assert "Snapshot cancelled." in text

@@ -44,9 +44,7 @@ def test_a_step_is_a_line_that_opens_to_its_sql_and_that_of_its_rollback(
     assert "ADD COLUMN IF NOT EXISTS &quot;type&quot; text" in inside.split("Rollback SQL")[1]
 
 
-def test_how_long_a_lock_is_waited_for_and_was_held_stands_beside_the_steps(
-    rollout: Rollout, lead: Client
-) -> None:
+def test_lock_wait_and_hold_times_stand_beside_the_steps(rollout: Rollout, lead: Client) -> None:
     journal.rehearsed(journal.taken(rollout))
     for page in ("start/", "ticket/", "roll-back/", ""):
         text = text_of(lead, f"{PAGE}phases/1/{page}")

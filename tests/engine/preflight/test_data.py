@@ -89,7 +89,7 @@ def test_a_foreign_key_between_types_is_found(target: Target, connection: Connec
     assert "bigint and integer" in finding.evidence
 
 
-def test_what_cannot_be_asked_yet_is_unknown_and_says_when(target: Target) -> None:
+def test_a_question_that_cannot_be_asked_yet_is_unknown_and_says_when(target: Target) -> None:
     finding = item(look(target, 3), "nulls in things.kind_id")
     assert finding.level == "unknown"
     assert finding.evidence == "Cannot be checked yet: column t.kind_id does not exist."

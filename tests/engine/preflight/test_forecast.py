@@ -90,7 +90,7 @@ def test_a_table_that_was_never_analyzed_has_its_time_told_all_the_same(
     assert [lock.hold_seconds for lock in locks if lock.step == "require"][1] == 0.0
 
 
-def test_what_is_applied_already_is_told(target: Target, connection: Connection) -> None:
+def test_steps_already_applied_are_named(target: Target, connection: Connection) -> None:
     do_until(target, connection, PLAN, "kind-key")
     locks = preflight.look(target, PLAN, 3).locks
     assert {lock.applied for lock in locks if lock.step == "kind-key"} == {True}
@@ -116,7 +116,7 @@ def test_a_pass_over_the_rows_locks_batch_by_batch(target: Target, connection: C
     ],
     ids=["reader", "writer"],
 )
-def test_who_is_in_the_way_is_named_for_those_modes_that_wait_for_him(
+def test_a_blocking_session_is_named_for_the_lock_modes_that_wait_for_it(
     statement: str,
     in_the_way: set[LockMode],
     target: Target,

@@ -71,7 +71,7 @@ def test_a_question_that_takes_too_long_is_unknown_and_the_others_are_answered(
     assert item(report, "server version").level == "pass"
 
 
-def test_when_the_time_for_all_has_passed_the_rest_is_unknown(target: Target) -> None:
+def test_questions_left_when_the_time_is_up_are_unknown(target: Target) -> None:
     report = preflight.look(target, PLAN, 1, limits=Limits(altogether=timedelta()))
     assert item(report, "rights").evidence == "Timed out."
     assert report.refusal == ""
@@ -113,7 +113,7 @@ class TestWhatBlocksALaterPhase:
         early = item(look(target, 1), self.name)
         assert (early.level, early.phase) == ("warns", 2)
 
-    def test_blocks_phase_0_not_where_a_release_may_mend_it(
+    def test_phase_0_is_not_blocked_where_a_release_may_mend_it(
         self, target: Target, connection: Connection
     ) -> None:
         connection.execute("CREATE VIEW houses AS SELECT id, kind FROM things")

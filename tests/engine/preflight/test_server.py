@@ -42,7 +42,7 @@ class TestTheDisk:
         assert finding.level == "pass"
         assert " free." in finding.evidence
 
-    def test_without_room_enough_keeps_the_phase_from_starting(
+    def test_a_disk_without_enough_room_keeps_the_phase_from_starting(
         self, target: Target, connection: Connection, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         done_until(target, connection, 2)

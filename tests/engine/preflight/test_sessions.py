@@ -81,7 +81,7 @@ class TestATransactionOfSomebodyElse:
         assert "pg_read_all_stats" in hidden.advice
 
 
-def test_who_waits_for_a_lock_is_named_with_whom_he_waits_for(
+def test_a_waiting_session_is_named_with_the_one_that_it_waits_for(
     target: Target, connection: Connection, app: Connection
 ) -> None:
     connection.execute("BEGIN")

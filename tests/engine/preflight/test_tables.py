@@ -113,7 +113,7 @@ class TestWhatDependsOnATable:
         assert finding.level == "warns"
         assert "teller()" in finding.evidence
 
-    def test_what_goes_silently_is_named_and_what_comes_back_is_not(
+    def test_objects_dropped_silently_are_named_and_those_restored_are_not(
         self, target: Target, connection: Connection
     ) -> None:
         done_until(target, connection, 4)

@@ -47,7 +47,7 @@ def test_programs_older_than_the_server_are_refused_by_name(
     assert "Install the client programs of PostgreSQL 18 or newer" in e.value.advice
 
 
-def test_where_there_is_none_the_setting_is_named(
+def test_a_missing_program_is_reported_with_its_setting(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     only_in(tmp_path, monkeypatch=monkeypatch)

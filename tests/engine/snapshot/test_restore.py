@@ -85,7 +85,7 @@ def test_a_dump_restored_elsewhere_holds_what_it_held(
     assert verification.contents.crosstabs[0].digest == recorded.contents.crosstabs[0].digest
 
 
-def test_what_is_written_after_the_moment_of_a_dump_is_not_in_it(
+def test_writes_after_the_moment_of_a_dump_are_not_in_it(
     target: Target, connection: Connection
 ) -> None:
     plan = filled(target, connection)
@@ -141,7 +141,7 @@ def test_the_scratch_database_is_gone_afterwards_whatever_happened(
     assert scratch_databases(connection, 1) == []
 
 
-def test_what_a_dead_worker_left_is_dropped_and_nothing_else(
+def test_databases_that_a_dead_worker_left_are_dropped_and_nothing_else(
     target: Target, connection: Connection
 ) -> None:
     prefix = scratch.prefix_of(connection, 1)
@@ -241,7 +241,7 @@ def test_tables_are_replaced_with_their_triggers_mapping_and_modes(
     ).fetchone() == ("House",)
 
 
-def test_what_a_dropped_column_had_is_in_the_snapshot_and_comes_back_from_it(
+def test_values_of_a_dropped_column_come_back_from_the_snapshot(
     target: Target, connection: Connection
 ) -> None:
     plan = filled(target, connection)

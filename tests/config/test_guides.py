@@ -89,7 +89,7 @@ def test_after_the_backfill_it_leads_through_a_mismatch_and_an_approval(lead: Cl
     assert "Another lead, logged in by name, must start the phase" in text
 
 
-def test_it_ends_when_all_is_rolled_back_and_begins_again_with_the_next_start(
+def test_the_guide_ends_when_all_is_rolled_back_and_begins_again_with_the_next_start(
     lead: Client,
 ) -> None:
     rollout = journal.the_rollout()
@@ -123,7 +123,7 @@ def test_a_phase_that_stopped_leads_to_its_page(lead: Client) -> None:
 
 
 @pytest.mark.parametrize("address", ADDRESSES)
-def test_what_only_the_demo_does_asks_for_the_role_and_a_post(lead: Client, address: str) -> None:
+def test_actions_of_the_demo_alone_require_the_role_and_a_post(lead: Client, address: str) -> None:
     assert logged_in("viewer").post(address).status_code == 403
     assert lead.get(address).status_code == 405
     assert logged_in("lead", enforce_csrf_checks=True).post(address).status_code == 403
