@@ -67,7 +67,10 @@ class Pause:
         if self.rule is not None and self.rule.statistic == "wrong_values":
             return "Open the report and repair its rows, then resume; or cancel and roll back."
         ready = "Guardrail OK again: resume. " if self.is_over else ""
-        wait = "" if self.is_over else "Find the cause in Monitoring, then resume. "
+        cause = "Find the cause in Monitoring"
+        if self.rule is not None and self.rule.statistic in ("p50", "p95", "p99"):
+            cause = "Likely causes: lock waits, slow queries, or other work on the server. Check"
+        wait = "" if self.is_over else f"{cause}, then resume. "
         return f"{ready}{wait}Earlier windows no longer count then. Or cancel and roll back."
 
 

@@ -80,6 +80,10 @@ def test_a_file_that_fell_behind_is_told_on_both_pages_and_in_the_shell(
         assert f'once phase 3 is done: <a href="{PAGE}phases/3/types.ts">' in text
     assert notice not in text_of(viewer, f"{PAGE}phases/1/")
     assert notice in cli("show", PLAN)[1]
+    journal.ran(filled, 3, "running")
+    text = text_of(viewer, f"{PAGE}phases/3/")
+    assert f'once phase 3 is done: <a href="{PAGE}phases/3/types.ts">' in text
+    assert "Clients to deploy now" not in text, "its schema is neither"
 
 
 def test_the_file_of_a_phase_downloads_and_fits_then(

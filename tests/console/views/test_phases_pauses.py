@@ -56,7 +56,11 @@ def judged(run: PhaseRun, rule: str, verdict: str, message: str) -> None:
 @pytest.mark.parametrize(
     ("verdict", "now", "press"),
     [
-        ("broken", "The p95 is 690 ms over 98 calls.", "Find the cause in Monitoring, then resume"),
+        (
+            "broken",
+            "The p95 is 690 ms over 98 calls.",
+            "Likely causes: lock waits, slow queries, or",
+        ),
         ("kept", "The p95 is 240 ms over 101 calls.", "Guardrail OK again: resume."),
     ],
 )
