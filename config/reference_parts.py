@@ -142,6 +142,8 @@ _OF_STEPS = ("id", "description")
 def _default(value: ast.expr | None) -> str:
     text = "" if value is None else ast.unparse(value)
     match = re.search(r"default_factory=(\w+)", text)
+    if text.startswith("field(") and not match:
+        return ""
     return {"dict": "{}"}.get(match[1], match[1]) if match else text
 
 

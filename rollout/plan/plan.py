@@ -44,7 +44,7 @@ class Plan:
     name: str
     """Its name in addresses, in the shell and in the journal: it never changes."""
     title: str
-    """What pages call it."""
+    """Its title on pages."""
     description: str
     """What people read about it."""
     tables: tuple[Table, ...]
@@ -60,15 +60,17 @@ class Plan:
     sample_rows: int = 1000
     """How many rows such an audit compares."""
     checklist: tuple[Item, ...] = ()
-    """What must be done in phase 0; the gate ``ChecklistComplete`` asks for it."""
+    """What must be done in phase 0; the gate ``ChecklistComplete`` requires it."""
     traffic: str = ""
-    """The traffic of rehearsals: the dotted path of ``traffic(*, using: str, seed: int)``, which
-    answers with a function that carries one operation of the application out in the database
-    ``using``, and raises where that fails. It is to change nothing but that database."""
+    """The traffic of rehearsals: the dotted path of ``traffic(*, using: str, seed: int)``.
+
+    It returns a function that carries out one operation of the application in the database
+    ``using`` and raises if that fails. It must change nothing but that database.
+    """
     traffic_rate: float = 20
     """Operations per second of a rehearsal."""
     rules: tuple[Rule, ...] = STANDARD
-    """What the application must not suffer while the plan is running, beside ``ALWAYS``."""
+    """The plan's guardrails. Those of ``ALWAYS`` apply in addition."""
 
     def translations_of(self, table: Table) -> tuple[ColumnTranslation, ...]:
         """The translations of a table that SQL computes."""

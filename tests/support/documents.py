@@ -62,7 +62,9 @@ class Document:
 
     @property
     def links(self) -> list[str]:
-        return re.findall(r"\]\(([^)\s]+)[^)]*\)", re.sub(r"`[^`]*`", "", self.prose))
+        prose = re.sub(r"`[^`]*`", "", self.prose)
+        pictures = re.findall(r'(?:src|srcset)="([^"]+)"', prose)
+        return re.findall(r"\]\(([^)\s]+)[^)]*\)", prose) + pictures
 
     @property
     def anchors(self) -> set[str]:

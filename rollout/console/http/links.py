@@ -80,7 +80,7 @@ def runbook(anchor: str) -> SafeString:
 
 def runbook_of_gate(name: str) -> SafeString:
     """The entry about a gate that fails; empty where its own message says what to do."""
-    return runbook(GATES[name]) if name in GATES else SafeString("")
+    return format_html("{}.", runbook(GATES[name])) if name in GATES else SafeString("")
 
 
 def runbook_links(text: str) -> SafeString:

@@ -33,7 +33,7 @@ def test_an_address_not_of_the_web_makes_no_link(settings: Any, address: str) ->
 
 
 def test_a_gate_that_waits_for_people_leads_nowhere() -> None:
-    assert runbook_of_gate("audit clean") == "Runbook: An audit found mismatches"
+    assert runbook_of_gate("audit clean") == "Runbook: An audit found mismatches."
     assert runbook_of_gate("approved") == ""
 
 
