@@ -17,7 +17,15 @@ from rollout.engine import mapping
 from rollout.gates import Evidence
 from rollout.journal import labels
 from rollout.journal.environments import target_of
-from rollout.models import AuditStatus, Direction, PhaseRun, RunState, StepRun, StepState
+from rollout.models import (
+    AuditStatus,
+    Direction,
+    PhaseRun,
+    Rollout,
+    RunState,
+    StepRun,
+    StepState,
+)
 from rollout.plan.step import BACKFILL, CONTRACT
 from rollout.queries.pauses import PAUSED
 from rollout.queries.progress import progress_of
@@ -199,12 +207,21 @@ def _open_values(summary: RolloutSummary) -> int:
     """Kept for a moment: every page of the rollout shows them, and the target is asked."""
     if summary.phases[BACKFILL].run is None or summary.phases[CONTRACT].state == RunState.DONE:
         return 0
-    key = f"rollout-open-values-{summary.rollout.pk}"
+    key = _open_values_key(summary.rollout)
     number: int | None = cache.get(key)
     if number is None:
         number = _count_open_values(summary)
         cache.set(key, number, kept_for(SLOW))
     return number
+
+
+def forget_open_values(rollout: Rollout) -> None:
+    """Let the next page count again what waits for a review: somebody has decided on some."""
+    cache.delete(_open_values_key(rollout))
+
+
+def _open_values_key(rollout: Rollout) -> str:
+    return f"rollout-open-values-{rollout.pk}"
 
 
 def _count_open_values(summary: RolloutSummary) -> int:

@@ -13,6 +13,7 @@ from django.test import Client
 from tests.console.journal import text_of
 from tests.console.views.mapping_pages import (
     HOSTILE,
+    LIST,
     TYPES,
     decisions_in,
     fields_of,
@@ -164,3 +165,20 @@ def test_a_decision_keeps_the_filter_and_the_page(reviewer: Client) -> None:
     assert (done.status_code, done["Location"]) == (302, TYPES + at)
     nothing = reviewer.post(f"{TYPES}preview/{at}", {})
     assert nothing["Location"] == TYPES + at
+
+
+@pytest.mark.usefixtures("shared_parts")
+def test_the_tab_counts_at_once_what_a_decision_leaves_open(
+    filled: Rollout, reviewer: Client
+) -> None:
+    def still_open() -> int:
+        badge = re.search(
+            r"(\d+)<span class=.visually-hidden.> open values", text_of(reviewer, LIST)
+        )
+        assert badge is not None
+        return int(badge[1])
+
+    before = still_open()
+    sent = {"decisions": json.dumps([["loft", "Loft", False]])}
+    assert reviewer.post(f"{TYPES}apply/", sent).status_code == 302
+    assert still_open() == before - 1
