@@ -154,7 +154,7 @@ def _of_jump(jump: WatchedTime) -> Alert:
 
 
 def _of_snapshots(snapshots: Sequence[Snapshot]) -> list[Alert]:
-    """Those that failed and no newer one makes good, and those that were good once and changed."""
+    """Alerts for snapshots that failed without a newer good one, or no longer match."""
     verified = [snapshot.pk for snapshot in snapshots if snapshot.state == SnapshotState.VERIFIED]
     return [
         Alert(

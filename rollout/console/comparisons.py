@@ -24,7 +24,7 @@ class Compared:
 
     @property
     def difference(self) -> float | None:
-        """Of the p95, in milliseconds."""
+        """Difference of the p95, in ms."""
         if self.now.p95 is None or self.before.p95 is None:
             return None
         return self.now.p95 - self.before.p95

@@ -103,7 +103,7 @@ class LiveHeader:
 
     @property
     def address(self) -> str:
-        """Of itself."""
+        """The address of the tab itself."""
         query = urlencode({"name": self.name, "page": self.page})
         return f"{rollout_url(self.state.status.rollout, 'header')}?{query}"
 

@@ -64,7 +64,7 @@ class Timeline:
 
     @property
     def marks(self) -> list[Mark]:
-        """Those of all rows by time: the same for those who do not see the rows."""
+        """The entries of all rows by time, the same for users who may not see the rows."""
         return sorted((mark for row in self.rows for mark in row.marks), key=lambda mark: mark.at)
 
 

@@ -46,7 +46,7 @@ class OverviewRow:
     state: RolloutState
     alerts: list[Alert]
     waits: str
-    """Who or what has to act next; empty while nobody has to."""
+    """The role or process that has to act next; empty while none has to."""
     url: str
     """The page on which they do."""
     last: LogEntry | None

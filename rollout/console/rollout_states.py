@@ -55,7 +55,7 @@ class RolloutState:
 
     @property
     def pause(self) -> dict[str, str] | None:
-        """Who or what paused the run, while it is paused or about to be."""
+        """The user or guardrail that paused the run, while it is paused or pausing."""
         run = self.run
         return run.pause if run is not None and run.state in PAUSED else None
 
@@ -156,7 +156,7 @@ class Waiting:
     """How much of a rollout waits for people, and what runs beside its phases."""
 
     askers: list[int | None]
-    """Who asked for approval of the next phase, or overrode a gate that needs a second lead."""
+    """IDs of users who requested approval of the next phase, or an override to confirm."""
     mismatches: int
     """Rows that the newest audit found mismatched, without those waived."""
     side_work: list[SideWork]

@@ -17,7 +17,7 @@ from rollout.engine.target import Connection, fetch_bool
 NAME = "commit latency"
 # Commits before the work, one after the other. Three that meet a stall leave the median as it is.
 BASELINE_COMMITS = 7
-# The last so many commits beside the work: two that meet a stall are no trend.
+# Number of recent commits compared: two that meet a stall are no trend.
 WINDOW = 5
 MIN_COMMITS = 3
 # What one look counts too much or too little the next ones make good.
@@ -25,7 +25,7 @@ OTHERS_WINDOW = 9
 # Too slow is above the baseline by both this factor and this difference, which nobody feels.
 SLOWER_TIMES = 2.0
 SLOWER_MS = 10.0
-# The work is held above so many times the limit.
+# Factor of the limit above which the work is held.
 HARD_TIMES = 4.0
 # With fewer nobody waits: autovacuum, a monitoring agent, what of our own is not counted exactly.
 MIN_OTHERS_PER_SECOND = 3.0

@@ -147,7 +147,7 @@ class PaceRecord:
         }
 
 
-# Whoever has recorded nothing for longer does not work: the same rule as of a lane.
+# A worker that has recorded nothing for longer counts as dead, as for a lane.
 _FRESH = sql.SQL(
     "(at BETWEEN now() - make_interval(secs => {0}) AND now() + make_interval(secs => {0}))"
 ).format(sql.Literal(LEASE_SECONDS))

@@ -11,7 +11,7 @@ from rollout.engine.typed_queries import Query
 
 # Fine enough that a job of ten seconds has a curve.
 BUCKET_SECONDS = 1
-# A job that has run for so many seconds stores coarser ones: its chart shows no finer.
+# Seconds after which a job stores coarser samples: its chart shows no finer ones.
 FINE_SECONDS, COARSE_BUCKET_SECONDS = 600, 5
 # What has just begun waits for the next second.
 MIN_FLUSH_SECONDS = 0.5

@@ -35,7 +35,7 @@ class Throttle:
     held: bool = False
 
     def after(self, signals: Iterable[Signal], *, seconds: float) -> Self:
-        """The throttle after a look, so many seconds after the last one."""
+        """The throttle after a look, ``seconds`` after the last one."""
         seconds = min(max(seconds, 0.0), MAX_STEP_SECONDS)
         signals = list(signals)
         above = [signal for signal in signals if signal.status in ("throttle", "stop")]

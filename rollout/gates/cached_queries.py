@@ -41,5 +41,5 @@ def cached_query(rollout: Rollout, *key: Hashable, query: Callable[[Connection],
 
 
 def invalidate() -> None:
-    """Let the next queries be sent afresh."""
+    """Clear the cache."""
     _results.clear()

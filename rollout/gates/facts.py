@@ -194,7 +194,7 @@ class Facts:
 
     @cached_property
     def sign_offs(self) -> list[SignOff]:
-        """What people signed, the newest first. What they withdrew only of what stays in sight."""
+        """Sign-offs, newest first; withdrawn ones only if approval or override."""
         return list(
             self.rollout.sign_offs.filter(
                 Q(withdrawn_at=None) | Q(kind__in=(SignOffKind.OVERRIDE, SignOffKind.APPROVAL))
@@ -288,7 +288,7 @@ class Facts:
 
 
 def _summary(review: Mapping[str, Any]) -> str:
-    """Who decided what about which column."""
+    """Mapping decisions: the reviewer, the decision and its column."""
     who = f"{review['reviewer']}'s review of {review['table']}.{review['legacy_column']}"
     first, others = review["first"], review["texts"] - 1
     if first is None:

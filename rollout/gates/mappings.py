@@ -43,7 +43,7 @@ def mapping_reviewed(gate: MappingReviewed, evidence: Evidence) -> GateResult:
 
 
 def _counts(connection: Connection, plan: Plan, grace: timedelta) -> ReviewCounts | None:
-    """Of all lookups together; None if one is not mapped."""
+    """Review counts of all lookups, added up; None if one is unmapped."""
     total = ReviewCounts(0, 0, None)
     for lookup in plan.lookups:
         counts = review_counts_of(connection, plan, lookup, grace=grace)

@@ -98,7 +98,7 @@ def record(
 
 
 def last_actor(*events: Event, rollout: Rollout, **data: int) -> str:
-    """Who did one of these last, for example ``run=7``; the engine, where nobody did."""
+    """The actor of the last of these events, with ``run=7`` for example; the engine if none."""
     entries = LogEntry.objects.filter(
         plan=rollout.plan,
         environment=rollout.environment,

@@ -1,4 +1,4 @@
-"""Who acts, and the refusal that says why not."""
+"""Actors, and the refusal that says why an action is not possible."""
 
 from typing import Protocol
 
@@ -13,13 +13,13 @@ class Refused(RolloutError):
 
 
 class Actor(Protocol):
-    """Who acts: a user, or the shell's stand-in for one."""
+    """An actor: a user, or the shell's stand-in for one."""
 
     def get_username(self) -> str: ...
 
 
 class Absent:
-    """Who pressed some time ago, by the name that the journal kept."""
+    """An earlier actor, by the name in the journal."""
 
     def __init__(self, name: str) -> None:
         self.name = name

@@ -150,14 +150,14 @@ def preparation_label(action: str) -> str:
 
 
 def signal_label(name: str) -> str:
-    """Of a health signal; a guardrail that throttles is one, under its own name."""
+    """Label of a health signal or a throttling guardrail."""
     if name.startswith("rule "):
         return f"Guardrail: {name.removeprefix('rule ')}"
     return _label(SIGNALS, name)
 
 
 def check_label(name: str) -> str:
-    """Of a preflight's check, of which some are health signals."""
+    """Label of a preflight check; some are health signals."""
     return CHECKS.get(name) or signal_label(name)
 
 

@@ -207,7 +207,7 @@ _END_HALT = """CASE WHEN halts #> '{-1,1}' = 'null'
 
 
 def paused_by(name: str, *, rule: str = "", message: str = "") -> dict[str, str]:
-    """What a run keeps of who asked it to pause."""
+    """Record of who requested the pause."""
     return {"by": name, "rule": rule, "at": timezone.now().isoformat(), "message": message}
 
 

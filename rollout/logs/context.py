@@ -31,7 +31,7 @@ def current() -> Mapping[str, Any]:
 
 @contextmanager
 def bound(**fields: Any) -> Iterator[None]:
-    """Lines that are logged inside bear these fields too. A thread begins without any."""
+    """Add these fields to lines logged inside. A new thread begins without any."""
     token = _fields.set({**_fields.get(), **fields})
     try:
         yield

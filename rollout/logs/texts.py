@@ -29,7 +29,7 @@ _SINGULARS = {"are": "is", "match": "matches", "mismatch": "mismatches"}
 
 
 def counted(number: int, noun: str, verb: str = "") -> str:
-    """So many of something, whose plural is regular, with a verb that is given in the plural."""
+    """A number with its noun, whose plural is regular, and a verb that is given in the plural."""
     if number == 1:
         return f"1 {noun} {_SINGULARS.get(verb, '')}".rstrip()
     return f"{number:,} {noun}s {verb}".rstrip()

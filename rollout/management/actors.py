@@ -1,4 +1,4 @@
-"""Who acts in a shell: its own user, or a user of the site by password."""
+"""Actors in a shell: its own user, or a user of the site by password."""
 
 import getpass
 import os

@@ -72,7 +72,7 @@ def audit(
         report = audits.make_now(rollout, actor_name=actor.get_username(), **choice)
     if as_csv and report.message:
         out.complain(report.message)
-    # Whoever has seen enough of it still gets the answer.
+    # A closed pipe still gets the exit status.
     with reader_may_leave():
         if as_json:
             out.say_json(text_reports.of_audit(report))

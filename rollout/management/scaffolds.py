@@ -58,7 +58,7 @@ def write_plan(
         out.data.write(made.source)
         return DONE
     try:
-        # Whoever came first keeps what is theirs.
+        # A file that another process wrote first stays.
         with path.open("x", encoding="utf-8") as file:
             file.write(made.source)
     except FileExistsError:

@@ -39,7 +39,7 @@ class SignOff(models.Model):
     at = models.DateTimeField()
     plan_digest = models.CharField(max_length=12, blank=True)
     phase_digest = models.CharField(max_length=12, blank=True)
-    """Of the phase's statements, both ways, and its gates."""
+    """Digest of the phase's statements, forward and back, and its gates."""
     expires_at = models.DateTimeField(null=True)
     confirmed_by = models.ForeignKey(
         settings.AUTH_USER_MODEL, null=True, on_delete=models.SET_NULL, related_name="+"

@@ -63,12 +63,12 @@ class AuditReport(Leased):
     """Why an audit is inconclusive."""
 
     seed = models.BigIntegerField(null=True)
-    """Of a sample: the same seed picks the same rows again."""
+    """The seed of a sample: the same seed picks the same rows again."""
     population = models.BigIntegerField(null=True)
-    """Of a sample: the number of all rows."""
+    """The number of all rows, for a sample."""
     confidence = models.FloatField(null=True)
     upper_rate = models.FloatField(null=True)
-    """Of a sample: the upper bound of the share of all rows that mismatch."""
+    """The upper bound of the share of all rows that mismatch, for a sample."""
 
     blocks = models.BigIntegerField(default=0)
     blocks_done = models.BigIntegerField(default=0)

@@ -54,7 +54,7 @@ class Rehearsal(Attempted):
     """Whether its database is kept after it passed."""
     first_phase = models.PositiveSmallIntegerField()
     rows = models.BigIntegerField(default=0)
-    """Of the plan's tables in the snapshot."""
+    """Number of rows of the plan's tables in the snapshot."""
     before: models.JSONField[Any, Any] = models.JSONField(default=dict)
     """The catalog before the first phase: object to its parts."""
     catalog_differences: models.JSONField[list[str], list[str]] = models.JSONField(default=list)

@@ -67,7 +67,7 @@ class RollbackChain(models.Model):
     )
     actor_name = models.CharField(max_length=150)
     plan_digest = models.CharField(max_length=12)
-    """Of the plan that its actor confirmed."""
+    """Digest of the plan that its actor confirmed."""
     created_at = models.DateTimeField(auto_now_add=True)
     finished_at = models.DateTimeField(null=True)
 
@@ -222,7 +222,7 @@ class StepRun(models.Model):
     """What was found or counted, in one sentence."""
     error = models.TextField(blank=True)
     checksum = models.CharField(max_length=64, blank=True, default="")
-    """Of the SQL files that were applied, if the step consists of files."""
+    """Checksum of the SQL files that were applied, if the step consists of files."""
     began_with: models.JSONField[Any, Any] = models.JSONField(default=dict)
     """The server before the step, by ``engine.statistics.measure``; empty where it cannot tell."""
     wal_bytes = models.BigIntegerField(null=True)

@@ -1,4 +1,4 @@
-"""Who is notified of an entry of the activity log."""
+"""The recipients of an entry of the activity log."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -60,7 +60,7 @@ class Recipients:
 
 
 def _addressees(entry: LogEntry) -> "Iterable[User]":
-    """Those whom it is addressed to by name and who can get mail, whatever they subscribed to."""
+    """Users addressed by name who can get mail, whatever they subscribed to."""
     if not (names := entry.data.get("addressees")):
         return []
     users = get_user_model()

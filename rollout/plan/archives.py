@@ -52,7 +52,7 @@ def digest(plan: "Plan", table: Table, row: str) -> sql.Composed:
 def archive_is_whole(plan: "Plan", table: Table) -> Proof:
     """Every archived row is what it was, and all of them are there.
 
-    Who has seen to a row by hand empties its digest; who has seen to all, the archive's comment.
+    Clear a row's digest, or the archive's comment, after repairing by hand.
     """
     archive = in_target(archive_name(plan, table))
     return Proof(

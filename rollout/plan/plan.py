@@ -130,7 +130,7 @@ class Plan:
         return any(step.checksum for phase in self.phases for step in phase.steps)
 
     def checksum_of(self, number: int, step_id: str) -> str:
-        """Of a step's files; empty where the phase has no such step, or it has no files."""
+        """Checksum of a step's files; empty without files."""
         steps = (step for step in self.phases[number].steps if step.id == step_id)
         return next((step.checksum for step in steps), "")
 

@@ -146,7 +146,7 @@ def _function(lookup: Lookup, plan: str) -> sql.Composed:
         "      IF NOT ({must_wait}) THEN RETURN NULL; END IF;",
         "      PERFORM pg_advisory_xact_lock({row_lock});",
         "    END IF;",
-        # Whoever held it has committed its row since; an INSERT would use a number up all the same.
+        # The holder has committed its row since; an INSERT would use up a number all the same.
         "    SELECT l.id INTO row_id FROM {lookup} AS l WHERE {normal_name} = {wanted};",
         "    IF row_id IS NULL THEN",
         "      BEGIN last := lastval();",

@@ -53,7 +53,7 @@ class Rule:
     windows: int = 5
     """How many of the last windows count."""
     broken_windows: int = 3
-    """So many of the last ``windows`` break the rule."""
+    """This many broken ones of the last ``windows`` break the rule."""
     resumes: bool = False
     """Whether a hold ends without a person."""
 

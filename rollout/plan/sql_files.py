@@ -116,7 +116,7 @@ class SqlFiles:
     """The directory of the files."""
 
     def of_phase(self, number: int) -> tuple[SqlFile, ...]:
-        """Those of a phase, to be put among its steps. A file of no phase is among those of 0."""
+        """The SQL files of a phase; unnumbered ones belong to phase 0."""
         return tuple(step for step in self.steps if step.phase == number)
 
     @cached_property

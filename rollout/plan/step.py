@@ -79,7 +79,7 @@ class Step(ABC):
 
     @property
     def checksum(self) -> str:
-        """Of what the step is read from, where that may be edited behind the plan's back."""
+        """Checksum of the files that the step is read from; empty without files."""
         return ""
 
     @property

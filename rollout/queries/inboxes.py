@@ -47,10 +47,10 @@ class Waiting:
     asked_by: str
     since: datetime
     url: str
-    """Of the page that has the button."""
+    """Address of the page that has the button."""
     comment: str = ""
     addressees: tuple[str, ...] = ()
-    """Those whom a request is addressed to by name; empty for all who may decide."""
+    """Users whom a request names; empty for all who may decide."""
     reminded_at: datetime | None = None
 
 
@@ -141,7 +141,7 @@ def _signatures(username: str, may: May) -> list[Waiting]:
 
 
 def _of_newest_run(field: str, *, before: int) -> Subquery:
-    """A field of the newest run of the phase so many before the one that was signed."""
+    """Field of the newest run ``before`` phases earlier than the signed one."""
     runs = PhaseRun.objects.filter(rollout=OuterRef("rollout"), phase=OuterRef("phase") - before)
     return Subquery(runs.exclude(way=Direction.REPAIR).order_by("-id").values(field)[:1])
 

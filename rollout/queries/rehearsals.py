@@ -259,7 +259,7 @@ def _seconds(run: PhaseRun, timed: PhaseRun | StepRun) -> float | None:
 
 
 def _longest(locks: list[HeldLock]) -> HeldLock | None:
-    """Of those that keep the application from something, the one that was held the longest."""
+    """The longest-held lock of those that keep the application from something."""
     blocking = [lock for lock in locks if lock.blocks and lock.held_ms is not None]
     return max(blocking, key=lambda lock: lock.held_ms or 0, default=None)
 
@@ -302,7 +302,7 @@ class RehearsedTimes:
         return self.seconds.get((phase, way))
 
     def rollback_total(self, phase: int) -> float | None:
-        """Of the rollbacks from a phase down to the first rehearsed.
+        """Total duration of the rollbacks down to the first rehearsed phase.
 
         None if one is missing, and where that is the phase itself.
         """

@@ -83,7 +83,7 @@ class PhaseStatus:
 
     @property
     def failed_gates(self) -> list[GateStatus]:
-        """Those that block the phase by what was found, not because somebody or a clock is due."""
+        """Gates that block the phase by a finding, not because a person or a clock is due."""
         return [gate for gate in self.gates_in_the_way if gate.shown != "pending"]
 
     @property

@@ -1,4 +1,4 @@
-"""Whom a request for approval is addressed to."""
+"""The addressees of a request for approval."""
 
 from collections.abc import Collection
 

@@ -78,7 +78,7 @@ def continue_after(run_id: int) -> None:
 def continue_chain(chain: RollbackChain, *, source: str) -> None:
     """Start the next rollback of a chain, or end it. Does nothing while a run is active.
 
-    Whoever comes second finds that the first has done it.
+    The second caller finds the work done.
     """
     rollout = chain.rollout
     if active_run(rollout) is not None:

@@ -12,7 +12,7 @@ from rollout.plan.step import CONTRACT
 
 @dataclass(frozen=True)
 class Share:
-    """Of one rollout, between 0 and 1; 0 unless both schemas exist."""
+    """Share of reads of one rollout, between 0 and 1; 0 unless both schemas exist."""
 
     rollout: int
     share: float

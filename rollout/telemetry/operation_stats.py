@@ -139,7 +139,7 @@ def read_points(
 
 
 def over_time(since: datetime, until: datetime, *, points: int, operation: str = "") -> list[Point]:
-    """One operation, or all, in so many equal stretches; those without calls are left out."""
+    """One operation, or all, in equal stretches; those without calls are left out."""
     width = max((until - since) / points, timedelta(seconds=1))
     stats: dict[int, OperationStats] = defaultdict(OperationStats)
     for row in _rows(since, until, operation):

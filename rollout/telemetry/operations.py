@@ -124,7 +124,7 @@ def unless_measured() -> Iterator[Measured]:
 
 
 def _count_queries(measured: Measured, stack: ExitStack) -> None:
-    """Those of connections too that this thread makes only now."""
+    """Count queries on every connection, including ones opened later."""
     for connection in connections.all():
         stack.enter_context(connection.execute_wrapper(measured.query))
 

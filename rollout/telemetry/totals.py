@@ -1,5 +1,4 @@
-"""What the calls of each operation add up to since ever: for Prometheus, which counts on sums that
-never fall, while measurements are thinned and forgotten."""
+"""All-time totals per operation, as monotonic counters for Prometheus."""
 
 import json
 from collections.abc import Iterable

@@ -29,7 +29,7 @@ from rollout.watchdog.isolation import isolated
 AWAY_SECONDS = 60.0
 EVERY = 10
 STATEMENTS_EVERY = 60
-# Samples older than that are kept once in so many seconds; counters lose nothing by it.
+# Age of samples, and the interval in seconds at which older ones are kept: counters lose nothing.
 RESOLUTIONS = (
     (timedelta(minutes=15), 60),
     (timedelta(hours=2), 300),

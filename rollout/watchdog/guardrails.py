@@ -31,7 +31,7 @@ from rollout.telemetry.baselines import baseline_of, keep_baseline
 from rollout.watchdog.evaluations import Evaluation, evaluation_of
 from rollout.watchdog.isolation import isolated
 
-# After so many errors in a row the activity log says once that a guardrail cannot be evaluated.
+# Errors in a row after which the activity log says once that a guardrail cannot be evaluated.
 ERRORS_BEFORE_ENTRY = 3
 
 _log = logging.getLogger(__name__)

@@ -64,7 +64,7 @@ class AuditJob(LeasedJob[AuditReport]):
 
     @classmethod
     def waiting(cls) -> QuerySet[AuditReport]:
-        """Those of a phase come back with its run."""
+        """Requested audits only; a phase's audit resumes with its run."""
         return super().waiting().filter(run=None)
 
     def waits_for(self, reason: str) -> None:

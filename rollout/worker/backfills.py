@@ -352,7 +352,7 @@ def retry_quarantined(
     for row in quarantine.rows(connection, job.pk, limit=None):
         control.raise_if_stopped()
         with own_transaction(connection):
-            # Whoever tries at the same time may have written and counted it.
+            # A concurrent retry may have written and counted it.
             if quarantine.hold(connection, job.pk, row.key) and worker.try_again(job.pk, row.key):
                 written += 1
                 quarantine.release(connection, job.pk, row.key)

@@ -36,7 +36,7 @@ def passes_of(plan: Plan, phase: int) -> list[Pass]:
 
 
 def columns_exist(connection: Connection, *actions: Fill | Compute) -> tuple[bool, ...]:
-    """Of each pass whether the columns that it writes are there already."""
+    """For each pass, whether its columns exist."""
     there = [
         facts.all_of(*(facts.column_exists(action.table, name) for name in _written(action)))
         for action in actions

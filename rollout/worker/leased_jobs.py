@@ -180,7 +180,7 @@ class AttemptedJob(LeasedJob[Job]):
     # What the hooks are made of.
 
     def mine(self, *states: str) -> QuerySet[Job]:
-        """Its row, while it is this worker's and in one of these states."""
+        """The job's row, while it is this worker's and in one of these states."""
         return self.waiting().filter(pk=self.job.pk, token=self.token, state__in=states)
 
     def write(self, state: str = "", **fields: Any) -> None:
@@ -241,6 +241,6 @@ class AttemptedJob(LeasedJob[Job]):
         )
 
     def _canceller(self) -> str:
-        """Who cancelled it, as opposed to who requested it."""
+        """The user who cancelled the job, as opposed to the one who requested it."""
         job = self.job
         return activity_log.last_actor(self.cancel_asked, rollout=job.rollout, **{job.kind: job.pk})

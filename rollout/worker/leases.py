@@ -32,8 +32,8 @@ class Lease:
     """Holds a run, or other work, for this worker; the ``Control`` that its work asks.
 
     A thread moves the lease on and looks at the state, also while a long statement runs: the
-    statement of a cancelled run is cancelled in the database. Who holds it from the queue
-    counts as a worker that lives; a shell that does its own work says nothing about the queue.
+    statement of a cancelled run is cancelled in the database. A queue worker counts
+    as alive while it holds the lease; a shell that does its own work does not.
     """
 
     def __init__(

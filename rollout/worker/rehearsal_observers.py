@@ -211,7 +211,7 @@ class Sums:
         return self
 
     def as_fields(self) -> dict[str, Any]:
-        """As the columns of an ``Observation``."""
+        """The counts, as columns of an ``Observation``."""
         return {
             "operations": self.operations,
             "errors": self.errors,

@@ -312,7 +312,7 @@ class RunJob(LeasedJob[PhaseRun]):
                 self._record(_STOPPED[to], self._ended(str(to)), actor=self._stopped_by(to))
 
     def _stopped_by(self, to: RunState) -> str:
-        """Who stopped it: a person, or a guardrail by its name."""
+        """The actor that stopped the run: a person, or a guardrail by its name."""
         events = (
             (Event.CANCEL_ASKED_FOR,)
             if to == RunState.CANCELLED

@@ -61,7 +61,7 @@ class Ranked:
     rows: int
     exact: int
     cells: list[Cell]
-    """Those of most rows."""
+    """The cells with the most rows."""
     spellings: int
     of: int
     most: int

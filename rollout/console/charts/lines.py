@@ -126,7 +126,7 @@ class Plot:
 
     @property
     def in_words(self) -> str:
-        """Each line's least, greatest and last value, and the levels: for who does not see them."""
+        """Minimum, maximum and last value per line, and the levels, for screen readers."""
         parts = [f"{self.heading}, {self.unit}"]
         for name, line in self.lines:
             values = [value for _, value in line.points]

@@ -16,7 +16,7 @@ from rollout.console.charts.lines import percent
 from rollout.console.formats import day_and_time
 
 T = TypeVar("T")
-# So many marks fit a row of a phone beside each other.
+# Maximum marks in a phone's row.
 SLOTS = 16
 # Minimum width of a bar, so that its icon can be seen on a phone.
 MIN_BAR_PERCENT = 5.0

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from rollout.console.charts.lines import percent
 from rollout.models import AuditMode, AuditReport, AuditStatus, Rollout
 
-# So many bars can be told apart, and pressed, on a phone.
+# Maximum bars that can be pressed on a phone.
 MAX_AUDITS = 12
 # Minimum height of a bar, in percent, so that a single row beside thousands can be seen.
 MIN_BAR_PERCENT = 4.0

@@ -105,7 +105,7 @@ class Fragment:
 
 
 def _seconds_of(html: str) -> float:
-    """So long as it asks again anyway, nearly: nobody waits twice for the same news."""
+    """Cache lifetime: just under the page's polling interval."""
     pace = _PACE.search(html)
     return TTL_SHARE * int(pace[1]) if pace else TTL_SHARE * FAST
 

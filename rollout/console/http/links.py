@@ -61,7 +61,7 @@ def back_here(request: HttpRequest) -> str:
 
 
 def application_links(request: HttpRequest) -> list[Link]:
-    """Those of ``ROLLOUT["LINKS"]``: name to URL name or address."""
+    """The links of ``ROLLOUT["LINKS"]``: name to URL name or address."""
     links = setting("LINKS", dict[str, str]())
     urls = {name: resolve_url(to) for name, to in links.items()}
     return [Link(name, url, request.path.startswith(url)) for name, url in urls.items()]

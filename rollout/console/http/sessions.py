@@ -114,8 +114,8 @@ def confirmed_recently(
 ) -> Callable[[View[P]], View[P]]:
     """Ask for the password again, unless it was given within the last minutes.
 
-    Stands below ``may``. The page that asks "are you sure" asks first; what was sent without it is
-    not done. With ``has_form`` the address has a form too, to which people return then; by
+    Stands below ``may``. Confirmation pages ask before the form; unconfirmed POSTs are
+    discarded. With ``has_form`` the address has a form too, to which people return then; by
     ``field_sent`` it shows once what they had filled in. Only a part of a page that
     polls is let through, and only to read: the header that says so is the client's own.
     """

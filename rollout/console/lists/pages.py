@@ -43,7 +43,7 @@ class Page(Generic[Row]):
     first: bool
     order: Order
     orders: tuple[Order, ...]
-    """Those the list can be read in, the usual one first."""
+    """The orders that the list can be read in, the default first."""
     misread: str = ""
     """What of the address cannot be understood, and what is shown instead."""
 

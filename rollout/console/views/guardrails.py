@@ -61,7 +61,7 @@ class RuleRow:
 
     @property
     def standing(self) -> str:
-        """Its verdict, as the rest of a sentence."""
+        """The verdict, as the rest of a sentence."""
         if self.state is not None and self.is_recovering:
             beyond, count = windows_beyond(self.state), len(self.state.windows)
             return f"is recovering, {beyond} of {count} windows above its limit"

@@ -203,7 +203,7 @@ def _apply(
 
 
 def _after_review(request: ConsoleRequest, rollout: Rollout, lookup: Lookup) -> str:
-    """Who reviews what is open goes on with the next lookup, and after the last to the rollout."""
+    """After a review, open the next lookup, then the rollout."""
     if request.GET.get("show") == "open":
         states = lookup_states(rollout)
         if all(state.counts is not None and not state.counts.open for state in states):

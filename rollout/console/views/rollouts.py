@@ -98,7 +98,7 @@ def rollout(request: ConsoleRequest, plan: str, environment: str) -> HttpRespons
     steps = steps_of(status, phase.number)
     overrides = overrides_of(status.evidence)
     if any(override.waits for override in overrides):
-        # Whoever asked for one is not to confirm it.
+        # The requester cannot confirm.
         vary_on_user(request)
     audits = status.evidence.facts.audits[:MAX_RECENT]
     rules = rules_of(status.rollout, status.evidence.facts.rules)

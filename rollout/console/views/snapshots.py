@@ -95,7 +95,7 @@ def snapshot(request: ConsoleRequest, snapshot_id: int) -> HttpResponse:
     snapshot = snapshot_or_404(snapshot_id)
     restores = list(snapshot.restores.select_related("rollout", "environment")[:MAX_RESTORES])
     if any(restore.state == RestoreState.WAITING for restore in restores):
-        # Whoever asked for one is not to approve it.
+        # The requester cannot approve.
         vary_on_user(request)
     live = snapshot.under_way or any(restore.state in RESTORE_WORKING for restore in restores)
     page = {

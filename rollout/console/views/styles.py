@@ -68,7 +68,7 @@ SAMPLE_LIST = Page(
 
 
 class SampleFilter(ListFilter):
-    """As above every list."""
+    """The filters above every list."""
 
     text = forms.CharField(required=False, label="A text")
     kind = choice([("one", "One")], "A choice")

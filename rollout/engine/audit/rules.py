@@ -73,7 +73,7 @@ class LookupRules:
 
     @property
     def digest(self) -> str:
-        """Of all that values are compared by."""
+        """Digest of everything that values are compared by."""
         content = repr((self.names, sorted(self.inactive), sorted(self.mapping.items())))
         return hashlib.sha256(content.encode()).hexdigest()
 

@@ -52,7 +52,7 @@ class Value:
 
     @cached_property
     def rows(self) -> int | None:
-        """Those of the spellings that were counted; None where no spelling was."""
+        """Rows of the counted spellings; None if no spelling was counted."""
         counts = [spelling.rows for spelling in self.spellings if spelling.rows is not None]
         return sum(counts) if counts or not self.spellings else None
 

@@ -85,7 +85,7 @@ class LockForecast:
     times: int = 1
     in_the_way: list[Session] = field(default_factory=list)
     rehearsed_ms: float | None = None
-    """How long the lock was really held in a rehearsal, of so many ``rehearsed_rows``."""
+    """How long the lock was held in a rehearsal with ``rehearsed_rows`` rows."""
     rehearsed_below_ms: float | None = None
     """It was held in a rehearsal, for so short a time that nobody saw it."""
     rehearsed_rows: int | None = None

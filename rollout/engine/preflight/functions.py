@@ -38,7 +38,7 @@ class Function:
     language: str
     text: str
     trigger: str = ""
-    """Of a trigger's function: the trigger that calls it."""
+    """The trigger that calls the function, if it is a trigger's."""
     arguments: tuple[str, ...] = ()
     """What the trigger gives it."""
     transition_tables: tuple[str, ...] = ()

@@ -26,7 +26,7 @@ class _Trigger:
     before_row: bool
     events: frozenset[str]
     columns: tuple[str, ...]
-    """Those of ``UPDATE OF``; empty for an update of any."""
+    """The columns of ``UPDATE OF``; empty for an update of any."""
     function: Function
     """With the condition of the trigger in its text."""
 

@@ -36,10 +36,10 @@ class Writes:
 def writing(
     copy: Target, plan: Plan, rows: Mapping[str, Sequence[Key]], *, writers: int, seed: int
 ) -> Iterator[Writes]:
-    """So many writers over the rows of each table, from before the block begins until it ends.
+    """Run ``writers`` concurrent writers per table for the duration of the block.
 
     They only write what leaves a row right, so whatever an audit says against such a row is false.
-    Raises what a writer failed of.
+    Raises the error that a writer failed with.
     """
     writes, enough = Writes(), threading.Event()
     failures: list[BaseException] = []
