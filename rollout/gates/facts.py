@@ -11,6 +11,7 @@ from django.db.models import F, Func, IntegerField, Q
 from rollout.journal import watched_times
 from rollout.journal.heartbeats import SILENCE
 from rollout.journal.moments import by_the_database, in_words
+from rollout.journal.rollouts import refusal_beside_restore
 from rollout.journal.snapshots import listed
 from rollout.logs.texts import visible
 from rollout.models import (
@@ -205,6 +206,11 @@ class Facts:
     def snapshots(self) -> list[Snapshot]:
         """The newest snapshots, without the evidence that only their pages show."""
         return list(listed(self.rollout)[:MAX_SNAPSHOTS])
+
+    @cached_property
+    def refusal_beside_restore(self) -> str:
+        """Why no phase can run while a snapshot is being restored there; empty if none is."""
+        return refusal_beside_restore(self.rollout)
 
     @cached_property
     def rehearsals(self) -> list[Rehearsal]:

@@ -5,8 +5,7 @@ from collections.abc import Iterable
 from rollout import gates
 from rollout.gates import Evidence, GateStatus
 from rollout.journal.rollouts import is_busy
-from rollout.models import Direction, PhaseRun, RunState
-from rollout.plan.plan import Plan
+from rollout.models import ChainState, Direction, PhaseRun, RollbackChain, RunState
 from rollout.plan.step import ENFORCE
 
 # A run in one of these states is not done, and can be retried.
@@ -17,41 +16,57 @@ def refusal_to_start(
     evidence: Evidence, active: PhaseRun | None, answers: Iterable[GateStatus]
 ) -> str:
     """Why a phase cannot be started now, and what to do about it; empty if it can."""
-    plan, phase, runs = evidence.plan, evidence.number, evidence.runs
-    if not 0 <= phase < len(plan.phases):
-        return f"There is no phase {phase}: phases are 0 to {len(plan.phases) - 1}."
-    if active is not None:
-        return is_busy(active)
-    newest = runs.get(phase)
+    phase, runs = evidence.number, evidence.runs
+    if reason := _refusal_now(evidence, active):
+        return reason
+    newest = evidence.run
     if newest is not None and newest.way == Direction.BACKWARD and newest.state != RunState.DONE:
         return f"The rollback of phase {phase} is incomplete. Retry it first."
     if gates.is_done(newest):
         return f"Phase {phase} is already complete. Roll it back to run it again."
-    begun_later = [n for n, run in runs.items() if n > phase and not gates.is_not_started(run)]
-    if begun_later:
-        return f"Phase {max(begun_later)} has already started. Roll it back first."
+    if later := gates.started_after(runs, phase):
+        return f"Phase {later[0]} has already started. Roll it back first."
     for status in answers:
         if not status.lets_through:
             return f"Gate “{status.label}”: {status.message}"
-    return ""
+    return evidence.facts.refusal_beside_restore
 
 
 def refusal_to_roll_back(
-    plan: Plan, phase: int, runs: dict[int, PhaseRun], active: PhaseRun | None
+    evidence: Evidence, active: PhaseRun | None, chain: RollbackChain | None = None
 ) -> str:
-    """Why a phase cannot be rolled back now, and what to do about it; empty if it can."""
-    if not 0 <= phase < len(plan.phases):
-        return f"There is no phase {phase}: phases are 0 to {len(plan.phases) - 1}."
-    if active is not None:
-        return is_busy(active)
+    """Why a phase cannot be rolled back now, and what to do about it; empty if it can.
+
+    ``chain`` is the rollback of several phases that it would be part of.
+    """
+    phase, runs = evidence.number, evidence.runs
+    if reason := _refusal_now(evidence, active, chain):
+        return reason
     if gates.is_not_started(runs.get(phase)):
         return (
             f"Phase {phase} has not run: there is nothing to roll back. "
             "Roll back the newest phase that has run."
         )
-    begun_later = [n for n, run in runs.items() if n > phase and not gates.is_not_started(run)]
-    if begun_later:
-        return f"Roll back phase {max(begun_later)} first: the newest phase comes first."
+    if later := gates.started_after(runs, phase):
+        return f"Roll back phase {later[0]} first: the newest phase comes first."
+    return evidence.facts.refusal_beside_restore
+
+
+def _refusal_now(
+    evidence: Evidence, active: PhaseRun | None, chain: RollbackChain | None = None
+) -> str:
+    """Why a phase can be run in neither direction; between two rollbacks of a chain only by it."""
+    last = len(evidence.plan.phases) - 1
+    if not 0 <= evidence.number <= last:
+        return f"There is no phase {evidence.number}: phases are 0 to {last}."
+    if active is not None:
+        return is_busy(active)
+    for running in (run.chain for run in evidence.runs.values()):
+        if running is not None and running.state == ChainState.RUNNING and running != chain:
+            return (
+                f"{running.actor_name}'s {running.name} is running. Wait for it to end, or cancel "
+                "it."
+            )
     return ""
 
 

@@ -50,14 +50,15 @@ def active_run(rollout: Rollout) -> PhaseRun | None:
     return PhaseRun.objects.filter(rollout=rollout, state__in=ACTIVE).first()
 
 
-def refuse_beside_restore(rollout: Rollout) -> None:
-    """Raises Refused while a snapshot is being restored there."""
+def refusal_beside_restore(rollout: Rollout) -> str:
+    """Why no phase can run while a snapshot is being restored there; empty if none is."""
     restore = Restore.objects.filter(rollout=rollout, state__in=RESTORE_WORKING).first()
-    if restore is not None:
-        raise Refused(
-            f"{restore.actor_name} is restoring snapshot {restore.snapshot_id} here. Wait for it "
-            "to end, or cancel it."
-        )
+    if restore is None:
+        return ""
+    return (
+        f"{restore.actor_name} is restoring snapshot {restore.snapshot_id} here. Wait for it to "
+        "end, or cancel it."
+    )
 
 
 def is_busy(active: PhaseRun) -> str:

@@ -342,7 +342,7 @@ def _phase_status(
         digest=plan.digest_of(number),
         needs_approval=any(isinstance(gate, Approved) for gate in evidence.gates),
         start_refusal=refusal_to_start(evidence, active, answered or gates.check_gates(evidence)),
-        roll_back_refusal=refusal_to_roll_back(plan, number, evidence.runs, active),
+        roll_back_refusal=refusal_to_roll_back(evidence, active),
         preparation=missing_before(answered, evidence) if answered and active is None else [],
     )
 

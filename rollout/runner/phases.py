@@ -16,12 +16,11 @@ from rollout.journal.rollouts import (
     alone_with,
     is_busy,
     plan_of,
-    refuse_beside_restore,
+    refusal_beside_restore,
     refuse_out_of_reach,
 )
 from rollout.journal.transitions import move, paused_by
 from rollout.models import (
-    ChainState,
     Direction,
     PhaseRun,
     RollbackChain,
@@ -101,14 +100,14 @@ def roll_back(
     refuse_out_of_reach(rollout)
     plan = plan_of(rollout)
     with alone_with(rollout):
-        runs = gates.newest_runs(rollout)
-        reason = refusal_to_roll_back(plan, phase, runs, active_run(rollout))
+        evidence = Evidence(rollout, phase, plan=plan)
+        reason = refusal_to_roll_back(evidence, active_run(rollout), chain)
         reason = reason or sql_files.edited_message(rollout, plan, [phase])
         if reason:
             raise Refused(reason)
         more = chain.log_data() if chain is not None else {}
         run = _begin(
-            rollout, plan, phase, Direction.BACKWARD, runs.get(phase), actor, source, chain, **more
+            rollout, plan, phase, Direction.BACKWARD, evidence.run, actor, source, chain, **more
         )
         run.chain = chain
         run.save(update_fields=["chain"])
@@ -126,10 +125,8 @@ def _begin(
     chain: RollbackChain | None = None,
     **more: Any,
 ) -> PhaseRun:
-    _refuse_beside_chain(rollout, chain)
     if newest is not None and newest.way == way and newest.state != RunState.DONE:
         return _go_on(rollout, newest, actor, source, **more)
-    refuse_beside_restore(rollout)
     run = PhaseRun.objects.create(
         rollout=rollout,
         phase=phase,
@@ -157,15 +154,6 @@ def _begin(
     )
     queue.send_work(run)
     return run
-
-
-def _refuse_beside_chain(rollout: Rollout, chain: RollbackChain | None) -> None:
-    """Raises Refused between two rollbacks of another chain, which continues in a moment."""
-    running = RollbackChain.objects.filter(rollout=rollout, state=ChainState.RUNNING).first()
-    if running is not None and running != chain:
-        raise Refused(
-            f"{running.actor_name}'s {running.name} is running. Wait for it to end, or cancel it."
-        )
 
 
 def stopped_run(rollout: Rollout, wanted: PhaseRun | None = None) -> PhaseRun | None:
@@ -231,7 +219,8 @@ def _go_on(
     busy = active_run(rollout)
     if busy is not None:
         raise Refused(is_busy(busy))
-    refuse_beside_restore(rollout)
+    if reason := refusal_beside_restore(rollout):
+        raise Refused(reason)
     run = stopped_run(rollout, run) if run is not None else None
     if run is None:
         raise Refused(

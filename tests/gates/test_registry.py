@@ -26,6 +26,7 @@ def test_only_gates_that_pass_or_are_overridden_let_a_phase_start(
 ) -> None:
     rollout = Rollout(plan=rollouts.PLAN, environment="production")
     evidence = Evidence(rollout, 0, plan=plans.get(rollouts.PLAN), runs={})
+    evidence.facts.refusal_beside_restore = ""
     answers = [gate_status(status, overridden) for status, overridden in gates]
     blocking = [status for status, overridden in gates if status != "pass" and not overridden]
     expected = f"Gate “Soak”: It is {blocking[0]}." if blocking else ""

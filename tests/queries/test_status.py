@@ -13,14 +13,19 @@ from rollout.journal.events import Event
 from rollout.models import (
     AuditReport,
     BackfillJob,
+    ChainState,
     Direction,
     Heartbeat,
     PhaseRun,
+    Restore,
+    RollbackChain,
     Rollout,
     RunState,
+    Snapshot,
     StepRun,
 )
 from rollout.modes import Modes
+from rollout.plan.plan import Plan
 from rollout.plan.registry import UnknownPlan
 from rollout.queries import progress
 from rollout.queries.status import all_rollouts, find_rollout, status_of, steps_of
@@ -133,6 +138,43 @@ def test_status_offers_what_the_runner_does(rollout: Rollout) -> None:
                 with pytest.raises(runner.Refused) as refused:
                     verb(rollout, phase.number, actor=ADA)
                 assert str(refused.value) == refusal
+
+
+def test_nothing_is_ready_during_a_restore_or_between_two_rollbacks_of_a_chain(
+    rollout: Rollout, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refusals() -> set[str]:
+        """Of the phase that is due and the newest, by the status and by the verbs."""
+        status = status_of(rollout)
+        answers = {status.phases[1].start_refusal, status.phases[0].roll_back_refusal}
+        if answers != {""}:
+            for verb, number in ((runner.start, 1), (runner.roll_back, 0)):
+                with pytest.raises(runner.Refused) as refused:
+                    verb(rollout, number, actor=ADA)
+                answers.add(str(refused.value))
+        return answers
+
+    for number in (0, 1):
+        run_of(rollout, number)
+    rollback = run_of(rollout, 1, way=Direction.BACKWARD)
+    monkeypatch.setattr(Plan, "gates_of", lambda *_, **__: ())
+    assert refusals() == {""}
+    chain = RollbackChain.objects.create(
+        rollout=rollout, first_phase=1, to_phase=-1, actor_name="ada"
+    )
+    rollback.chain = chain
+    rollback.save()
+    assert refusals() == {
+        "ada's rollback of all phases is running. Wait for it to end, or cancel it."
+    }
+    chain.state = ChainState.CANCELLED
+    chain.save()
+    assert refusals() == {""}
+    snapshot = Snapshot.objects.create(rollout=rollout)
+    Restore.objects.create(rollout=rollout, snapshot=snapshot, state="running", actor_name="bob")
+    assert refusals() == {
+        f"bob is restoring snapshot {snapshot.pk} here. Wait for it to end, or cancel it."
+    }
 
 
 def test_steps_stand_in_the_order_of_the_plan_also_in_a_rollback(rollout: Rollout) -> None:
