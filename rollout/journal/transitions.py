@@ -40,12 +40,14 @@ RUNS: Transitions = {
     R.RUNNING: {
         R.PAUSING: "Somebody, or a guardrail, asks it to pause.",
         R.CANCELLING: "Somebody asks it to stop.",
+        R.CANCELLED: "The rehearsal that it is part of ended.",
         R.DONE: "Every step is done.",
         R.FAILED: "A step fails.",
     },
     R.PAUSING: {
         R.PAUSED: "Its worker reaches a safe point.",
         R.CANCELLING: "Somebody cancels it instead.",
+        R.CANCELLED: "The rehearsal that it is part of ended.",
         R.DONE: "It finished before a safe point.",
         R.FAILED: "The step fails before a safe point.",
     },
@@ -80,8 +82,8 @@ AUDITS: Transitions = {
         A.MISMATCHED: "It found mismatches that nobody has waived.",
         A.INCONCLUSIVE: "The database refused, or its phase or rehearsal ended before it did.",
     },
-    A.CLEAN: {},
-    A.MISMATCHED: {},
+    A.CLEAN: {A.MISMATCHED: "Shadow reads find one more row in the hour of their report."},
+    A.MISMATCHED: {A.CLEAN: "Every row that shadow reads found is waived."},
     A.INCONCLUSIVE: {},
 }
 S = SnapshotState

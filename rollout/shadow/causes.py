@@ -16,6 +16,7 @@ from rollout.journal import activity_log, findings
 from rollout.journal.environments import target_of
 from rollout.journal.events import Event
 from rollout.logs.texts import counted
+from rollout.journal.transitions import move
 from rollout.models import AuditMode, AuditReport, AuditStatus, Rollout
 from rollout.plan import plans
 from rollout.plan.step import BACKFILL
@@ -175,10 +176,11 @@ def _add(
     report.categories = dict(Counter(report.categories) + counts)
     report.rows = report.mismatched = report.mismatched + counts.total()
     report.stored_mismatches += len(rows)
-    report.status = (
-        AuditStatus.MISMATCHED if report.mismatched > report.waived else AuditStatus.CLEAN
-    )
     report.save()
+    move(
+        report,
+        AuditStatus.MISMATCHED if report.mismatched > report.waived else AuditStatus.CLEAN,
+    )
 
 
 def _worst(categories: list[str]) -> str:

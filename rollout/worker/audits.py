@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass
 from datetime import datetime
 from functools import partial
 from importlib.metadata import PackageNotFoundError, version
+from typing import Any
 
 import psycopg
 from django.db.models import QuerySet
@@ -126,7 +127,7 @@ def asked_for(
 
 def of_run(run: PhaseRun, held: Lease) -> AuditReport:
     """Make the report of a phase's audit step, under the lease of its run."""
-    give_up(run, "The worker crashed; the audit was restarted.")
+    give_up("The worker crashed; the audit was restarted.", run=run)
     report = AuditReport.objects.create(
         rollout=run.rollout,
         run=run,
@@ -176,11 +177,10 @@ def keys_now(
         return keys_of_pair(connection, plan, table, column, legacy, new, at_most=at_most)
 
 
-def give_up(run: PhaseRun, why: str) -> None:
-    """Close an unfinished audit of a run, so that nobody waits for it."""
-    AuditReport.objects.filter(run=run, status=AuditStatus.RUNNING).update(
-        status=AuditStatus.INCONCLUSIVE, message=why, finished_at=by_the_database()
-    )
+def give_up(why: str, **of: Any) -> None:
+    """Close unfinished audits, such as those ``of`` a run, so that nobody waits for them."""
+    for report in AuditReport.objects.filter(status=AuditStatus.RUNNING, **of):
+        move(report, AuditStatus.INCONCLUSIVE, message=why)
 
 
 def _compare(report: AuditReport, held: Lease) -> AuditResult:
@@ -266,7 +266,8 @@ def _write(report: AuditReport, result: AuditResult) -> None:
         if not result.inconclusive:
             findings.settle(report, result)
             _bound(report, result)
-        if not move(report, _status(report, result)):
+        running, now = {"status": AuditStatus.RUNNING}, by_the_database()
+        if not move(report, _status(report, result), expected=running, finished_at=now):
             raise Interrupted("The audit was given up before its end.")
         report.save()
         activity_log.record(

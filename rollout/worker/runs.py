@@ -308,7 +308,7 @@ class RunJob(LeasedJob[PhaseRun]):
             return
         with journal.atomic():
             if move(self.run, to, token=self.token, lease_until=None):
-                audits.give_up(self.run, f"The phase was {to} before the audit finished.")
+                audits.give_up(f"The phase was {to} before the audit finished.", run=self.run)
                 self._record(_STOPPED[to], self._ended(str(to)), actor=self._stopped_by(to))
 
     def _stopped_by(self, to: RunState) -> str:
@@ -334,7 +334,7 @@ class RunJob(LeasedJob[PhaseRun]):
                 advice=f"{advice} {entry.reference}",
             ):
                 return
-            audits.give_up(self.run, "The phase failed before the audit finished.")
+            audits.give_up("The phase failed before the audit finished.", run=self.run)
             if self.step_run is not None:
                 StepRun.objects.filter(pk=self.step_run.pk).update(
                     state=StepState.FAILED,
