@@ -11,6 +11,7 @@ from psycopg import errors
 
 from rollout import telemetry
 from rollout.engine.target import Connection
+from rollout.plan.errors import RolloutError
 from rollout.plan.registry import plans
 from rollout.plan.removals import UseFeature
 from rollout.plan.switch import ReadMode, WriteMode, has_new_columns_alone, lock_key
@@ -27,7 +28,7 @@ class Modes:
     features: frozenset[str] = frozenset()
 
 
-class UnsafeIsolation(Exception):
+class UnsafeIsolation(RolloutError):
     """The transaction reads an older state of the database than the modes in force."""
 
 

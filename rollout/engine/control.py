@@ -7,6 +7,7 @@ from rollout.engine.statement_activities import StatementActivity
 from rollout.engine.target import Connection
 
 
+# No RolloutError: it is control flow, and nobody who reports errors to people may catch it.
 class Interrupted(Exception):
     """The work was asked to stop, or is no longer this worker's; nothing half done remains."""
 

@@ -4,11 +4,10 @@ When a worker is killed its statement still runs on the server, and would commit
 """
 
 import logging
-import time
 
 from psycopg import errors
 
-from rollout.engine.control import Control
+from rollout.engine.control import Control, pause
 from rollout.engine.target import Connection
 
 # "Roll": with the plan's hash it makes the key of the lock that says whose turn it is.
@@ -36,8 +35,7 @@ def take_over(connection: Connection, plan: str, control: Control) -> None:
         for pid in _end_holders(connection, plan):
             _log.warning("Terminated session %s of a lost or late worker", pid)
             control.report_wait("the session of a lost worker to end")
-        control.raise_if_stopped()
-        time.sleep(_POLL_SECONDS)
+        pause(_POLL_SECONDS, control)
     control.report_wait("")
 
 

@@ -118,6 +118,7 @@ class Pace:
     ) -> None:
         started = self._clock()
         until = started + seconds
+        # Not control.pause: the lane must be kept meanwhile, and tests have a clock of their own.
         try:
             while (left := until - self._clock()) > 0:
                 control.raise_if_stopped()

@@ -2,7 +2,7 @@
 
 import time
 
-from rollout.engine.control import Control
+from rollout.engine.control import Control, pause
 from rollout.engine.target import Connection
 
 # Maximum time that an audit waits for a replica to catch up.
@@ -45,8 +45,7 @@ def wait_until_level(
                 "the audit later, or unset AUDIT_DATABASE."
             )
         control.report_wait(f"a replica that is {behind} bytes of WAL behind")
-        control.raise_if_stopped()
-        time.sleep(_POLL_SECONDS)
+        pause(_POLL_SECONDS, control)
 
 
 def _written_by_now(primary: Connection) -> str:

@@ -7,7 +7,7 @@ from rollout.management.actors import ShellActor
 from rollout.management.verbs import DONE, AddVerb, Output, no_phase
 from rollout.models import Rollout
 from rollout.plan import plans
-from rollout.plan.sql_exports import NotOurs, write_files
+from rollout.plan.sql_exports import FileNotGenerated, write_files
 from rollout.queries import text_reports
 from rollout.queries.status import all_rollouts, find_rollout, status_of
 
@@ -83,7 +83,7 @@ def sql(
 def _write_files(out: Output, plan: str, directory: Path) -> int:
     try:
         files = write_files(plans.get(plan), directory)
-    except (NotOurs, OSError) as problem:
+    except (FileNotGenerated, OSError) as problem:
         return out.complain(str(problem))
     return out.say(f"Wrote {len(files)} files to {directory}.")
 

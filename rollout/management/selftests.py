@@ -5,7 +5,7 @@ from typing import Any
 
 from django.utils.module_loading import import_string
 
-from rollout.engine.selftest import ROWS, Inconclusive, Score, SelftestResult, run_selftest
+from rollout.engine.selftest import ROWS, Score, SelftestResult, SelftestUndecided, run_selftest
 from rollout.engine.snapshot.failures import SnapshotError
 from rollout.engine.snapshot.programs import Programs
 from rollout.engine.target import Target
@@ -45,7 +45,7 @@ def selftest(out: Output, rollout: Rollout, rows: int, seed: int, as_json: bool)
             seed=seed,
             programs=_programs(target),
         )
-    except Inconclusive as reason:
+    except SelftestUndecided as reason:
         return out.complain(str(reason))
     if as_json:
         return out.say_json(_as_data(rollout, result), good=result.passed)

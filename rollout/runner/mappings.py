@@ -9,7 +9,7 @@ import psycopg
 
 from rollout import gates
 from rollout.engine import mapping
-from rollout.engine.mapping import Busy, CannotDecide, Decision, Outcome
+from rollout.engine.mapping import CannotDecide, Decision, MappingLocked, Outcome
 from rollout.gates.starts import refusal_beside_rollback
 from rollout.journal import activity_log
 from rollout.journal.actors import Actor, Refused
@@ -73,7 +73,7 @@ def preview_review(
         )
     except CannotDecide as error:
         return ReviewPreview(problems=error.problems, refusal=str(error))
-    except Busy as error:
+    except MappingLocked as error:
         return ReviewPreview(refusal=str(error))
 
 
@@ -106,7 +106,7 @@ def review_mapping(
             )
         try:
             outcome = _decide(rollout, plan, lookup, decisions, actor, keep=True)
-        except (Busy, CannotDecide) as error:
+        except (MappingLocked, CannotDecide) as error:
             raise Refused(str(error)) from error
         change = MappingChange.objects.create(
             rollout=rollout,

@@ -9,7 +9,7 @@ from django.utils.module_loading import import_string
 from rollout import journal, logs, queue
 from rollout.conf import setting
 from rollout.engine import backfill, lane_totals, lanes, planner, quarantine
-from rollout.engine.control import Control, NullControl
+from rollout.engine.control import Control, NullControl, pause
 from rollout.engine.health import Signal, read_signals
 from rollout.engine.lane_totals import Totals
 from rollout.engine.pace import Pace, Settings
@@ -179,8 +179,7 @@ def run_lanes(worker: backfill.Worker, job: BackfillJob, *, until: float, wait: 
             if not wait:
                 return
             worker.control.report_wait("other workers to finish their ranges")
-            worker.control.raise_if_stopped()
-            time.sleep(0.2)
+            pause(0.2, worker.control)
             continue
         worker.control.report_wait("")
         _log.info("Works on blocks %s to %s of %s", lane.next_block, lane.end_block, lane.relation)

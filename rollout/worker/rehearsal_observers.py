@@ -100,6 +100,7 @@ class Observer:
     def wait_until_ready(self, control: Control) -> None:
         """Raises Interrupted, and ObserverDied if it does not get ready."""
         deadline = time.monotonic() + READY_SECONDS
+        # Not control.pause: it waits for an event, and for no longer than that takes.
         while not self._ready.wait(0.1):
             control.raise_if_stopped()
             self.check()

@@ -22,10 +22,9 @@ from rollout.journal.environments import (
 )
 from rollout.journal.events import Event
 from rollout.journal.rollouts import active_run, alone_with, plan_of
+from rollout.journal.transitions import move
 from rollout.models import (
     REHEARSAL_UNDER_WAY,
-    AuditReport,
-    AuditStatus,
     Direction,
     EnvironmentState,
     Observation,
@@ -39,7 +38,7 @@ from rollout.plan.errors import RolloutError
 from rollout.plan.plan import Plan
 from rollout.plan.step import CONTRACT
 from rollout.queries import rehearsals
-from rollout.worker import databases, leases, restores, runs
+from rollout.worker import audits, databases, leases, restores, runs
 from rollout.worker.failures import connection_lost
 from rollout.worker.leased_jobs import AttemptedJob
 from rollout.worker.rehearsal_observers import (
@@ -84,6 +83,7 @@ class RehearsalFailed(RolloutError):
         self.advice = advice
 
 
+# No RolloutError: it is control flow, caught where the rehearsal lets others go first.
 class _OthersWait(Exception):
     """Other work has waited for a worker long enough."""
 
@@ -363,15 +363,9 @@ class RehearsalJob(AttemptedJob[Rehearsal]):
         run = active_run(self.rehearsal.sandbox)
         if run is not None:
             leases.take_back(run)
-            PhaseRun.objects.filter(pk=run.pk).update(
-                state=RunState.CANCELLED, finished_at=timezone.now(), lease_until=None
-            )
-        AuditReport.objects.filter(
-            rollout=self.rehearsal.sandbox, status=AuditStatus.RUNNING
-        ).update(
-            status=AuditStatus.INCONCLUSIVE,
-            message="The rehearsal ended before the audit finished.",
-            finished_at=timezone.now(),
+            move(run, RunState.CANCELLED, lease_until=None)
+        audits.give_up(
+            "The rehearsal ended before the audit finished.", rollout=self.rehearsal.sandbox
         )
 
     def _others_wait(self) -> bool:

@@ -5,7 +5,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from rollout.engine import mapping
-from rollout.engine.mapping import Busy, CannotDecide, Decision
+from rollout.engine.mapping import CannotDecide, Decision, MappingLocked
 from rollout.engine.target import Connection, Target
 from rollout.plan.transition import fill
 from tests.engine.actions import audit, do_until, run_fill, undo_phase
@@ -331,7 +331,7 @@ def test_a_decision_waits_for_no_application_that_holds_the_mapping(
 ) -> None:
     with app.transaction():
         name_of(app, "Castle")
-        with pytest.raises(Busy, match="Try again"):
+        with pytest.raises(MappingLocked, match="Try again"):
             decide(mapped, {"House for sale": "House"})
     assert decide(mapped, {"House for sale": "House"}).decided == 1
 

@@ -8,7 +8,7 @@ import pytest
 
 from rollout.engine.audit import CATEGORIES
 from rollout.engine.audit.rules import LookupRules
-from rollout.engine.selftest import Inconclusive, SelftestResult, run_selftest
+from rollout.engine.selftest import SelftestResult, SelftestUndecided, run_selftest
 from rollout.engine.selftest.fixture_databases import scratch_database, scratch_name
 from rollout.engine.target import Connection, Target
 from rollout.plan import Plan
@@ -176,7 +176,7 @@ def test_an_audit_that_cries_wolf_fails_it(
 
 def test_an_empty_table_proves_nothing(target: Target, connection: Connection) -> None:
     BIGINT.create(connection)
-    with pytest.raises(Inconclusive, match="nothing planted"):
+    with pytest.raises(SelftestUndecided, match="nothing planted"):
         tried(target)
     assert scratch_databases(connection) == []
 
@@ -188,7 +188,7 @@ def test_two_at_a_time_are_refused_and_what_a_killed_one_left_is_dropped(
     with (
         target.connect() as first,
         scratch_database(first, target),
-        pytest.raises(Inconclusive, match="already running"),
+        pytest.raises(SelftestUndecided, match="already running"),
     ):
         tried(target)
     with target.connect() as killed:
@@ -210,7 +210,7 @@ def test_a_role_without_the_right_is_told_what_it_needs(
     connection.execute("CREATE ROLE no_databases LOGIN PASSWORD 'x'")
     own = Target({**target.parameters, "user": "no_databases", "password": "x"})
     try:
-        with pytest.raises(Inconclusive, match="ALTER ROLE no_databases CREATEDB"):
+        with pytest.raises(SelftestUndecided, match="ALTER ROLE no_databases CREATEDB"):
             tried(own)
     finally:
         connection.execute("DROP ROLE no_databases")

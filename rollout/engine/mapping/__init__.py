@@ -3,7 +3,7 @@
 Decisions are about normal forms: spellings that differ in case or white space alone go together.
 """
 
-from rollout.engine.mapping.decisions import Busy, CannotDecide, Change, Decision, Outcome
+from rollout.engine.mapping.decisions import CannotDecide, Change, Decision, MappingLocked, Outcome
 from rollout.engine.mapping.review_counts import ReviewCounts, review_counts_of
 from rollout.engine.mapping.reviews import (
     NewText,
@@ -28,10 +28,10 @@ from rollout.engine.mapping.transactions import decide
 __all__ = [
     "COUNT_SECONDS",
     "EVERY_TEXT",
-    "Busy",
     "CannotDecide",
     "Change",
     "Decision",
+    "MappingLocked",
     "NewText",
     "Outcome",
     "Review",

@@ -17,7 +17,7 @@ class CannotDecide(RolloutError):
         self.problems = dict(problems)
 
 
-class Busy(RolloutError):
+class MappingLocked(RolloutError):
     """A transaction of the application holds the mapping: it wrote a text that is new there."""
 
 

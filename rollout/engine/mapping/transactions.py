@@ -7,10 +7,10 @@ from psycopg import errors, sql
 
 from rollout.engine.mapping.decisions import (
     UNKNOWN_MEANING,
-    Busy,
     CannotDecide,
     Change,
     Decision,
+    MappingLocked,
     Meaning,
     Meanings,
     Outcome,
@@ -45,7 +45,7 @@ def decide(
     or, where counting takes too long, those among ``texts``, which an audit has found.
     Without ``keep`` it is rolled back: what a preview tells is what would be. A lookup row whose
     texts all get one new name is renamed in place, so that no row of the table need be written.
-    Raises CannotDecide, Busy and psycopg.Error.
+    Raises CannotDecide, MappingLocked and psycopg.Error.
     """
     install(connection)
     wanted = checked(lookup, by_form(connection, decisions))
@@ -77,7 +77,7 @@ def decide(
                 wanted, reviewer=reviewer, mapped=mapped
             )
     except errors.LockNotAvailable as error:
-        raise Busy(
+        raise MappingLocked(
             "The mapping is locked by an application write. Nothing was changed. Try again in a "
             "moment."
         ) from error

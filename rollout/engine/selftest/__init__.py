@@ -20,7 +20,7 @@ from rollout.engine.audit.scan import TableScan
 from rollout.engine.quarantine import key_of
 from rollout.engine.selftest.defects import QUARANTINE_JOB, Defect, PlantedDefects, plant
 from rollout.engine.selftest.fixture_databases import (
-    Inconclusive,
+    SelftestUndecided,
     build,
     columns_of,
     fill,
@@ -34,7 +34,7 @@ from rollout.plan.plan import Plan
 from rollout.plan.table import Table
 from rollout.plan.translations import Lookup
 
-__all__ = ["Inconclusive", "Score", "SelftestResult", "run_selftest"]
+__all__ = ["Score", "SelftestResult", "SelftestUndecided", "run_selftest"]
 
 ROWS, WRITERS = 2_000, 2
 RECHECK_SECONDS = 0.2
@@ -93,7 +93,7 @@ def run_selftest(
     """Copy up to ``rows`` rows of each table, plant, audit in full and by sample, and score.
 
     With ``programs`` the types and functions of the database are in the copy too.
-    Raises Inconclusive where it could not be made, and psycopg.Error.
+    Raises SelftestUndecided where it could not be made, and psycopg.Error.
     """
     began = time.monotonic()
     plan = _for_the_copy(plan)
@@ -104,7 +104,7 @@ def run_selftest(
             result.rows = fill(connection, copy, plan, function_of, rows=rows)
             plantation = plant(copy, plan, seed)
             if not plantation.planted:
-                raise Inconclusive(
+                raise SelftestUndecided(
                     "No rows to copy; nothing planted. Run it in an environment with rows."
                 )
             result.left_out = plantation.left_out
@@ -256,6 +256,6 @@ def _place(mismatch: RowMismatch) -> Place:
 
 def _refuse_inconclusive(audit: AuditResult) -> None:
     if audit.inconclusive:
-        raise Inconclusive(audit.inconclusive)
+        raise SelftestUndecided(audit.inconclusive)
     if not audit.all_stored:
         raise psycopg.DataError("More rows mismatch than were planted and stored.")

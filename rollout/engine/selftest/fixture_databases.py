@@ -50,8 +50,8 @@ _NOT_THERE = (
 )
 
 
-class Inconclusive(RolloutError):
-    """The self-test could not be made; the message says why and what to do."""
+class SelftestUndecided(RolloutError):
+    """The self-test ended without a score; the message says why and what to do."""
 
 
 def scratch_name(dbname: str) -> str:
@@ -61,13 +61,13 @@ def scratch_name(dbname: str) -> str:
 
 @contextmanager
 def scratch_database(connection: Connection, live: Target) -> Iterator[Target]:
-    """An empty database beside the live one, dropped afterwards. Raises Inconclusive.
+    """An empty database beside the live one, dropped afterwards. Raises SelftestUndecided.
 
     One at a time for each live database, so that what a killed one left can be told and dropped.
     """
     row = connection.execute(_LOCK).fetchone()
     if not row or not row[0]:
-        raise Inconclusive(
+        raise SelftestUndecided(
             "A self-test of this database is already running. Wait until it finishes."
         )
     name = scratch_name(connection.info.dbname)
@@ -75,7 +75,7 @@ def scratch_database(connection: Connection, live: Target) -> Iterator[Target]:
         scratch.drop(connection, name)
         made = scratch.create_like(connection, live, name)
     except SnapshotError as error:
-        raise Inconclusive(f"{error} {error.advice}") from error
+        raise SelftestUndecided(f"{error} {error.advice}") from error
     try:
         yield made
     finally:
@@ -113,14 +113,14 @@ def needed_of(live: Target, plan: Plan, programs: Programs | None) -> list[str]:
 def build(copy: Connection, plan: Plan, needed: Sequence[str] = ()) -> None:
     """The tables, empty, with lookup tables, mappings and the triggers of the dual write.
 
-    Raises Inconclusive where something is lacking that they are made of.
+    Raises SelftestUndecided where something is lacking that they are made of.
     """
     lacking = prepare(copy, list(needed))
     try:
         _build(copy, plan)
     except _NOT_THERE as error:
         labels = ", ".join(map(label_of, lacking))
-        raise Inconclusive(
+        raise SelftestUndecided(
             f"Cannot create the copy: {error.diag.message_primary}. "
             + (
                 f"Missing: {labels}."
@@ -171,7 +171,7 @@ def fill(
         shape = live_columns(live, tables_of(plan))
         for table in plan.audited_tables:
             if table.label not in shape:
-                raise Inconclusive(
+                raise SelftestUndecided(
                     f"Table {table.label} not found. Check the environment's database."
                 )
             for lookup in plan.lookups_of(table):
