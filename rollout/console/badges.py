@@ -2,7 +2,7 @@
 
 from typing import NamedTuple
 
-from django.utils.html import format_html
+from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
 from rollout.models import (
@@ -17,13 +17,18 @@ from rollout.models import (
 
 
 class Badge(NamedTuple):
-    """``tone`` is good, warn, bad, info or empty; ``icon`` names a symbol of ``icons.html``."""
+    """``tone`` is good, warn, bad, info or empty; ``icon`` names a symbol of ``icons.html``, or
+    is empty."""
 
     label: str
     tone: str
     icon: str
 
 
+_ICON = (
+    '<svg class="icon icon-{}" viewBox="0 0 16 16" aria-hidden="true"><use href="#icon-{}"></use>'
+    "</svg>"
+)
 # The state of a phase of which nothing remains: not started, or rolled back.
 PENDING = "pending"
 
@@ -160,6 +165,46 @@ BADGES: dict[str, dict[str, Badge]] = {
         DeliveryState.DELIVERED: Badge("Delivered", "good", "done"),
         DeliveryState.FAILED: _FAILED,
     },
+    # What is being made at this moment.
+    "activity": {
+        "creating": Badge("Creating", "info", ""),
+        "estimating": Badge("Estimating", "info", "running"),
+        "retrying": Badge("Retrying", "info", "running"),
+    },
+    "approval": {
+        "rejected": Badge("Rejected", "bad", "failed"),
+        "valid": Badge("Valid until", "good", "done"),
+        "void": Badge("Invalid", "", ""),
+    },
+    "override": {
+        "waits": Badge("Awaiting second lead", "warn", ""),
+        "used": Badge("Used", "", ""),
+        "void": Badge("Inactive", "", ""),
+        "active": Badge("Active until", "warn", ""),
+    },
+    # What a translation's rows, a traffic's calls and a rehearsal's end came to.
+    "translation": {
+        "clean": Badge("No mismatch", "good", "done"),
+        "mismatched": Badge("mismatched", "bad", "failed"),
+    },
+    "traffic": {"failed": Badge("failed", "bad", "")},
+    "round_trip": {
+        "clean": Badge("Yes", "good", "done"),
+        "differs": Badge("No", "bad", "failed"),
+    },
+    "entry": {
+        "intact": Badge("Matches the content", "good", "done"),
+        "changed": Badge("Content was changed", "bad", "failed"),
+    },
+    "value": {"new": Badge("New", "warn", "")},
+    "types": {"stale": Badge("Out of date", "warn", "warning")},
+    # Of a table of two schemas.
+    "schema": {
+        "missing": Badge("Missing", "bad", ""),
+        "only": Badge("Only in", "bad", ""),
+        "unexpected": Badge("Not expected", "bad", ""),
+        "differs": Badge("Differs", "bad", ""),
+    },
     # Whether a rollout's data is safe.
     "data": {
         "untouched": Badge("Untouched", "good", "done"),
@@ -178,14 +223,16 @@ BADGES: dict[str, dict[str, Badge]] = {
 }
 
 
-def badge(kind: str, state: str) -> SafeString:
-    """The badge of a state, ``BADGES[kind][state]``, as HTML."""
-    return _drawn("badge", BADGES[kind][state], with_label=True)
+def badge(kind: str, state: str, *, before: str = "", after: str = "") -> SafeString:
+    """The badge of a state, ``BADGES[kind][state]``, as HTML; more words stand beside its label."""
+    known = BADGES[kind][state]
+    words = ((word,) for word in (before, known.label, after) if word)
+    return _drawn("badge", known, format_html_join(" ", "{}", words))
 
 
 def shape(kind: str, state: str) -> SafeString:
     """The icon alone, where the label stands next to it."""
-    return _drawn("shape", BADGES[kind][state], with_label=False)
+    return _drawn("shape", BADGES[kind][state], "")
 
 
 def badge_label(kind: str, state: str) -> str:
@@ -197,13 +244,7 @@ def labels_of(kind: str) -> list[tuple[str, str]]:
     return [(str(state), badge.label) for state, badge in BADGES[kind].items()]
 
 
-def _drawn(classes: str, badge: Badge, *, with_label: bool) -> SafeString:
-    return format_html(
-        '<span class="{}{}"><svg class="icon icon-{}" viewBox="0 0 16 16" aria-hidden="true">'
-        '<use href="#icon-{}"></use></svg>{}</span>',
-        classes,
-        f" tone-{badge.tone}" if badge.tone else "",
-        badge.icon,
-        badge.icon,
-        badge.label if with_label else "",
-    )
+def _drawn(classes: str, badge: Badge, words: str) -> SafeString:
+    icon = format_html(_ICON, badge.icon, badge.icon) if badge.icon else ""
+    tone = f" tone-{badge.tone}" if badge.tone else ""
+    return format_html('<span class="{}{}">{}{}</span>', classes, tone, icon, words)
