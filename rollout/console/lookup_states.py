@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import psycopg
-from django.http import Http404
 
 from rollout.console.mapping_counts import reviewed_within
 from rollout.engine import mapping
@@ -19,7 +18,7 @@ from rollout.plan.step import ENFORCE
 from rollout.plan.translations import Lookup
 
 # A page waits no longer for what it says of a lookup.
-SECONDS = 5
+LOOKUP_SECONDS = 5
 # The list of lookups waits no longer for the values of one that is not mapped to be counted.
 LIST_SECONDS = 2
 
@@ -36,15 +35,6 @@ class LookupState:
     error: str = ""
 
 
-def lookup_or_404(rollout: Rollout, table: str, column: str) -> Lookup:
-    lookups = plans.get(rollout.plan).lookups
-    for lookup in lookups:
-        if (lookup.table.label, lookup.legacy) == (table, column):
-            return lookup
-    known = ", ".join(f"{x.table.label}.{x.legacy}" for x in lookups) or "none"
-    raise Http404(f"The plan has no lookup of {table}.{column}. Its lookups: {known}.")
-
-
 def lookup_states(rollout: Rollout) -> list[LookupState]:
     last: dict[tuple[str, str], MappingChange] = {}
     for change in MappingChange.objects.filter(rollout=rollout).order_by("id").defer("changes"):
@@ -55,7 +45,7 @@ def lookup_states(rollout: Rollout) -> list[LookupState]:
         return last.get((lookup.table.label, lookup.legacy))
 
     try:
-        with target_of(rollout.environment).connect_briefly(SECONDS) as connection:
+        with target_of(rollout.environment).connect_briefly(LOOKUP_SECONDS) as connection:
             return [
                 _state_of(connection, rollout, plan, lookup, changed(lookup))
                 for lookup in plan.lookups

@@ -11,13 +11,17 @@ from rollout.models import (
     AuditReport,
     BackfillJob,
     Environment,
+    Finding,
+    MappingChange,
     PhaseRun,
     Rehearsal,
+    Restore,
     Rollout,
     SignOff,
     Snapshot,
 )
-from rollout.plan import Plan, plans
+from rollout.notifications.webhooks import Webhook, webhooks
+from rollout.plan import Lookup, Plan, plans
 from rollout.plan.errors import RolloutError
 from rollout.plan.registry import UnknownPlan
 from rollout.queries.status import (
@@ -122,6 +126,39 @@ def environment_or_404(environment_id: int) -> Environment:
 def sign_off_or_404(sign_off_id: int) -> SignOff:
     missing = "Approval or override not found. Open the rollout to see its approvals."
     return row_or_404(SignOff.objects.select_related("rollout"), sign_off_id, missing)
+
+
+def finding_or_404(finding_id: int) -> Finding:
+    missing = f"There is no finding {finding_id}. Open a mismatched row from its audit's page."
+    return row_or_404(Finding.objects.select_related("rollout"), finding_id, missing)
+
+
+def restore_or_404(restore_id: int) -> Restore:
+    missing = f"Restore {restore_id} not found. Open the snapshot to see its restores."
+    restores = Restore.objects.select_related("rollout", "snapshot__rollout")
+    return row_or_404(restores, restore_id, missing)
+
+
+def review_or_404(change_id: int) -> MappingChange:
+    missing = f"Review {change_id} not found. Open the rollout's mapping review."
+    return row_or_404(MappingChange.objects.select_related("rollout"), change_id, missing)
+
+
+def lookup_or_404(rollout: Rollout, table: str, column: str) -> Lookup:
+    lookups = plans.get(rollout.plan).lookups
+    for lookup in lookups:
+        if (lookup.table.label, lookup.legacy) == (table, column):
+            return lookup
+    known = ", ".join(f"{x.table.label}.{x.legacy}" for x in lookups) or "none"
+    raise Http404(f"The plan has no lookup of {table}.{column}. Its lookups: {known}.")
+
+
+def webhook_or_404(name: str) -> Webhook:
+    hook = webhooks().get(name)
+    if hook is None:
+        known = ", ".join(sorted(webhooks())) or "none"
+        raise Http404(f"Webhook {name} not found. The settings name: {known}.")
+    return hook
 
 
 def row_or_404(rows: QuerySet[Row], number: int | None, missing: str) -> Row:

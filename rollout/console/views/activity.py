@@ -34,6 +34,7 @@ from rollout.queries.activity import (
     without_those_of_runs,
 )
 from rollout.queries.exports import as_csv
+from rollout.runner.audits import verify_log
 
 MAX_ENTRIES_ON_PAGE = 50
 SPANS = {
@@ -166,8 +167,7 @@ def export_of_rollout(
 @require_POST
 def verify(request: ConsoleRequest) -> HttpResponse:
     """Let the watchdog verify the chain again, from the first entry."""
-    LogCheck.objects.get_or_create(pk=1)
-    LogCheck.objects.filter(pk=1).update(wanted_at=timezone.now())
+    verify_log()
     messages.success(request, "Verification requested. The watchdog reads the whole log again.")
     return redirect(page_of_ours(request, request.POST.get("next", ""), reverse("rollout:log")))
 

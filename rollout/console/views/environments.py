@@ -11,14 +11,13 @@ from rollout.console.http.access import ConsoleRequest, environments_seen_by, ma
 from rollout.console.http.sessions import confirmed_recently
 from rollout.console.http.shortcuts import (
     environment_or_404,
+    restore_or_404,
     rollout_or_404,
-    row_or_404,
     snapshot_named,
     snapshot_or_404,
 )
 from rollout.console.views.runs import perform
 from rollout.journal.snapshots import newest_verified
-from rollout.models import Restore
 
 
 @may("rehearse_rollout")
@@ -87,7 +86,7 @@ def approve(request: ConsoleRequest, restore_id: int) -> HttpResponse:
         lambda: runner.approve_restore(restore, actor=request.user),
         "Restore approved and started.",
     )
-    return redirect("rollout:snapshot", restore.snapshot_id)
+    return redirect(restore)
 
 
 @may("rehearse_rollout")
@@ -99,10 +98,4 @@ def cancel(request: ConsoleRequest, restore_id: int) -> HttpResponse:
         lambda: runner.cancel_restore(restore, actor=request.user),
         "Restore cancelled; nothing was changed.",
     )
-    return redirect("rollout:snapshot", restore.snapshot_id)
-
-
-def restore_or_404(restore_id: int) -> Restore:
-    missing = f"Restore {restore_id} not found. Open the snapshot to see its restores."
-    restores = Restore.objects.select_related("rollout", "snapshot__rollout")
-    return row_or_404(restores, restore_id, missing)
+    return redirect(restore)

@@ -12,7 +12,7 @@ from django.views.decorators.http import require_POST, require_safe
 from rollout import runner
 from rollout.console.http.access import ConsoleRequest, may
 from rollout.console.http.links import row_url
-from rollout.console.http.shortcuts import row_or_404
+from rollout.console.http.shortcuts import finding_or_404
 from rollout.console.views.runs import perform
 from rollout.engine.target import reason_of
 from rollout.models import Finding
@@ -31,11 +31,6 @@ class WaiverForm(forms.Form):
     until = forms.DateField(
         label="Waive until the end of", widget=forms.DateInput({"type": "date"}, format="%Y-%m-%d")
     )
-
-
-def finding_or_404(finding_id: int) -> Finding:
-    missing = f"There is no finding {finding_id}. Open a mismatched row from its audit's page."
-    return row_or_404(Finding.objects.select_related("rollout"), finding_id, missing)
 
 
 @may("view_rollout")

@@ -6,7 +6,7 @@ import psycopg
 from django.contrib import messages
 from django.core.files.uploadedfile import UploadedFile
 from django.http import HttpResponse, StreamingHttpResponse
-from django.shortcuts import get_object_or_404, redirect, render
+from django.shortcuts import redirect, render
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from rollout import runner
@@ -15,12 +15,11 @@ from rollout.console.http.access import ConsoleRequest, may
 from rollout.console.http.fragments import SLOW, cache_fragment, now_ms, render_live
 from rollout.console.http.links import rollout_url
 from rollout.console.http.sessions import confirmed_recently
-from rollout.console.http.shortcuts import rollout_or_404
+from rollout.console.http.shortcuts import lookup_or_404, review_or_404, rollout_or_404
 from rollout.console.lists.pages import page_of_texts
 from rollout.console.lookup_states import (
-    SECONDS,
+    LOOKUP_SECONDS,
     first_open,
-    lookup_or_404,
     lookup_states,
     review_gate,
 )
@@ -92,7 +91,7 @@ def new_values(
         return redirect(f"{_all_values(rollout, lookup)}?show=new")
     page: dict[str, object] = {"rollout": rollout, "lookup": lookup, "live": SLOW}
     try:
-        with target_of(rollout.environment).connect_briefly(SECONDS) as connection:
+        with target_of(rollout.environment).connect_briefly(LOOKUP_SECONDS) as connection:
             page |= _new_of(connection, rollout, lookup)
     except psycopg.Error as error:
         page["new_error"] = reason_of(error)
@@ -241,7 +240,7 @@ def download(
 @require_http_methods(["GET", "HEAD", "POST"])
 def correct(request: ConsoleRequest, change_id: int) -> HttpResponse:
     """The rows whose texts a review gave another value: before, and a POST corrects them."""
-    change = get_object_or_404(MappingChange.objects.select_related("rollout"), pk=change_id)
+    change = review_or_404(change_id)
     rollout = change.rollout
     if request.method == "POST":
         perform(
@@ -336,7 +335,7 @@ def _review_page(
         "live": SLOW,
     }
     try:
-        with target_of(rollout.environment).connect_briefly(SECONDS) as connection:
+        with target_of(rollout.environment).connect_briefly(LOOKUP_SECONDS) as connection:
             page |= _new_of(connection, rollout, lookup)
             limit(connection, REVIEW_SECONDS)
             review, counts = reviewed(connection, rollout, lookup, since=seen_mark(request, lookup))

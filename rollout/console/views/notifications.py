@@ -7,20 +7,17 @@ from typing import ClassVar
 from django import forms
 from django.contrib import messages
 from django.db.models import QuerySet
-from django.http import Http404, HttpResponse, QueryDict
+from django.http import HttpResponse, QueryDict
 from django.shortcuts import redirect, render
 from django.views.decorators.http import require_http_methods, require_POST
 
-from rollout import journal
 from rollout.console.badges import BADGES
 from rollout.console.http.access import ConsoleRequest, may
 from rollout.console.http.fragments import SLOW, cache_fragment
-from rollout.console.http.shortcuts import row_or_404
+from rollout.console.http.shortcuts import row_or_404, webhook_or_404
 from rollout.console.lists.filters import Listed, ListFilter, choice
 from rollout.console.lists.pages import BY_AGE, Order, page_of
 from rollout.console.views.runs import redirect_back
-from rollout.journal import activity_log
-from rollout.journal.events import Event
 from rollout.journal.heartbeats import liveness
 from rollout.models import Channel, Delivery, DeliveryState, Rollout, Subscription
 from rollout.notifications import deliveries
@@ -28,6 +25,7 @@ from rollout.notifications.kinds import KINDS
 from rollout.notifications.recipients import choices_of
 from rollout.notifications.webhooks import Webhook, webhooks
 from rollout.queries.status import all_rollouts
+from rollout.runner import subscriptions
 
 ALL = "all"
 NOT_TAKEN = "not-taken"
@@ -117,8 +115,7 @@ def notifications(request: ConsoleRequest) -> HttpResponse:
     if request.method == "POST":
         form = Choice(request.POST, rollouts)
         if form.is_valid():
-            mine = Subscription.objects.filter(user=request.user)
-            _replace(mine, form.subscriptions(user=request.user))
+            subscriptions.choose_own(request.user, form.subscriptions(user=request.user))
             messages.success(request, "Notification preferences saved.")
         else:
             _say_outdated(request)
@@ -129,14 +126,14 @@ def notifications(request: ConsoleRequest) -> HttpResponse:
     page = {"deliveries": listed, "filters": filters, "live": SLOW}
     if request.htmx:
         return render(request, "rollout/notifications_live.html", page)
-    subscriptions = list(Subscription.objects.all())
-    own = [mine for mine in subscriptions if mine.user_id == request.user.pk]
+    every = list(Subscription.objects.all())
+    own = [mine for mine in every if mine.user_id == request.user.pk]
     page |= {
         "rollouts": rollouts,
         "address": deliveries.address_of(request.user),
         "chosen": any(subscription.kinds for subscription in own),
         "mine": _rows(rollouts, own),
-        "hooks": [_card(hook, rollouts, subscriptions) for hook in webhooks().values()],
+        "hooks": [_card(hook, rollouts, every) for hook in webhooks().values()],
         "liveness": liveness(),
     }
     return render(request, "rollout/notifications.html", page)
@@ -146,23 +143,17 @@ def notifications(request: ConsoleRequest) -> HttpResponse:
 @require_POST
 def choose(request: ConsoleRequest, name: str) -> HttpResponse:
     """Choose the events of a webhook."""
-    hook = _hook_or_404(name)
+    hook = webhook_or_404(name)
     form = Choice(request.POST, all_rollouts())
     if not form.is_valid():
         _say_outdated(request)
         return redirect("rollout:notifications")
-    # With nothing ticked a row remains: it says that this was chosen.
-    chosen = form.subscriptions(webhook=hook.name) or [Subscription(webhook=hook.name)]
-    with journal.atomic():
-        _replace(Subscription.objects.filter(webhook=hook.name), chosen)
-        activity_log.record(
-            Event.NOTIFICATIONS_CHOSEN,
-            f"Events of webhook {hook.name} updated.",
-            actor=request.user,
-            source="web",
-            webhook=hook.name,
-            ticked=sorted(form.cleaned_data["ticked"]),
-        )
+    subscriptions.choose_for(
+        hook,
+        form.subscriptions(webhook=hook.name),
+        ticked=sorted(form.cleaned_data["ticked"]),
+        actor=request.user,
+    )
     messages.success(request, f"Webhook {hook.name} updated.")
     return redirect("rollout:notifications")
 
@@ -171,14 +162,7 @@ def choose(request: ConsoleRequest, name: str) -> HttpResponse:
 @require_POST
 def try_out(request: ConsoleRequest, name: str) -> HttpResponse:
     """Send a webhook a test."""
-    hook = _hook_or_404(name)
-    activity_log.record(
-        Event.NOTIFICATION_TEST,
-        f"Test delivery from Rollout to webhook {hook.name}.",
-        actor=request.user,
-        source="web",
-        webhook=hook.name,
-    )
+    subscriptions.send_test(webhook_or_404(name), actor=request.user)
     messages.success(request, "Test sent. It appears below within seconds.")
     return redirect("rollout:notifications")
 
@@ -192,20 +176,6 @@ def resend(request: ConsoleRequest, delivery_id: int) -> HttpResponse:
     deliveries.resend(delivery)
     messages.success(request, f"Resending to {delivery.recipient}.")
     return redirect_back(request, "rollout:notifications")
-
-
-def _hook_or_404(name: str) -> Webhook:
-    hook = webhooks().get(name)
-    if hook is None:
-        known = ", ".join(sorted(webhooks())) or "none"
-        raise Http404(f"Webhook {name} not found. The settings name: {known}.")
-    return hook
-
-
-def _replace(present: QuerySet[Subscription], chosen: list[Subscription]) -> None:
-    with journal.atomic():
-        present.delete()
-        Subscription.objects.bulk_create(chosen)
 
 
 def _say_outdated(request: ConsoleRequest) -> None:

@@ -10,8 +10,7 @@ from rollout import runner
 from rollout.console.http.access import ConsoleRequest, may
 from rollout.console.http.inputs import number_in
 from rollout.console.http.sessions import confirmed_recently
-from rollout.console.http.shortcuts import audit_or_404
-from rollout.console.views.findings import finding_or_404
+from rollout.console.http.shortcuts import audit_or_404, finding_or_404
 from rollout.console.views.runs import perform
 from rollout.engine.repair.cells import ADVICE
 from rollout.models import AuditReport
