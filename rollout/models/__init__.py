@@ -1,13 +1,7 @@
 """The journal: what happened, by whom, with which counts. Only the runner changes a run's state."""
 
 from rollout.models.activity_log import LogCheck, LogEntry
-from rollout.models.approvals import (
-    FlowProbe,
-    ScheduledStart,
-    ScheduleState,
-    SignOff,
-    SignOffKind,
-)
+from rollout.models.approvals import FlowProbe, SignOff, SignOffKind
 from rollout.models.audits import (
     AuditMode,
     AuditReport,
@@ -42,7 +36,7 @@ from rollout.models.rehearsals import (
     RehearsalState,
 )
 from rollout.models.repairs import MappingChange, Repair
-from rollout.models.rollouts import Attempted, Leased, Rollout
+from rollout.models.rollouts import Attempted, Leased, Rollout, ScheduledStart, ScheduleState
 from rollout.models.runs import (
     ACTIVE,
     WORKING,

@@ -117,5 +117,9 @@ class Restore(Attempted):
     def __str__(self) -> str:
         return f"restore of snapshot {self.snapshot_id} into {self.rollout}: {self.state}"
 
+    def get_absolute_url(self) -> str:
+        """Its snapshot's page, which lists its restores."""
+        return reverse("rollout:snapshot", args=[self.snapshot_id])
+
     def log_data(self) -> dict[str, Any]:
         return super().log_data() | {"snapshot": self.snapshot_id}

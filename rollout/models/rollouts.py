@@ -1,15 +1,13 @@
-"""Rollouts, and what all leased work has in common."""
+"""Rollouts, their scheduled starts, and what all leased work has in common."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from django.conf import settings
 from django.core.exceptions import ObjectDoesNotExist
 from django.db import models
 from django.urls import reverse
-
-if TYPE_CHECKING:
-    from rollout.models.approvals import ScheduledStart
 
 
 class Rollout(models.Model):
@@ -54,6 +52,41 @@ class Rollout(models.Model):
             return self.schedule
         except ObjectDoesNotExist:
             return None
+
+
+class ScheduleState(models.TextChoices):
+    WAITING = "waiting", "Waiting"
+    STARTED = "started", "Started"
+    NOT_STARTED = "not started", "Did not start"
+    CANCELLED = "cancelled", "Cancelled"
+
+
+class ScheduledStart(models.Model):
+    """The scheduled start of a phase, or the outcome of the last one."""
+
+    rollout = models.OneToOneField(Rollout, on_delete=models.CASCADE, related_name="schedule")
+    phase = models.PositiveSmallIntegerField()
+    at = models.DateTimeField()
+    zone = models.CharField(max_length=60)
+    """The time zone it was given in, and is shown in."""
+    actor = models.ForeignKey(
+        settings.AUTH_USER_MODEL, null=True, on_delete=models.SET_NULL, related_name="+"
+    )
+    actor_name = models.CharField(max_length=150)
+    phase_digest = models.CharField(max_length=12)
+    """The digest of the phase that was read: a changed phase is not started."""
+    state = models.CharField(
+        max_length=12, choices=ScheduleState.choices, default=ScheduleState.WAITING
+    )
+    outcome = models.TextField(blank=True)
+    """Why it did not start."""
+    ended_at = models.DateTimeField(null=True)
+
+    def __str__(self) -> str:
+        return f"start of phase {self.phase} of {self.rollout} at {self.at:%Y-%m-%d %H:%M} UTC"
+
+    def log_data(self) -> dict[str, Any]:
+        return {"at": self.at.isoformat(), "zone": self.zone, "phase_digest": self.phase_digest}
 
 
 class Leased(models.Model):

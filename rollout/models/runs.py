@@ -1,4 +1,4 @@
-"""Runs of phases and of their steps. Only the runner changes a run's state."""
+"""Runs of phases and of their steps. ``rollout.journal.transitions`` changes a run's state."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Any
 from django.conf import settings
 from django.db import models
 from django.db.models import Q
+from django.urls import reverse
 
 from rollout.models.rollouts import Leased, Rollout
 
@@ -154,6 +155,11 @@ class PhaseRun(Leased):
 
     def __str__(self) -> str:
         return f"{self.rollout}: phase {self.phase} {self.way} ({self.state})"
+
+    def get_absolute_url(self) -> str:
+        """Its phase's page."""
+        place = [self.rollout.plan, self.rollout.environment, self.phase]
+        return reverse("rollout:phase", args=place)
 
     @property
     def name(self) -> str:

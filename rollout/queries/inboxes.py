@@ -271,7 +271,7 @@ def _stopped_runs(may: May) -> list[Waiting]:
             _stop_of(run),
             run.actor_name,
             run.stopped_at or run.created_at,
-            _page("phase", run.rollout, run.phase),
+            run.get_absolute_url(),
         )
         for run in runs[:MAX_OF_A_KIND]
         if may("pause_rollout", run.rollout)
