@@ -1,4 +1,4 @@
-"""The runner: the only writer of a rollout's state."""
+"""The verbs of people: each checks, writes the journal and queues the work."""
 
 from rollout.journal.actors import Refused
 from rollout.runner.approvals import (
