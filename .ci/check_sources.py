@@ -1,4 +1,4 @@
-"""Sources that are too long, variables with an empty name, and tests whose name has no subject.
+"""Sources that are too long, names that are empty, and tests whose name has no subject.
 
 Prints each, and ends with 1 when there is one.
 """
@@ -34,13 +34,16 @@ def problems(path: Path) -> Iterator[str]:
     for node in ast.walk(tree):
         if isinstance(node, ast.FunctionDef) and NO_SUBJECT.match(node.name):
             yield f"{path}:{node.lineno}: begin the test's name with its subject."
-        if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store) and node not in fields:
-            name = node.id
-        elif isinstance(node, ast.arg):
-            name = node.arg
-        else:
-            continue
-        if name in EMPTY_NAMES:
+        match node:
+            case ast.Name(id=name, ctx=ast.Store()) if node not in fields:
+                pass
+            case ast.arg(arg=name) | ast.Attribute(attr=name, ctx=ast.Store()):
+                pass
+            case ast.FunctionDef(name=name) | ast.AsyncFunctionDef(name=name):
+                pass
+            case _:
+                continue
+        if name.lstrip("_") in EMPTY_NAMES:
             yield f"{path}:{node.lineno}: name {name!r} for what it holds."
 
 

@@ -11,7 +11,7 @@ from django.core.exceptions import ImproperlyConfigured
 from config import strength
 from config.home import ROOT, Home, read_or_none
 from properties import VERSION
-from rollout.engine.target import NOTICED
+from rollout.engine.target import KEEPALIVES
 
 HOME = Home.from_environ(os.environ)
 
@@ -71,7 +71,7 @@ def database(url: str) -> dj_database_url.DBConfig:
     # A page for a database that is away should not take minutes to come.
     options.setdefault("connect_timeout", 5)
     # Nor should a process wait for hours for a server that cannot be reached any more.
-    for name, value in NOTICED.items():
+    for name, value in KEEPALIVES.items():
         options.setdefault(name, value)
     # By this name the plan tells which versions of the application still run.
     options.setdefault("application_name", f"properties/{VERSION}")

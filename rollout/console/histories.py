@@ -14,6 +14,7 @@ from rollout.console.charts.point_caches import points_and_lately
 from rollout.console.charts.timelines import Bar, Cluster, Mark, bars_of, clusters_of, in_words
 from rollout.console.http.links import rollout_url
 from rollout.journal.environments import is_protected
+from rollout.logs.texts import listed
 from rollout.models import Direction, PhaseRun, Rollout
 from rollout.queries.timelines import LANES, Lane, Moment, ended_at, history_of
 from rollout.telemetry.retention import interval_start, width_of_points
@@ -149,8 +150,7 @@ def _number(items: Sequence[object]) -> str:
 
 def _actors(items: Iterable[T], actor: Callable[[T], str]) -> str:
     names = list(dict.fromkeys(actor(item) for item in items))
-    more = f" and {len(names) - MAX_ACTORS:,} more" if len(names) > MAX_ACTORS else ""
-    return ", ".join(names[:MAX_ACTORS]) + more
+    return listed(names, MAX_ACTORS, ", ")
 
 
 def _url(rollout: Rollout, moments: Sequence[Moment]) -> str:

@@ -28,7 +28,7 @@ KEPT_SECONDS = 300
 # Seconds; faster counts are repeated for each page.
 WORTH_KEEPING = 0.02
 # From this number of texts on, counts and their review are kept however fast they were.
-MANY = 2000
+MANY_TEXTS = 2000
 # Maximum reviews of large lookups kept by a process: each takes 60 MB for 100,000 texts.
 MAX_REVIEWS = 2
 
@@ -84,7 +84,7 @@ def reviewed_within(
 
 def _reviewed(connection: Connection, rollout: Rollout, lookup: Lookup, counts: Counted) -> Review:
     plan = plans.get(rollout.plan)
-    if not counts.kept or len(counts.rows or counts.texts) < MANY:
+    if not counts.kept or len(counts.rows or counts.texts) < MANY_TEXTS:
         return _review(connection, plan, lookup, counts)
     key = (rollout.pk, lookup.table.label, lookup.legacy)
     version = (counts.at, plan.digest, mapping.version_of(connection, plan, lookup))
@@ -132,7 +132,7 @@ def counted(
         return None
     if rows is None:
         counts = _otherwise(connection, rollout, lookup, at)
-    elif time.monotonic() - began < WORTH_KEEPING and len(rows) < MANY:
+    elif time.monotonic() - began < WORTH_KEEPING and len(rows) < MANY_TEXTS:
         return Counted(rows, at, at)
     else:
         counts = Counted(rows, at, at, kept=True)

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from django.template.defaultfilters import truncatechars
 
+from rollout.logs.texts import listed
 from rollout.models import MappingChange
 from rollout.plan.translations import Lookup
 
@@ -23,9 +24,7 @@ def decided(change: MappingChange) -> str:
 
 def still_open(texts: Sequence[str]) -> str:
     """That values came after a page was loaded, and which."""
-    names = ", ".join(f"“{truncatechars(text, MAX_LENGTH)}”" for text in texts[:MAX_NAMED])
-    if more := max(0, len(texts) - MAX_NAMED):
-        names += f" and {more:,} more"
+    names = listed([f"“{truncatechars(text, MAX_LENGTH)}”" for text in texts], MAX_NAMED, ", ")
     have, stay = ("value has", "stays") if len(texts) == 1 else ("values have", "stay")
     return f"{len(texts):,} {have} come since the page loaded and {stay} open: {names}."
 

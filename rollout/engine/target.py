@@ -40,7 +40,7 @@ OWN_ROWS = "rollout_own_rows"
 CUT_OFF_SECONDS = 5
 # Parameters of libpq with which a machine notices within 15 s, instead of the usual two hours,
 # that it can no longer reach the server.
-NOTICED = {
+KEEPALIVES = {
     # People wait for most of these connections; libpq would wait for minutes.
     "connect_timeout": 4,
     "keepalives_idle": 5,
@@ -251,7 +251,7 @@ class Target:
             raise TargetAway(message)
         try:
             connection = psycopg.connect(
-                **{**NOTICED, **self.parameters, **options},
+                **{**KEEPALIVES, **self.parameters, **options},
                 autocommit=True,
                 application_name=APPLICATION_NAME,
                 cursor_factory=_Cursor,

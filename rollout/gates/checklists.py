@@ -20,7 +20,7 @@ from rollout.gates.registry import (
 from rollout.gates.rehearsals import rehearsal_under_way, rehearse_from_before, rehearse_from_new
 from rollout.journal.environments import environments_of, is_protected
 from rollout.journal.moments import in_words
-from rollout.logs.texts import counted
+from rollout.logs.texts import counted, listed
 from rollout.models import RehearsalState, Rollout, SignOff, SignOffKind
 from rollout.plan import interfaces
 from rollout.plan.checklist import (
@@ -61,9 +61,8 @@ def checklist_complete(gate: ChecklistComplete, evidence: Evidence) -> GateResul
     missing = [item for item in items if item.status != "pass"]
     if not missing:
         return passed(f"All {len(items)} items complete.")
-    named = "; ".join(item.item.text for item in missing[:3])
-    more = f"; and {len(missing) - 3} more" if len(missing) > 3 else ""
-    message = f"{len(missing)} of {len(items)} items open: {named}{more}. Complete the checklist."
+    named = listed([item.item.text for item in missing], 3)
+    message = f"{len(missing)} of {len(items)} items open: {named}. Complete the checklist."
     answers = {item.status for item in missing}
     if "fail" in answers:
         return failed("complete_checklist", message)

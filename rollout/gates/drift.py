@@ -5,7 +5,7 @@ from rollout.gates.cached_queries import cached_query
 from rollout.gates.evidence import Evidence
 from rollout.gates.phase_states import steps_done
 from rollout.gates.registry import GateResult, check, failed, passed, unknown
-from rollout.logs.texts import counted
+from rollout.logs.texts import counted, listed
 from rollout.models import PhaseRun, Rollout
 from rollout.plan.catalog import Catalog
 from rollout.plan.gates import NoDrift
@@ -42,9 +42,8 @@ def check_schema(
         return passed(
             f"{counted(len(schema.tables), 'table', 'match')} the plan before phase {number}."
         )
-    more = f"; and {len(drifts) - MAX_SHOWN} more" if len(drifts) > MAX_SHOWN else ""
-    named = "; ".join(map(str, drifts[:MAX_SHOWN]))
-    return failed("check_schema", f"Schema drift: {named}{more}. Review the Schema page.")
+    named = listed([*map(str, drifts)], MAX_SHOWN)
+    return failed("check_schema", f"Schema drift: {named}. Review the Schema page.")
 
 
 @check(NoDrift)

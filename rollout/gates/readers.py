@@ -13,7 +13,7 @@ from rollout.engine.target import APPLICATION_NAME, OWN_ROWS, Connection
 from rollout.gates.cached_queries import cached_query
 from rollout.gates.evidence import Evidence
 from rollout.gates.registry import GateResult, check, failed, passed, unknown
-from rollout.logs.texts import counted
+from rollout.logs.texts import counted, listed
 from rollout.plan.gates import NoLegacyReaders
 from rollout.plan.plan import Plan
 
@@ -83,14 +83,14 @@ def check_sessions(gate: NoLegacyReaders, sessions: list[tuple[str, int]]) -> Ga
     if old:
         return failed(
             "end_sessions",
-            f"Sessions of versions that read legacy columns: {_listed(old)}. Deploy "
+            f"Sessions of versions that read legacy columns: {listed(old, MAX_SHOWN)}. Deploy "
             f"{gate.application}/{gate.oldest} or later everywhere and drain old sessions.",
         )
     if strange:
         return unknown(
             "end_sessions",
-            f"Unidentified sessions: {_listed(strange)}. Have them set application_name to "
-            f"{gate.application}/VERSION, or terminate them.",
+            f"Unidentified sessions: {listed(strange, MAX_SHOWN)}. Have them set application_name "
+            f"to {gate.application}/VERSION, or terminate them.",
         )
     return passed(
         f"{counted(current, 'session')} of {gate.application}/{gate.oldest} or later, none older."
@@ -124,12 +124,12 @@ def _check_statements(
         return failed(
             "reset_statistics",
             f"{len(after):,} statements read a legacy column since the previous phase: "
-            f"{_listed([text[:100] for text in after])}. Change what runs them, then have a "
-            f"database administrator run SELECT {EXTENSION}_reset().",
+            f"{listed([text[:100] for text in after], MAX_SHOWN)}. Change what runs them, then "
+            f"have a database administrator run SELECT {EXTENSION}_reset().",
         )
     if open_ or hidden:
         who = f"{len(open_):,} statements" if open_ else f"{hidden:,} statements of other roles"
-        which = _listed([text[:100] for text in open_]) or "hidden from this role"
+        which = listed([text[:100] for text in open_], MAX_SHOWN) or "hidden from this role"
         return unknown(
             "reset_statistics",
             f"{EXTENSION} has counted {who} since before the previous phase finished; whether they "
@@ -224,8 +224,3 @@ def _reads(query: str, table: str, column: str) -> bool:
 
 def _numbers(version: str) -> tuple[int, ...]:
     return tuple(int(number) for number in re.findall(r"\d+", version))
-
-
-def _listed(names: list[str]) -> str:
-    more = f" and {len(names) - MAX_SHOWN:,} more" if len(names) > MAX_SHOWN else ""
-    return "; ".join(names[:MAX_SHOWN]) + more

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 
 from rollout import gates
 from rollout.gates import Evidence, GateStatus
-from rollout.journal.rollouts import is_busy
+from rollout.journal.rollouts import is_busy, no_phase
 from rollout.models import ChainState, Direction, PhaseRun, RollbackChain, RunState
 from rollout.plan.step import ENFORCE
 
@@ -56,9 +56,8 @@ def _refusal_now(
     evidence: Evidence, active: PhaseRun | None, chain: RollbackChain | None = None
 ) -> str:
     """Why a phase can be run in neither direction; between two rollbacks of a chain only by it."""
-    last = len(evidence.plan.phases) - 1
-    if not 0 <= evidence.number <= last:
-        return f"There is no phase {evidence.number}: phases are 0 to {last}."
+    if evidence.number not in range(len(evidence.plan.phases)):
+        return no_phase(evidence.number)
     if active is not None:
         return is_busy(active)
     for running in (run.chain for run in evidence.runs.values()):

@@ -18,11 +18,16 @@ from rollout.models import (
 from rollout.plan import plans
 from rollout.plan.plan import Plan
 from rollout.plan.registry import UnknownPlan
+from rollout.plan.step import CONTRACT
 
 
 def plan_of(rollout: Rollout) -> Plan:
     """The plan of a rollout. Raises UnknownPlan."""
     return plans.get(rollout.plan)
+
+
+def no_phase(number: int) -> str:
+    return f"There is no phase {number}: phases are 0 to {CONTRACT}."
 
 
 def refuse_out_of_reach(rollout: Rollout) -> None:

@@ -30,161 +30,159 @@ from rollout.models import (
 Transitions = Mapping[str, Mapping[str, str]]
 """A state to those that may follow it, each with when it does."""
 
-R = RunState
 RUNS: Transitions = {
-    R.QUEUED: {
-        R.RUNNING: "A worker takes it.",
-        R.PAUSED: "Somebody, or a guardrail, pauses it before a worker takes it.",
-        R.CANCELLED: "Somebody cancels it before a worker takes it.",
+    RunState.QUEUED: {
+        RunState.RUNNING: "A worker takes it.",
+        RunState.PAUSED: "Somebody, or a guardrail, pauses it before a worker takes it.",
+        RunState.CANCELLED: "Somebody cancels it before a worker takes it.",
     },
-    R.RUNNING: {
-        R.PAUSING: "Somebody, or a guardrail, asks it to pause.",
-        R.CANCELLING: "Somebody asks it to stop.",
-        R.CANCELLED: "The rehearsal that it is part of ended.",
-        R.DONE: "Every step is done.",
-        R.FAILED: "A step fails.",
+    RunState.RUNNING: {
+        RunState.PAUSING: "Somebody, or a guardrail, asks it to pause.",
+        RunState.CANCELLING: "Somebody asks it to stop.",
+        RunState.CANCELLED: "The rehearsal that it is part of ended.",
+        RunState.DONE: "Every step is done.",
+        RunState.FAILED: "A step fails.",
     },
-    R.PAUSING: {
-        R.PAUSED: "Its worker reaches a safe point.",
-        R.CANCELLING: "Somebody cancels it instead.",
-        R.CANCELLED: "The rehearsal that it is part of ended.",
-        R.DONE: "It finished before a safe point.",
-        R.FAILED: "The step fails before a safe point.",
+    RunState.PAUSING: {
+        RunState.PAUSED: "Its worker reaches a safe point.",
+        RunState.CANCELLING: "Somebody cancels it instead.",
+        RunState.CANCELLED: "The rehearsal that it is part of ended.",
+        RunState.DONE: "It finished before a safe point.",
+        RunState.FAILED: "The step fails before a safe point.",
     },
-    R.PAUSED: {
-        R.QUEUED: "Somebody resumes it: it waits for a worker again.",
-        R.CANCELLED: "Somebody cancels it: no worker has it.",
+    RunState.PAUSED: {
+        RunState.QUEUED: "Somebody resumes it: it waits for a worker again.",
+        RunState.CANCELLED: "Somebody cancels it: no worker has it.",
     },
-    R.CANCELLING: {
-        R.CANCELLED: "Its worker reaches a safe point.",
-        R.DONE: "It finished before a safe point.",
-        R.FAILED: "The step fails before a safe point.",
+    RunState.CANCELLING: {
+        RunState.CANCELLED: "Its worker reaches a safe point.",
+        RunState.DONE: "It finished before a safe point.",
+        RunState.FAILED: "The step fails before a safe point.",
     },
-    R.CANCELLED: {R.QUEUED: "Somebody retries it: it continues with the step that did not end."},
-    R.FAILED: {R.QUEUED: "Somebody retries it: it continues with the step that did not end."},
-    R.DONE: {},
+    RunState.CANCELLED: {
+        RunState.QUEUED: "Somebody retries it: it continues with the step that did not end."
+    },
+    RunState.FAILED: {
+        RunState.QUEUED: "Somebody retries it: it continues with the step that did not end."
+    },
+    RunState.DONE: {},
 }
-C = ChainState
 ROLLBACK_CHAINS: Transitions = {
-    C.RUNNING: {
-        C.DONE: "Every phase of it is rolled back.",
-        C.STOPPED: "A rollback failed or was cancelled, or the next one was refused.",
-        C.CANCELLED: "Somebody cancels it: the rollback that runs is its last.",
+    ChainState.RUNNING: {
+        ChainState.DONE: "Every phase of it is rolled back.",
+        ChainState.STOPPED: "A rollback failed or was cancelled, or the next one was refused.",
+        ChainState.CANCELLED: "Somebody cancels it: the rollback that runs is its last.",
     },
-    C.DONE: {},
-    C.STOPPED: {},
-    C.CANCELLED: {},
+    ChainState.DONE: {},
+    ChainState.STOPPED: {},
+    ChainState.CANCELLED: {},
 }
-A = AuditStatus
 AUDITS: Transitions = {
-    A.RUNNING: {
-        A.CLEAN: "Every mismatch that it found is waived, or it found none.",
-        A.MISMATCHED: "It found mismatches that nobody has waived.",
-        A.INCONCLUSIVE: "The database refused, or its phase or rehearsal ended before it did.",
+    AuditStatus.RUNNING: {
+        AuditStatus.CLEAN: "Every mismatch that it found is waived, or it found none.",
+        AuditStatus.MISMATCHED: "It found mismatches that nobody has waived.",
+        AuditStatus.INCONCLUSIVE: "The database refused, or its phase or rehearsal ended first.",
     },
-    A.CLEAN: {A.MISMATCHED: "Shadow reads find one more row in the hour of their report."},
-    A.MISMATCHED: {A.CLEAN: "Every row that shadow reads found is waived."},
-    A.INCONCLUSIVE: {},
+    AuditStatus.CLEAN: {
+        AuditStatus.MISMATCHED: "Shadow reads find one more row in the hour of their report."
+    },
+    AuditStatus.MISMATCHED: {AuditStatus.CLEAN: "Every row that shadow reads found is waived."},
+    AuditStatus.INCONCLUSIVE: {},
 }
-S = SnapshotState
 _AGAIN: Mapping[str, str] = {
-    S.TAKEN: "Somebody has its dump verified again.",
-    S.DELETED: "Somebody deletes its dump, or it expires.",
+    SnapshotState.TAKEN: "Somebody has its dump verified again.",
+    SnapshotState.DELETED: "Somebody deletes its dump, or it expires.",
 }
 SNAPSHOTS: Transitions = {
-    S.TAKING: {
-        S.TAKEN: "The dump is whole and stored.",
-        S.CANCELLING: "Somebody asks it to stop.",
-        S.FAILED: "There will be no whole dump.",
+    SnapshotState.TAKING: {
+        SnapshotState.TAKEN: "The dump is whole and stored.",
+        SnapshotState.CANCELLING: "Somebody asks it to stop.",
+        SnapshotState.FAILED: "There will be no whole dump.",
     },
-    S.TAKEN: {
-        S.VERIFYING: "A worker begins to read the dump.",
-        S.CANCELLING: "Somebody asks it to stop.",
-        S.FAILED: "Too many workers crashed.",
+    SnapshotState.TAKEN: {
+        SnapshotState.VERIFYING: "A worker begins to read the dump.",
+        SnapshotState.CANCELLING: "Somebody asks it to stop.",
+        SnapshotState.FAILED: "Too many workers crashed.",
     },
-    S.VERIFYING: {
-        S.VERIFYING: "The worker crashed: another reads the dump again.",
-        S.VERIFIED: "The restored copy holds the same.",
-        S.CANCELLING: "Somebody asks it to stop.",
-        S.FAILED: "The dump cannot be restored, or the copy holds something else.",
+    SnapshotState.VERIFYING: {
+        SnapshotState.VERIFYING: "The worker crashed: another reads the dump again.",
+        SnapshotState.VERIFIED: "The restored copy holds the same.",
+        SnapshotState.CANCELLING: "Somebody asks it to stop.",
+        SnapshotState.FAILED: "The dump cannot be restored, or the copy holds something else.",
     },
-    S.CANCELLING: {
-        S.CANCELLED: "Its worker reaches a safe point.",
-        S.FAILED: "It fails before a safe point.",
+    SnapshotState.CANCELLING: {
+        SnapshotState.CANCELLED: "Its worker reaches a safe point.",
+        SnapshotState.FAILED: "It fails before a safe point.",
     },
-    S.VERIFIED: _AGAIN,
-    S.CANCELLED: _AGAIN,
-    S.FAILED: _AGAIN,
-    S.DELETED: {},
+    SnapshotState.VERIFIED: _AGAIN,
+    SnapshotState.CANCELLED: _AGAIN,
+    SnapshotState.FAILED: _AGAIN,
+    SnapshotState.DELETED: {},
 }
-P = RestoreState
 RESTORES: Transitions = {
-    P.WAITING: {
-        P.RUNNING: "Another lead approves it.",
-        P.CANCELLED: "Somebody cancels it: no worker has it.",
+    RestoreState.WAITING: {
+        RestoreState.RUNNING: "Another lead approves it.",
+        RestoreState.CANCELLED: "Somebody cancels it: no worker has it.",
     },
-    P.RUNNING: {
-        P.DONE: "The tables are replaced.",
-        P.CANCELLING: "Somebody asks it to stop.",
-        P.FAILED: "Nothing was replaced.",
+    RestoreState.RUNNING: {
+        RestoreState.DONE: "The tables are replaced.",
+        RestoreState.CANCELLING: "Somebody asks it to stop.",
+        RestoreState.FAILED: "Nothing was replaced.",
     },
-    P.CANCELLING: {
-        P.CANCELLED: "Its worker reaches a safe point.",
-        P.DONE: "The tables were replaced before a safe point.",
-        P.FAILED: "It fails before a safe point.",
+    RestoreState.CANCELLING: {
+        RestoreState.CANCELLED: "Its worker reaches a safe point.",
+        RestoreState.DONE: "The tables were replaced before a safe point.",
+        RestoreState.FAILED: "It fails before a safe point.",
     },
-    P.DONE: {},
-    P.CANCELLED: {},
-    P.FAILED: {},
+    RestoreState.DONE: {},
+    RestoreState.CANCELLED: {},
+    RestoreState.FAILED: {},
 }
-E = RehearsalState
 REHEARSALS: Transitions = {
-    E.MAKING: {
-        E.RUNNING: "Its database holds what the snapshot does.",
-        E.CANCELLING: "Somebody asks it to stop.",
-        E.FAILED: "There will be no such database, or its schema is not the plan's.",
+    RehearsalState.MAKING: {
+        RehearsalState.RUNNING: "Its database holds what the snapshot does.",
+        RehearsalState.CANCELLING: "Somebody asks it to stop.",
+        RehearsalState.FAILED: "There will be no such database, or its schema is not the plan's.",
     },
-    E.RUNNING: {
-        E.COMPARING: "Every phase ran and rolled back.",
-        E.CANCELLING: "Somebody asks it to stop.",
-        E.FAILED: "A phase fails, or is cancelled.",
+    RehearsalState.RUNNING: {
+        RehearsalState.COMPARING: "Every phase ran and rolled back.",
+        RehearsalState.CANCELLING: "Somebody asks it to stop.",
+        RehearsalState.FAILED: "A phase fails, or is cancelled.",
     },
-    E.COMPARING: {
-        E.PASSED: "The rollback left no differences, and no operation failed.",
-        E.CANCELLING: "Somebody asks it to stop.",
-        E.FAILED: "The rollback left differences, or an operation failed.",
+    RehearsalState.COMPARING: {
+        RehearsalState.PASSED: "The rollback left no differences, and no operation failed.",
+        RehearsalState.CANCELLING: "Somebody asks it to stop.",
+        RehearsalState.FAILED: "The rollback left differences, or an operation failed.",
     },
-    E.CANCELLING: {
-        E.CANCELLED: "Its worker reaches a safe point.",
-        E.PASSED: "It finished before a safe point.",
-        E.FAILED: "It fails before a safe point.",
+    RehearsalState.CANCELLING: {
+        RehearsalState.CANCELLED: "Its worker reaches a safe point.",
+        RehearsalState.PASSED: "It finished before a safe point.",
+        RehearsalState.FAILED: "It fails before a safe point.",
     },
-    E.PASSED: {},
-    E.FAILED: {},
-    E.CANCELLED: {},
+    RehearsalState.PASSED: {},
+    RehearsalState.FAILED: {},
+    RehearsalState.CANCELLED: {},
 }
-W = ScheduleState
-_RESCHEDULED: Mapping[str, str] = {W.WAITING: "Somebody schedules another start."}
+_RESCHEDULED: Mapping[str, str] = {ScheduleState.WAITING: "Somebody schedules another start."}
 SCHEDULED_STARTS: Transitions = {
-    W.WAITING: {
-        W.STARTED: "Its time came, and the phase started.",
-        W.NOT_STARTED: "Its time came, and the start was refused; or a clock jumped.",
-        W.CANCELLED: "Somebody cancels it.",
+    ScheduleState.WAITING: {
+        ScheduleState.STARTED: "Its time came, and the phase started.",
+        ScheduleState.NOT_STARTED: "Its time came, and the start was refused; or a clock jumped.",
+        ScheduleState.CANCELLED: "Somebody cancels it.",
     },
-    W.STARTED: _RESCHEDULED,
-    W.NOT_STARTED: _RESCHEDULED,
-    W.CANCELLED: _RESCHEDULED,
+    ScheduleState.STARTED: _RESCHEDULED,
+    ScheduleState.NOT_STARTED: _RESCHEDULED,
+    ScheduleState.CANCELLED: _RESCHEDULED,
 }
-D = DeliveryState
-_RESENT: Mapping[str, str] = {D.WAITING: "Somebody sends it again."}
+_RESENT: Mapping[str, str] = {DeliveryState.WAITING: "Somebody sends it again."}
 DELIVERIES: Transitions = {
-    D.WAITING: {
-        D.WAITING: "An attempt failed, or somebody retries it now.",
-        D.DELIVERED: "Its receiver accepts it.",
-        D.FAILED: "Its last attempt failed.",
+    DeliveryState.WAITING: {
+        DeliveryState.WAITING: "An attempt failed, or somebody retries it now.",
+        DeliveryState.DELIVERED: "Its receiver accepts it.",
+        DeliveryState.FAILED: "Its last attempt failed.",
     },
-    D.DELIVERED: _RESENT,
-    D.FAILED: _RESENT,
+    DeliveryState.DELIVERED: _RESENT,
+    DeliveryState.FAILED: _RESENT,
 }
 TABLES: dict[type[Model], Transitions] = {
     PhaseRun: RUNS,
@@ -197,8 +195,8 @@ TABLES: dict[type[Model], Transitions] = {
     Delivery: DELIVERIES,
 }
 
-ENDED = (R.CANCELLED, R.FAILED, R.DONE)
-HALTED = (R.PAUSED, R.FAILED, R.CANCELLED)
+ENDED = (RunState.CANCELLED, RunState.FAILED, RunState.DONE)
+HALTED = (RunState.PAUSED, RunState.FAILED, RunState.CANCELLED)
 """States in which a run stands still until somebody resumes or retries it."""
 
 # The same statement that changes the state: of two that follow each other fast, none is lost.
@@ -250,7 +248,7 @@ def _run_times(to: str) -> dict[str, Any]:
     now = timezone.now()
     # By the clock of all machines: a soak counts from it.
     times: dict[str, Any] = {"finished_at": Now() if to in ENDED else None}
-    if to in HALTED or to == R.RUNNING:
-        change = _END_HALT if to == R.RUNNING else _BEGIN_HALT
+    if to in HALTED or to == RunState.RUNNING:
+        change = _END_HALT if to == RunState.RUNNING else _BEGIN_HALT
         times["halts"] = RawSQL(change, [now.isoformat()], output_field=JSONField())  # noqa: S611
     return times

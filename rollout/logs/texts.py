@@ -1,6 +1,7 @@
 """Texts that others wrote: what of them can be stored, and how they are shown outside a page."""
 
 import re
+from collections.abc import Sequence
 
 # Control characters, what ends a line, what turns the direction of text round, and halves of
 # characters: a terminal obeys some of them, and a line of a log could pass for two. And what
@@ -33,6 +34,13 @@ def counted(number: int, noun: str, verb: str = "") -> str:
     if number == 1:
         return f"1 {noun} {_SINGULARS.get(verb, '')}".rstrip()
     return f"{number:,} {noun}s {verb}".rstrip()
+
+
+def listed(texts: Sequence[str], at_most: int, separator: str = "; ") -> str:
+    """The first texts, and how many more there are."""
+    more, semicolon = len(texts) - at_most, separator.strip(", ")
+    end = f"{semicolon} and {more:,} more" if more > 0 else ""
+    return separator.join(texts[:at_most]) + end
 
 
 def is_storable(text: str) -> bool:

@@ -3,8 +3,9 @@
 from pathlib import Path
 
 from rollout import runner
+from rollout.journal.rollouts import no_phase
 from rollout.management.actors import ShellActor
-from rollout.management.verbs import DONE, AddVerb, Output, no_phase
+from rollout.management.verbs import DONE, AddVerb, Output
 from rollout.models import Rollout
 from rollout.plan import plans
 from rollout.plan.sql_exports import FileNotGenerated, write_files
@@ -75,7 +76,7 @@ def sql(
     if phase is None:
         return out.complain("Name a phase, or write all phases to files: --write DIR")
     if not 0 <= phase < len(status.phases):
-        return out.complain(no_phase(phase, len(status.phases) - 1))
+        return out.complain(no_phase(phase))
     out.data.write(text_reports.sql_of(status.plan, phase, rollback=rollback))
     return DONE
 

@@ -6,6 +6,7 @@ from typing import Any
 
 from rollout import runner
 from rollout.journal.actors import Actor
+from rollout.journal.rollouts import no_phase
 from rollout.management.actors import actor_of, add_user
 from rollout.management.approvals import add_digest
 from rollout.management.verbs import (
@@ -15,7 +16,6 @@ from rollout.management.verbs import (
     AddVerb,
     Output,
     names_of,
-    no_phase,
     wait_while,
 )
 from rollout.models import ChainState, PhaseRun, Rollout, RunState

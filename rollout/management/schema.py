@@ -5,7 +5,8 @@ from typing import Any
 
 from rollout.engine.preflight import Item, Level
 from rollout.engine.target import TargetAway
-from rollout.management.verbs import DONE, ERROR, NO, WARNED, AddVerb, Output, names_of, no_phase
+from rollout.journal.rollouts import no_phase
+from rollout.management.verbs import DONE, ERROR, NO, WARNED, AddVerb, Output, names_of
 from rollout.models import Rollout
 from rollout.plan import interfaces, typescript
 from rollout.queries import preflights, text_reports

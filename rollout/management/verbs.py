@@ -116,7 +116,3 @@ def wait_while(
             complaint = message
         time.sleep(0.3)
         job.refresh_from_db()
-
-
-def no_phase(phase: int, last: int = 4) -> str:
-    return f"There is no phase {phase}: phases are 0 to {last}."

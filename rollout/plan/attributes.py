@@ -16,7 +16,7 @@ from rollout.plan.removal_hazards import CONSTANT_TEXT
 from rollout.plan.table import Table
 
 # Statements by plan and table, in the order of their ``stage`` and ``position``.
-KEPT = in_target("attributes")
+ATTRIBUTES_TABLE = in_target("attributes")
 
 # Stages, in the order in which they are run.
 COLUMN, SHORT, LONG, LAST = range(4)
@@ -141,7 +141,7 @@ def keep(plan: str, table: Table, columns: Sequence[str], not_nulls: Sequence[st
         label=sql.Literal(table.identifier.as_string()),
         columns=sql.SQL("{}::text[]").format(sql.Literal(list(columns))),
         not_nulls=sql.SQL("{}::text[]").format(sql.Literal(list(not_nulls))),
-        kept=KEPT,
+        kept=ATTRIBUTES_TABLE,
         plan=sql.Literal(plan),
         **{
             name: sql.Literal(stage)
@@ -161,7 +161,7 @@ def keep(plan: str, table: Table, columns: Sequence[str], not_nulls: Sequence[st
         "  END IF;\nEND"
     ).format(
         there=facts.all_of(*(facts.column_exists(table, column) for column in columns)),
-        kept=KEPT,
+        kept=ATTRIBUTES_TABLE,
         own=of_table(plan, table),
         query=query,
     )
@@ -204,7 +204,7 @@ def default_of(
         constant=sql.Literal(CONSTANT_TEXT),
         meaning=sql.Literal(meaning.as_string()),
         label=sql.Literal(table.identifier.as_string()),
-        kept=KEPT,
+        kept=ATTRIBUTES_TABLE,
         plan=sql.Literal(plan),
         stage=sql.Literal(COLUMN),
         own=of_table(plan, table),
@@ -218,7 +218,7 @@ def put_back_columns(plan: str, table: Table) -> sql.Composed:
         "DECLARE kept text;\nBEGIN\n"
         "  FOR kept IN SELECT statement FROM {} WHERE {} AND stage = {} ORDER BY position LOOP\n"
         "    EXECUTE kept;\n  END LOOP;\nEND"
-    ).format(KEPT, of_table(plan, table), sql.Literal(COLUMN))
+    ).format(ATTRIBUTES_TABLE, of_table(plan, table), sql.Literal(COLUMN))
     return sql.SQL("DO {}").format(sql.Literal(body.as_string()))
 
 
@@ -250,7 +250,7 @@ def put_back_the_rest(plan: str, table: Table) -> tuple[Statement, ...]:
 
     def left(stage: int) -> sql.Composed:
         return sql.SQL(_LEFT).format(
-            kept=KEPT,
+            kept=ATTRIBUTES_TABLE,
             own=of_table(plan, table),
             stage=sql.Literal(stage),
             table=table.regclass,
@@ -275,7 +275,7 @@ def put_back_the_rest(plan: str, table: Table) -> tuple[Statement, ...]:
 
 
 def forget(plan: str, table: Table) -> sql.Composed:
-    return sql.SQL("DELETE FROM {} WHERE {}").format(KEPT, of_table(plan, table))
+    return sql.SQL("DELETE FROM {} WHERE {}").format(ATTRIBUTES_TABLE, of_table(plan, table))
 
 
 def let_write(table: Table, sources: Mapping[str, Sequence[str]]) -> sql.Composed:

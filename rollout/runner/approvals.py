@@ -15,7 +15,7 @@ from rollout.journal.actors import Actor, Refused, known_user
 from rollout.journal.events import Event
 from rollout.journal.labels import gate_label
 from rollout.journal.moments import by_the_database, in_words
-from rollout.journal.rollouts import alone_with, plan_of
+from rollout.journal.rollouts import alone_with, no_phase, plan_of
 from rollout.models import Rollout, SignOff, SignOffKind
 from rollout.plan.checklist import Item
 from rollout.plan.gates import Approved
@@ -317,7 +317,7 @@ def untick(rollout: Rollout, item: str, *, actor: Actor, source: str = "web") ->
 def _evidence(rollout: Rollout, phase: int) -> Evidence:
     plan = plan_of(rollout)
     if not 0 <= phase < len(plan.phases):
-        raise Refused(f"There is no phase {phase}: phases are 0 to {len(plan.phases) - 1}.")
+        raise Refused(no_phase(phase))
     return Evidence(rollout, phase, plan=plan)
 
 

@@ -54,7 +54,7 @@ def held_up(rollout: Rollout) -> Held | None:
 def refusal_to_end(rollout: Rollout, pid: int, began_at: str, how: How) -> str:
     """Why a session cannot be cancelled or terminated now; empty if it can."""
     try:
-        _found(rollout, pid, began_at, how)
+        _blocker_of(rollout, pid, began_at, how)
     except Refused as refusal:
         return str(refusal)
     return ""
@@ -73,14 +73,14 @@ def end_blocker(
 
     ``began_at`` is that of the session that was shown. Raises Refused.
     """
-    held, blocker = _found(rollout, pid, began_at, how)
+    held, blocker = _blocker_of(rollout, pid, began_at, how)
     run = held.step_run.run
     try:
         with target_of(rollout.environment).connect() as connection:
             with journal.atomic():
                 activity_log.record(
                     Event.BLOCKER_CANCELLED if how == "cancel" else Event.BLOCKER_ENDED,
-                    f"Asked {_said(blocker)} to {ASKED[how]}; it was blocking {run.name}.",
+                    f"Asked {_described(blocker)} to {ASKED[how]}; it was blocking {run.name}.",
                     on=run,
                     actor=actor,
                     source=source,
@@ -101,14 +101,14 @@ def end_blocker(
     except psycopg.Error as error:
         raise Refused(f"The database refused: {error}".strip()) from error
     if gone:
-        return f"{_said(blocker)} no longer blocks {run.name}."
+        return f"{_described(blocker)} no longer blocks {run.name}."
     return (
-        f"{_said(blocker)} was asked to {ASKED[how]} and has not stopped yet. Check again shortly"
-        f"{', or terminate the session' if how == 'cancel' else ''}."
+        f"{_described(blocker)} was asked to {ASKED[how]} and has not stopped yet. Check again "
+        f"shortly{', or terminate the session' if how == 'cancel' else ''}."
     )
 
 
-def _found(rollout: Rollout, pid: int, began_at: str, how: How) -> tuple[Held, Blocker]:
+def _blocker_of(rollout: Rollout, pid: int, began_at: str, how: How) -> tuple[Held, Blocker]:
     """The session as it is now. Raises Refused if it may not be touched."""
     held = held_up(rollout)
     if held is None:
@@ -129,5 +129,5 @@ def _found(rollout: Rollout, pid: int, began_at: str, how: How) -> tuple[Held, B
     return held, blocker
 
 
-def _said(blocker: Blocker) -> str:
+def _described(blocker: Blocker) -> str:
     return f"pid {blocker.pid} ({blocker.application}, {blocker.user})"

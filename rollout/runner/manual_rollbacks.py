@@ -11,7 +11,7 @@ from rollout.journal.environments import target_of
 from rollout.journal.events import Event
 from rollout.journal.rollouts import active_run, alone_with, is_busy, plan_of
 from rollout.journal.transitions import move
-from rollout.logs.texts import counted
+from rollout.logs.texts import counted, listed
 from rollout.models import Direction, PhaseRun, Rollout, RunState, StepRun, StepState
 from rollout.plan import facts
 from rollout.plan.actions import Fill, Proof, Statement
@@ -19,7 +19,7 @@ from rollout.plan.plan import Plan
 from rollout.plan.step import Step
 from rollout.worker.leases import is_held, take_back
 
-SHOWN = 3
+MAX_NAMED = 3
 
 
 def recognise(
@@ -38,9 +38,8 @@ def recognise(
         remains = what_remains(connection, plan, phase)
     if remains:
         again = " It compares every row again." if _compares(plan, phase) else ""
-        more = f"; and {len(remains) - SHOWN} more" if len(remains) > SHOWN else ""
         raise Refused(
-            f"Phase {phase} is not fully rolled back: {'; '.join(remains[:SHOWN])}{more}. Run the "
+            f"Phase {phase} is not fully rolled back: {listed(remains, MAX_NAMED)}. Run the "
             f"script again: manage.py rollout sql {plan.name} {phase} --rollback.{again}"
         )
     with alone_with(rollout):

@@ -10,7 +10,7 @@ from rollout.journal import activity_log
 from rollout.journal.actors import Actor, Refused
 from rollout.journal.events import Event
 from rollout.journal.moments import in_zone
-from rollout.journal.rollouts import alone_with, plan_of
+from rollout.journal.rollouts import alone_with, no_phase, plan_of
 from rollout.journal.transitions import move
 from rollout.models import Rollout, ScheduledStart, ScheduleState
 from rollout.plan.gates import MaintenanceWindow
@@ -45,7 +45,7 @@ def schedule_start(
 
     plan, now = plan_of(rollout), timezone.now()
     if not 0 <= phase < len(plan.phases):
-        raise Refused(f"There is no phase {phase}: phases are 0 to {len(plan.phases) - 1}.")
+        raise Refused(no_phase(phase))
     refuse_unread(plan, phase, seen, "schedule")
     if at <= now:
         raise Refused(f"{in_zone(at, zone)} is in the past. Choose a later time.")

@@ -11,7 +11,7 @@ from rollout.journal.events import Event
 from rollout.models import Finding
 from rollout.runner.reasons import reason_of
 
-LONGEST = timedelta(days=90)
+LONGEST_WAIVER = timedelta(days=90)
 
 
 def waive(
@@ -27,8 +27,8 @@ def waive(
     )
     if until <= now:
         raise Refused("The last day of the waiver is in the past. Choose a later day.")
-    if until > now + LONGEST:
-        raise Refused(f"A waiver can last at most {LONGEST.days} days.")
+    if until > now + LONGEST_WAIVER:
+        raise Refused(f"A waiver can last at most {LONGEST_WAIVER.days} days.")
     with journal.atomic():
         Finding.objects.filter(pk=finding.pk).update(
             waived_by=actor.get_username(),

@@ -15,8 +15,8 @@ from rollout.engine.audit.row_checks import RowsNow, check_rows
 from rollout.journal import activity_log, findings
 from rollout.journal.environments import target_of
 from rollout.journal.events import Event
-from rollout.logs.texts import counted
 from rollout.journal.transitions import move
+from rollout.logs.texts import counted
 from rollout.models import AuditMode, AuditReport, AuditStatus, Rollout
 from rollout.plan import plans
 from rollout.plan.step import BACKFILL

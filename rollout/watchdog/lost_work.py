@@ -8,7 +8,7 @@ from rollout.journal.events import Event
 from rollout.models import Leased
 from rollout.watchdog.isolation import isolated
 from rollout.worker.leased_jobs import LeasedJob
-from rollout.worker.leases import SECONDS, take_back
+from rollout.worker.leases import LEASE_SECONDS, take_back
 
 
 def bring_back(kind: type[LeasedJob[Any]]) -> None:
@@ -25,7 +25,7 @@ def bring_back(kind: type[LeasedJob[Any]]) -> None:
 def _record(work: Leased, dead: str) -> None:
     activity_log.record(
         Event.BROUGHT_BACK,
-        f"{work.title} moves to another worker: {dead} was unresponsive for {SECONDS} s.",
+        f"{work.title} moves to another worker: {dead} was unresponsive for {LEASE_SECONDS} s.",
         on=work,
         actor="watchdog",
         source="watchdog",

@@ -122,7 +122,7 @@ class _Stream(File):  # type: ignore[type-arg]  # known to the checker alone
         super().__init__(None)
         self._chunks = chunks
         self._tell = tell
-        self._told = time.monotonic()
+        self._reported_at = time.monotonic()
         self._rest = b""
         self._hash = hashlib.sha256()
         self.written = 0
@@ -162,8 +162,8 @@ class _Stream(File):  # type: ignore[type-arg]  # known to the checker alone
         chunk = next(self._chunks, b"")
         self._hash.update(chunk)
         self.written += len(chunk)
-        if time.monotonic() - self._told > _TELL_EVERY:
-            self._told = time.monotonic()
+        if time.monotonic() - self._reported_at > _TELL_EVERY:
+            self._reported_at = time.monotonic()
             self._tell(self.written)
         return chunk
 

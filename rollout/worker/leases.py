@@ -22,7 +22,7 @@ from rollout.engine.target import Connection
 from rollout.journal import heartbeats
 from rollout.models import Leased, RunState
 
-SECONDS = 10
+LEASE_SECONDS = 10
 """How long after its last sign of life a worker still counts as alive."""
 _EXTEND_EVERY = 2.0
 LOOK_EVERY = 0.3
@@ -113,7 +113,7 @@ class Lease:
                 except DatabaseError:
                     journal.connection().close()
                     # Nobody can tell whether the lease still holds; past its end it does not.
-                    self.lost = self.lost or now - alive > SECONDS
+                    self.lost = self.lost or now - alive > LEASE_SECONDS
                 if self.lost or self.asked_to is RunState.CANCELLING:
                     self._cancel_statement()
         finally:
@@ -181,12 +181,13 @@ def _rows(work: Leased) -> QuerySet[Leased]:
 
 def grace() -> Combinable:
     """The end of a lease that begins now, by the database's clock: those of machines differ."""
-    return Now() + timedelta(seconds=SECONDS)
+    return Now() + timedelta(seconds=LEASE_SECONDS)
 
 
 def run_out() -> Q:
     """Work whose lease has run out, or lasts longer than any: a clock was set back since."""
-    return Q(lease_until__lt=Now()) | Q(lease_until__gt=Now() + timedelta(seconds=2 * SECONDS))
+    later_than_any = Now() + timedelta(seconds=2 * LEASE_SECONDS)
+    return Q(lease_until__lt=Now()) | Q(lease_until__gt=later_than_any)
 
 
 def is_held(work: Leased) -> bool:

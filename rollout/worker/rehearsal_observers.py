@@ -105,12 +105,16 @@ class Observer:
             control.raise_if_stopped()
             self.check()
             if time.monotonic() > deadline:
-                raise ObserverDied(f"It was not ready after {READY_SECONDS} s. {self._said()}")
+                raise ObserverDied(
+                    f"It was not ready after {READY_SECONDS} s. {self._last_complaints()}"
+                )
 
     def check(self) -> None:
         """Raises ObserverDied."""
         if self._process.poll() is not None:
-            raise ObserverDied(f"Its exit status is {self._process.returncode}. {self._said()}")
+            raise ObserverDied(
+                f"Its exit status is {self._process.returncode}. {self._last_complaints()}"
+            )
 
     def end(self) -> None:
         """Stop the traffic and read the last reports."""
@@ -154,7 +158,7 @@ class Observer:
                 self._locks += [Seen(*item) for item in message["locks"]]
                 self.look_seconds = message["period"]
 
-    def _said(self) -> str:
+    def _last_complaints(self) -> str:
         self._complaints.seek(0)
         lines = self._complaints.read().decode(errors="replace").strip().splitlines()
         return " ".join(lines[-3:])[-600:]

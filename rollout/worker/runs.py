@@ -230,9 +230,11 @@ class RunJob(LeasedJob[PhaseRun]):
                 ]
             )
             event = Event.STEP_ROLLED_BACK if self._backward else Event.STEP_DONE
-            self._record(event, f"{step.description}: {self._told(row.result)}", step=step.id)
+            self._record(
+                event, f"{step.description}: {self._for_the_log(row.result)}", step=step.id
+            )
 
-    def _told(self, result: str) -> str:
+    def _for_the_log(self, result: str) -> str:
         """A step's result for the activity log, which says if it was rolled back."""
         if self._backward and "roll" not in result.lower():
             return f"{_ROLLED_BACK} {result}"

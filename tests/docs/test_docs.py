@@ -210,7 +210,7 @@ FIGURES = {
     "README.md": [f"which aims at {pace.TARGET_MS} ms"],
     "docs/audits.md": [
         f"({categories.MAX_STORED_MISMATCHES:,} at most)",
-        f"for up to {waivers.LONGEST.days} days",
+        f"for up to {waivers.LONGEST_WAIVER.days} days",
     ],
     "docs/console.md": [f"longer than {spelled(preflights.MAX_RERUN_SECONDS)} seconds is given up"],
     "docs/gates.md": [
@@ -236,7 +236,7 @@ FIGURES = {
     if locks.POLL_SECONDS < 0.01
     else [],
     "docs/runbook.md": [
-        f"The lease of its run ends after {leases.SECONDS} seconds",
+        f"The lease of its run ends after {leases.LEASE_SECONDS} seconds",
         f"take over {heartbeats.SILENCE.seconds} seconds after the leader",
         f"through the queue every {queue_beat.BEAT_EVERY_SECONDS:g} seconds",
         f"After {ddl.MAX_ATTEMPTS} attempts the run fails",

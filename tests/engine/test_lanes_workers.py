@@ -20,14 +20,14 @@ from tests.engine.things import FILL, PLAN, WRITES, counted, expire_leases, lega
 
 
 class Leave(NoControl):
-    """Lets a worker go on until it is told to go home."""
+    """Lets a worker go on until it is asked to go home."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.told = threading.Event()
+        self.was_asked = threading.Event()
 
     def raise_if_stopped(self) -> None:
-        if self.told.is_set():
+        if self.was_asked.is_set():
             raise Interrupted("Go home.")
 
 
@@ -59,7 +59,7 @@ class Colleague(threading.Thread):
             self.failure = failure
 
     def leave(self) -> None:
-        self.control.told.set()
+        self.control.was_asked.set()
         self.join()
 
 

@@ -76,10 +76,10 @@ def test_statements_are_told_by_their_texts(connection: Connection) -> None:
     if read_statements(connection) is None:
         pytest.skip("the server does not load pg_stat_statements")
     # The server holds a fixed number of statements: those of tests beside this one may oust it.
-    assert any(_told(connection) for _ in range(10))
+    assert any(_is_reported(connection) for _ in range(10))
 
 
-def _told(connection: Connection) -> bool:
+def _is_reported(connection: Connection) -> bool:
     before = read_statements(connection) or {}
     for number in range(3):
         connection.execute(f"SELECT {number} AS of_this_test, pg_sleep(0.01)".encode())

@@ -199,7 +199,7 @@ class People:
 
     def __init__(self, connection: Connection, lookup: Lookup) -> None:
         self.connection, self.lookup = connection, lookup
-        self.said: dict[str, str | None] = {}
+        self.decided: dict[str, str | None] = {}
 
     def decide(self, decisions: Mapping[str, Decision]) -> None:
         for text, decision in decisions.items():
@@ -208,16 +208,16 @@ class People:
                 decided(self.connection, {text: decision}, self.lookup)
             except CannotDecide:
                 continue
-            self.said.pop(form, None)
+            self.decided.pop(form, None)
             if not decision.by_rule:
-                self.said[form] = decision.name or self.lookup.blank
+                self.decided[form] = decision.name or self.lookup.blank
 
     def form_of(self, text: str) -> str:
         return normal_forms(self.connection, [text])[text]
 
     def expect(self, text: str | None, row: int | None) -> None:
         form = self.form_of(text or "")
-        meant = self.said.get(form, form or self.lookup.blank)
+        meant = self.decided.get(form, form or self.lookup.blank)
         name = None if row is None else names_of(self.connection, self.lookup)[row]
         assert self.form_of(name or "") == self.form_of(meant or ""), (text, name, meant)
 

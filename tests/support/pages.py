@@ -29,21 +29,21 @@ def addresses_of_the_console(rollout: Rollout) -> list[str]:
 class _Reader(HTMLParser):
     def __init__(self) -> None:
         super().__init__()
-        self.found: list[str] = []
+        self.inline: list[str] = []
         self.tags: set[str] = set()
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         given = dict(attrs)
         self.tags.add(tag)
         if tag == "style" or (tag == "script" and "src" not in given and not _is_data(given)):
-            self.found.append(f"<{tag}>")
+            self.inline.append(f"<{tag}>")
         for name, value in attrs:
             if (
                 name == "style"
                 or name.startswith("on")
                 or (value or "").strip().lower().startswith("javascript:")
             ):
-                self.found.append(f"<{tag} {name}={value!r}>")
+                self.inline.append(f"<{tag} {name}={value!r}>")
 
 
 def _is_data(attributes: dict[str, str | None]) -> bool:
@@ -54,7 +54,7 @@ def inline_in(html: str) -> list[str]:
     """Inline scripts and styles, event handlers and addresses that are scripts."""
     reader = _Reader()
     reader.feed(html)
-    return reader.found
+    return reader.inline
 
 
 def tags_in(html: str) -> set[str]:

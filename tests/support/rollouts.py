@@ -154,7 +154,7 @@ def work_off(run: PhaseRun, state: RunState = RunState.DONE) -> None:
 
 def carry_out(rollout: Rollout, *phases: int) -> PhaseRun:
     """Start phases one after the other and work until each is done; the last one's run."""
-    return _each(start, rollout, phases)
+    return _in_turn(start, rollout, phases)
 
 
 def snapshot_of(rollout: Rollout) -> Snapshot:
@@ -233,10 +233,10 @@ def _carry_out(phase: int) -> None:
 
 def carry_back(rollout: Rollout, *phases: int) -> PhaseRun:
     """Roll phases back one after the other; the last one's run."""
-    return _each(partial(runner.roll_back, actor=ADA), rollout, phases)
+    return _in_turn(partial(runner.roll_back, actor=ADA), rollout, phases)
 
 
-def _each(verb: Callable[..., PhaseRun], rollout: Rollout, phases: tuple[int, ...]) -> PhaseRun:
+def _in_turn(verb: Callable[..., PhaseRun], rollout: Rollout, phases: tuple[int, ...]) -> PhaseRun:
     for phase in phases:
         run = verb(rollout, phase)
         work_off(run)

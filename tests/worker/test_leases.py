@@ -96,7 +96,7 @@ def test_a_paused_run_s_statement_is_let_to_its_end(held: Lease) -> None:
 def test_a_lease_that_cannot_be_read_for_its_whole_length_counts_as_lost(
     run: PhaseRun, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(leases, "SECONDS", 0.1)
+    monkeypatch.setattr(leases, "LEASE_SECONDS", 0.1)
     with Lease(run, on_wait=lambda _: None) as held:
         rollouts.execute("ALTER TABLE rollout_phaserun RENAME TO out_of_reach")
         wait_until(lambda: held.lost)

@@ -43,7 +43,7 @@ _CREATES = re.compile(
 )
 
 SAMPLE_BLOCKS = 2000
-AT_ONCE = "milliseconds"
+BRIEFLY = "milliseconds"
 IN_BATCHES = "milliseconds per batch"
 
 
@@ -169,7 +169,7 @@ class Forecaster:
         mode: LockMode,
         tables: tuple[str, ...],
         *,
-        hold: str = AT_ONCE,
+        hold: str = BRIEFLY,
         statement: Statement | None = None,
         applied: bool = False,
     ) -> LockForecast:

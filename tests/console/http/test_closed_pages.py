@@ -167,12 +167,12 @@ def body_of(response: Any) -> str:
 class _Links(HTMLParser):
     def __init__(self) -> None:
         super().__init__()
-        self.found: set[str] = set()
+        self.addresses: set[str] = set()
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         given = dict(attrs)
         names = ("href", "hx-get") if tag != "link" else ()
-        self.found |= {value for name in names if (value := given.get(name))}
+        self.addresses |= {value for name in names if (value := given.get(name))}
 
 
 def links_in(html: str, page: str) -> set[str]:
@@ -180,7 +180,7 @@ def links_in(html: str, page: str) -> set[str]:
     reader = _Links()
     reader.feed(html)
     links = set()
-    for link in reader.found:
+    for link in reader.addresses:
         address = urldefrag(link).url
         if address.startswith("?"):
             address = urlsplit(page).path + address

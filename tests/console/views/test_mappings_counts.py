@@ -158,7 +158,7 @@ class TestManyValues:
         from rollout.console import mapping_counts
 
         settings.ROLLOUT = {**settings.ROLLOUT, "SHARE_PARTS": True}
-        monkeypatch.setattr(mapping_counts, "MANY", 1)
+        monkeypatch.setattr(mapping_counts, "MANY_TEXTS", 1)
 
     def test_counts_are_read_once_until_somebody_decides(
         self, filled: Rollout, reviewer: Client, monkeypatch: pytest.MonkeyPatch
