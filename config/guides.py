@@ -119,7 +119,7 @@ class DemoGuide(RolloutGuide):
             watch = Button("Watch the audit", audit.get_absolute_url())
             return GuideStep(title, why, False, watch, "The audit is running.", optional=True)
         if audit is not None and audit.status == AuditStatus.MISMATCHED:
-            return self.found(title, why, audit)
+            return self.repair_step(title, why, audit)
         if self.status.evidence.facts.repair is not None:
             return GuideStep(title, why, True)
         plant = demo_button(
@@ -127,7 +127,7 @@ class DemoGuide(RolloutGuide):
         )
         return GuideStep(title, why, False, plant, optional=True)
 
-    def found(self, title: str, why: str, audit: AuditReport) -> GuideStep:
+    def repair_step(self, title: str, why: str, audit: AuditReport) -> GuideStep:
         rows = audit.mismatched - audit.waived
         note = f"Audit {audit.pk} found {rows:,} mismatched row{'' if rows == 1 else 's'}."
         url = reverse("rollout:repair", args=[audit.pk])

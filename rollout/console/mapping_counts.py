@@ -18,7 +18,7 @@ from rollout.console.http.links import rollout_url
 from rollout.engine import mapping
 from rollout.engine.mapping import Review
 from rollout.engine.target import Connection
-from rollout.journal.audited_texts import audited_texts
+from rollout.journal.audits import audited_texts
 from rollout.models import AuditReport, Rollout
 from rollout.plan import plans
 from rollout.plan.plan import Plan

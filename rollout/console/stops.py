@@ -27,7 +27,7 @@ def stop_of(
     """
     if run is None or run.state not in _STOPPABLE or not (may_pause or may_cancel):
         return ""
-    both = "Pause and cancel take" if may_pause and may_cancel else _one(may_pause)
+    both = "Pause and cancel take" if may_pause and may_cancel else _only(may_pause)
     if run.state == RunState.QUEUED:
         return f"{both} effect before the first step."
     sentence = _when(jobs, current, both, may_pause=may_pause, may_cancel=may_cancel)
@@ -35,7 +35,7 @@ def stop_of(
     return f"{sentence} The last pause took {duration(last)}." if last is not None else sentence
 
 
-def _one(may_pause: bool) -> str:
+def _only(may_pause: bool) -> str:
     return "Pause takes" if may_pause else "Cancel takes"
 
 

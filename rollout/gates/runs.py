@@ -5,7 +5,7 @@ from dataclasses import replace
 from rollout.gates.evidence import Evidence
 from rollout.gates.phase_states import is_done, is_not_started, phases_done
 from rollout.gates.registry import GateResult, check, failed, passed, pending, unknown
-from rollout.journal.audit_mappings import against
+from rollout.journal.audits import against
 from rollout.journal.moments import in_words
 from rollout.logs.texts import counted
 from rollout.models import AuditMode, AuditStatus, PhaseRun, RuleVerdict, RunState

@@ -3,7 +3,7 @@
 from typing import Any
 
 from rollout import runner
-from rollout.journal.audit_mappings import against
+from rollout.journal.audits import against
 from rollout.logs.texts import counted
 from rollout.management.actors import ShellActor
 from rollout.management.outputs import reader_may_leave

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 
 from rollout.engine import mapping
 from rollout.engine.mapping import Decision, Review, Value
-from rollout.journal.audited_texts import audited_texts
+from rollout.journal.audits import audited_texts
 from rollout.journal.environments import target_of
 from rollout.models import AuditMode, AuditReport, AuditStatus, MappingChange, Rollout, RunState
 from rollout.plan import plans

@@ -24,8 +24,7 @@ from rollout.runner.mappings import (
     review_mapping,
 )
 from rollout.runner.phases import cancel, pause, resume, retry, roll_back, start
-from rollout.runner.preparations import prepare
-from rollout.runner.probes import ask_to_probe
+from rollout.runner.preparations import ask_to_probe, prepare
 from rollout.runner.reasons import PhaseChanged
 from rollout.runner.rehearsals import (
     UnderLoad,

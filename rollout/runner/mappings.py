@@ -13,7 +13,7 @@ from rollout.engine.mapping import CannotDecide, Decision, MappingLocked, Outcom
 from rollout.gates.starts import refusal_beside_rollback
 from rollout.journal import activity_log
 from rollout.journal.actors import Actor, Refused
-from rollout.journal.audited_texts import audited_texts
+from rollout.journal.audits import audited_texts
 from rollout.journal.environments import target_of
 from rollout.journal.events import Event
 from rollout.journal.moments import by_the_database

@@ -3,17 +3,18 @@
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from rollout import gates
+from rollout import gates, queue
 from rollout.gates import Evidence
 from rollout.gates.preparations import missing_before
 from rollout.gates.registry import Action
+from rollout.journal import activity_log
 from rollout.journal.actors import Actor, Refused
-from rollout.journal.rollouts import plan_of
+from rollout.journal.events import Event
+from rollout.journal.rollouts import alone_with, plan_of, refuse_out_of_reach
 from rollout.journal.snapshots import newest_verified
 from rollout.models import Rollout
 from rollout.runner.approvals import ask_for_approval
 from rollout.runner.audits import start_audit
-from rollout.runner.probes import ask_to_probe
 from rollout.runner.rehearsals import refusal_to_rehearse, rehearse
 from rollout.runner.snapshots import take_snapshot
 
@@ -78,3 +79,20 @@ def prepare(
         else:
             prepared.done.append(action)
     return prepared
+
+
+def ask_to_probe(rollout: Rollout, *, actor: Actor, source: str = "web") -> None:
+    """Have a worker run every smoke test of the plan. Raises Refused."""
+    refuse_out_of_reach(rollout)
+    flows = plan_of(rollout).flows
+    if not flows:
+        raise Refused("The plan defines no smoke tests. Add them to a phase first.")
+    with alone_with(rollout):
+        activity_log.record(
+            Event.PROBES_ASKED_FOR,
+            f"Started {len(flows)} smoke test{'' if len(flows) == 1 else 's'}.",
+            on=rollout,
+            actor=actor,
+            source=source,
+        )
+        queue.send_while_fresh("probe", rollout.pk)

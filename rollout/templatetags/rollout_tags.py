@@ -13,7 +13,7 @@ from rollout.console.headers import Header, header_of
 from rollout.console.http import access, cookies, fragments, links
 from rollout.console.lists.pages import Page
 from rollout.console.previews import StepPreview, any_blocks, lock_waits
-from rollout.journal import audit_mappings, labels
+from rollout.journal import audits, labels
 from rollout.journal.events import headline_of
 from rollout.models import PhaseRun, Rollout
 from rollout.queries import progress
@@ -45,7 +45,7 @@ register.filter("byte_change", formats.byte_change)
 register.filter("local_times", formats.local_times)
 register.filter("runbook_links", links.runbook_links)
 register.filter("total", formats.total)
-register.filter("reviewed", audit_mappings.reviewed)
+register.filter("reviewed", audits.reviewed)
 register.filter("python", python_text)
 register.filter("json_text", formats.json_text)
 register.filter("category_label", labels.category_label)

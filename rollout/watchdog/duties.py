@@ -16,13 +16,12 @@ from rollout.watchdog import (
     log_checks,
     reminders,
     requested_rehearsals,
-    rollback_chains,
     sampled_audits,
     scheduled_starts,
 )
 from rollout.watchdog.clock_watch import ClockWatch
 from rollout.watchdog.database_stats import DatabaseSampler
-from rollout.watchdog.lost_work import bring_back
+from rollout.watchdog.lost_work import bring_back, continue_chains
 from rollout.watchdog.queue_beat import QueueBeat
 from rollout.watchdog.view_refresh import ViewRefresher
 from rollout.worker.kinds import KINDS
@@ -68,7 +67,7 @@ def duties() -> tuple[Duty, ...]:
             Duty(f"lost {kind.model.kind}s", looks, partial(bring_back, kind), needs_worker=True)
             for kind in KINDS
         ),
-        Duty("rollback chains", looks, rollback_chains.continue_all, needs_worker=True),
+        Duty("rollback chains", looks, continue_chains, needs_worker=True),
         Duty("rehearsals", looks, requested_rehearsals.start_due, needs_worker=True),
         Duty("view refreshes", looks, ViewRefresher().send_due, needs_worker=True),
         Duty("deliveries", looks, deliveries.ask_for_delivery, needs_worker=True),

@@ -1,11 +1,12 @@
-"""Queues work again whose worker died: its lease has run out."""
+"""Queues work again, and continues rollbacks of several phases, whose worker died."""
 
 from typing import Any
 
 from rollout import queue
 from rollout.journal import activity_log
 from rollout.journal.events import Event
-from rollout.models import Leased
+from rollout.models import ChainState, Leased, RollbackChain
+from rollout.runner.rollback_chains import continue_chain
 from rollout.watchdog.isolation import isolated
 from rollout.worker.leased_jobs import LeasedJob
 from rollout.worker.leases import LEASE_SECONDS, take_back
@@ -20,6 +21,13 @@ def bring_back(kind: type[LeasedJob[Any]]) -> None:
                 queue.send_work(work)
                 if dead:
                     _record(work, dead)
+
+
+def continue_chains() -> None:
+    """Continue rollbacks of several phases whose worker died between two of them."""
+    for chain in RollbackChain.objects.filter(state=ChainState.RUNNING).select_related("rollout"):
+        with isolated(f"Continuing {chain}"):
+            continue_chain(chain, source="watchdog")
 
 
 def _record(work: Leased, dead: str) -> None:

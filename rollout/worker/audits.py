@@ -31,7 +31,7 @@ from rollout.engine.health import Signal, read_signals
 from rollout.engine.pace import Pace
 from rollout.engine.target import Connection
 from rollout.journal import activity_log, findings
-from rollout.journal.audit_mappings import against
+from rollout.journal.audits import against
 from rollout.journal.environments import audit_target_of, target_of
 from rollout.journal.events import Event
 from rollout.journal.moments import by_the_database

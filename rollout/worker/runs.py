@@ -15,7 +15,7 @@ from rollout.engine.statistics import measure
 from rollout.engine.target import Connection, install
 from rollout.gates.readers import statement_calls
 from rollout.journal import activity_log
-from rollout.journal.audit_mappings import against
+from rollout.journal.audits import against
 from rollout.journal.environments import target_of
 from rollout.journal.events import Event
 from rollout.journal.moments import by_the_database

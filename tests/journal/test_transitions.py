@@ -35,7 +35,7 @@ from rollout.models import (
     ScheduleState,
     StepRun,
 )
-from rollout.watchdog import rollback_chains
+from rollout.watchdog.lost_work import continue_chains
 from rollout.worker.kinds import KINDS
 from rollout.worker.leased_jobs import LeasedJob
 from tests.support import rollouts
@@ -108,7 +108,7 @@ class Presses(RuleBasedStateMachine):
 
     @rule()
     def a_watchdog_looks(self) -> None:
-        rollback_chains.continue_all()
+        continue_chains()
 
     @rule(verb=st.sampled_from(VERBS))
     def use(self, verb: Callable[..., PhaseRun]) -> None:

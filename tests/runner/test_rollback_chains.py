@@ -17,7 +17,7 @@ from rollout.models import (
 )
 from rollout.plan import plans
 from rollout.runner.rollback_chains import seen_of
-from rollout.watchdog import rollback_chains
+from rollout.watchdog.lost_work import continue_chains
 from rollout.worker.runs import RunJob
 from tests.runner.test_phases import presses_at_once, refused
 from tests.support import rollouts
@@ -48,7 +48,7 @@ def carry_out_the_first_of(rollout: Rollout) -> None:
 
 
 def why_it_stopped() -> str:
-    rollback_chains.continue_all()
+    continue_chains()
     chain = RollbackChain.objects.get()
     assert chain.state == ChainState.STOPPED
     entry = LogEntry.objects.filter(event="rollback chain stopped").latest("pk")
@@ -104,7 +104,7 @@ def test_between_two_rollbacks_only_the_next_begins_and_it_does_once(done: Rollo
     assert refused(lambda: runner.start(done, 4, actor=rollouts.prepare(done, 4))) == reason
     assert refused(lambda: runner.roll_back(done, 3, actor=ADA)) == reason
     assert refused(lambda: runner.roll_back_to(done, 0, actor=ADA)) == reason
-    at_once(*[rollback_chains.continue_all] * 5)
+    at_once(*[continue_chains] * 5)
     assert rolled_back() == [(4, "done"), (3, "queued")]
     assert len(rollouts.queued()) == 1
     assert LogEntry.objects.get(event="rollback started", phase=3).source == "watchdog"
@@ -117,7 +117,7 @@ def test_a_pause_halts_the_chain_and_a_cancelled_rollback_stops_it(done: Rollout
     run = runner.roll_back_to(done, 2, actor=ADA)
     runner.pause(done, actor=ADA)
     rollouts.work()
-    rollback_chains.continue_all()
+    continue_chains()
     assert rollouts.state_of(run) == "paused"
     assert RollbackChain.objects.get().state == ChainState.RUNNING
     runner.resume(done, actor=ADA)
@@ -150,7 +150,7 @@ def test_a_cancelled_chain_ends_with_the_rollback_that_runs(done: Rollout) -> No
     runner.roll_back_to(done, 0, actor=ADA)
     runner.cancel_chain(done, actor=Person("bob"))
     rollouts.work()
-    rollback_chains.continue_all()
+    continue_chains()
     assert rolled_back() == [(4, "done")]
     assert RollbackChain.objects.get().state == ChainState.CANCELLED
     assert LogEntry.objects.get(event="rollback chain cancelled").actor == "bob"

@@ -34,7 +34,7 @@ from rollout.console.lists.pages import BY_AGE, Order, page_of
 from rollout.console.views.runs import perform, redirect_back
 from rollout.engine.audit import MATCHED
 from rollout.engine.target import reason_of
-from rollout.journal.audit_mappings import against
+from rollout.journal.audits import against
 from rollout.journal.findings import came_back
 from rollout.journal.heartbeats import Liveness, liveness
 from rollout.journal.labels import category_label

@@ -6,7 +6,7 @@ from django.test import Client
 
 from rollout import runner
 from rollout.models import Rollout
-from rollout.watchdog import rollback_chains
+from rollout.watchdog.lost_work import continue_chains
 from tests.console import journal
 from tests.console.journal import PAGE, ran, text_of
 from tests.support.rollouts import ADA
@@ -90,7 +90,7 @@ def test_a_rollback_of_several_phases_that_stopped_says_why_and_can_be_continued
         ran(rollout, phase)
     run = runner.roll_back_to(rollout, 0, actor=ADA)
     rollout.runs.filter(pk=run.pk).update(state="failed", error="no")
-    rollback_chains.continue_all()
+    continue_chains()
     for path in (PAGE, f"{PAGE}phases/2/"):
         text = text_of(lead, path)
         assert "Rollback to phase 0 stopped" in text
