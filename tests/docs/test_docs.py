@@ -191,6 +191,14 @@ def test_every_part_that_is_made_from_the_code_stands_on_one_page() -> None:
     assert sorted(parts) == sorted(reference_parts.PARTS)
 
 
+def test_the_first_plan_is_called_as_the_scaffold_names_it() -> None:
+    page = text_of("first-plan")
+    command = re.search(r"^manage.py rollout scaffold \w+ (.+)$", page, re.M)
+    assert command
+    name = re.sub(r"[^a-z0-9]+", "-", command[1])
+    assert f"manage.py rollout readiness {name}\n" in page
+
+
 def test_the_example_of_each_verb_is_of_that_verb() -> None:
     for name, verb in documents.verbs_of(Command()).items():
         assert (verb.epilog or "").startswith(f"Example: manage.py rollout {name}"), name
