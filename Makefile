@@ -28,7 +28,7 @@ FLOOR ?= 85
 
 .PHONY: help demo test test-fast coverage format bench bench-workers bench-audit bench-phases bench-telemetry bench-pages docs pictures reference lint audit-dependencies clean
 
-# Variables (PORT, ROWS, LISTINGS, TRAFFIC, RESET, STRICT, ROLLOUT_HOME, DATABASE_URL) pass through the
+# Variables (PORT, ROWS, LISTINGS, TRAFFIC, RESET, STRICT, SCENE, ROLLOUT_HOME, DATABASE_URL) pass through the
 # environment. `exec`, so that a signal to make's child is a signal to the demo itself.
 demo: $(VENV)/.demo
 	@exec $(VENV)/bin/python -m config.demo

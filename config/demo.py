@@ -25,7 +25,7 @@ import psycopg
 
 from config import embedded, processes
 from config.home import ROOT, Home, read_or_none, write_private
-from config.variables import BadVariable, Variables
+from config.variables import PACE_OF_SCENES, BadVariable, Variables
 
 OLDEST_SERVER = 14
 READY_SECONDS = 60
@@ -33,6 +33,8 @@ READY_SECONDS = 60
 # that says so.
 DATABASE_AWAY_SECONDS = 20
 TICK_SECONDS = 0.1
+# The page of the rollout, where the guide is; what a scene prints before the path of another.
+PAGE, SCENE_READY = "/rollout/property-classification/production/", "Scene ready: "
 PAGES_READY = "readyz?exclude=worker&exclude=watchdog"
 
 
@@ -167,7 +169,7 @@ class Demo:
             if time.monotonic() > deadline:
                 raise Refused(f"The web server did not start; see {self.home.logs}")
             self._look_after(kept)
-        self._welcome()
+        self._welcome(self._play(kept))
         database_seen = time.monotonic()
         while True:
             self._look_after(kept)
@@ -176,6 +178,25 @@ class Demo:
             elif time.monotonic() - database_seen > DATABASE_AWAY_SECONDS:
                 say("PostgreSQL stopped; restarting it.")
                 embedded.start(self.home.postgres)
+
+    def _play(self, kept: list[processes.Kept]) -> str:
+        """Sets the scene; the path of the page to begin with."""
+        if self.variables.scene not in PACE_OF_SCENES:
+            return PAGE
+        say(f"Setting the scene: {self.variables.scene} …")
+        play = f"from config.scenes import play; play({self.variables.scene!r})"
+        log = self.home.logs / "scene.log"
+        with log.open("wb") as output:
+            command = [sys.executable, str(ROOT / "manage.py"), "shell", "-c", play]
+            process = processes.spawn(
+                command, home=self.home.path, environ=self.environ, output=output
+            )
+        while (path := _path_in(log)) is None and process.poll() is None:
+            self._look_after(kept)
+        if path := path or _path_in(log):
+            return path
+        say(f"No scene. {log.read_text().strip().rpartition(chr(10))[2]}")
+        return PAGE
 
     def _processes(self) -> list[processes.Kept]:
         """In the order of their start: the page is not to be there before its workers."""
@@ -217,23 +238,15 @@ class Demo:
         except (urllib.error.URLError, OSError):
             return False
 
-    def _welcome(self) -> None:
+    def _welcome(self, path: str) -> None:
         say(
             f"""
-The console is ready:  {self.address}
-
-  lead, lead2   start phases, roll them back, approve each other's phases
-  engineer      review mappings, run audits, pause
-  viewer        read only
-  password      {self.password}  (all users; this demo only)
-
-First steps: log in as lead, open “Property classification”, start phase 0. Before phase 1, complete
-the checklist, review the mapping, then rehearse. lead2 approves phases 3 and 4.
-The application being migrated: {self.address}properties/
-Shell: .venv/bin/python manage.py rollout list
-Logs:  {self.home.logs}
-
-Ctrl-C stops the demo; the next start continues where it stopped.
+Rollout is ready:  {self.address}{path.lstrip("/")}   (Ctrl-C stops it; your progress is kept)
+Log in:            lead, password {self.password}   (lead2, engineer, viewer: the same)
+Next:              follow the guide on that page, to phase 4 and back
+Application:       {self.address}properties/
+Skip ahead:        make demo RESET=1 SCENE=backfilling | mismatches | blocked | contract
+Shell, logs:       .venv/bin/python manage.py rollout list   {self.home.logs}
 """
         )
 
@@ -286,6 +299,12 @@ def kept_secret(path: Path, fresh: str) -> str:
         secret = fresh
         write_private(path, secret)
     return secret
+
+
+def _path_in(log: Path) -> str | None:
+    """The path that the scene printed, if it has."""
+    lines = log.read_text(errors="replace").splitlines()
+    return next((x.removeprefix(SCENE_READY) for x in lines if x.startswith(SCENE_READY)), None)
 
 
 def say(text: str) -> None:

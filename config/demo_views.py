@@ -110,7 +110,7 @@ def plant(request: ConsoleRequest) -> HttpResponse:
     perform(
         request,
         lambda: runner.start_audit(rollout, actor=request.user),
-        f"{rows:,} houses say that they are land. The audit looks for them.",
+        f"{rows:,} rows have a wrong type now. The audit looks for them.",
     )
     return redirect_back(request, rollout)
 

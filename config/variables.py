@@ -11,6 +11,11 @@ from config.home import Home
 SOAK_SECONDS, DUTY_PERCENT = "5", "10"
 
 
+# The duty cycle of the backfill in each scene: one shows it, the others come after it.
+PACE_OF_SCENES = {"backfilling": "5", "mismatches": "100", "blocked": "100", "contract": "100"}
+SCENES = ("fresh", *PACE_OF_SCENES)
+
+
 class BadVariable(ValueError):
     """A variable has a value that cannot be meant."""
 
@@ -24,6 +29,7 @@ class Variables:
     traffic: bool
     reset: bool
     strict: bool
+    scene: str
     database_url: str | None
 
     @classmethod
@@ -38,6 +44,7 @@ class Variables:
             traffic=_switch(given, "TRAFFIC", default=True),
             reset=_switch(given, "RESET", default=False),
             strict=_switch(given, "STRICT", default=False),
+            scene=_choice(given, "SCENE", SCENES),
             database_url=_postgresql(given, "DATABASE_URL"),
         )
         if variables.reset and variables.database_url:
@@ -57,6 +64,10 @@ class Variables:
         shared = {"DEMO": "1", "DEMO_STRICT": "1" if self.strict else ""}
         if not self.strict:
             shared |= {"BACKFILL_DUTY_PERCENT": DUTY_PERCENT, "SOAK_SECONDS": self._soak}
+        if self.scene in PACE_OF_SCENES:
+            # Nothing is rehearsed or soaked before a scene, which is to be there within a minute.
+            shared["BACKFILL_DUTY_PERCENT"] = PACE_OF_SCENES[self.scene]
+            shared |= {"SOAK_SECONDS": "0", "REHEARSED": ""}
         return shared | {name: environ[name] for name in shared if name in environ}
 
 
@@ -75,6 +86,16 @@ def _switch(given: Mapping[str, str], name: str, *, default: bool) -> bool:
     if text not in {"0", "1"}:
         raise BadVariable(f"{name} must be 0 or 1, not {text!r}")
     return text == "1"
+
+
+def _choice(given: Mapping[str, str], name: str, choices: tuple[str, ...]) -> str:
+    """The first of the choices where nothing is given."""
+    text = given.get(name, choices[0])
+    if text not in choices:
+        raise BadVariable(
+            f"{name} must be {', '.join(choices[:-1])} or {choices[-1]}, not {text!r}"
+        )
+    return text
 
 
 def _readable_file(given: Mapping[str, str], name: str) -> Path | None:

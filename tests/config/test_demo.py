@@ -277,6 +277,8 @@ def refused(tmp_path: Path, **variables: str) -> tuple[int, str]:
         ({"LISTINGS": "/"}, "cannot be read: Is a directory"),
         ({"TRAFFIC": "no"}, "TRAFFIC must be 0 or 1"),
         ({"RESET": "2"}, "RESET must be 0 or 1"),
+        ({"STRICT": "yes"}, "STRICT must be 0 or 1"),
+        ({"SCENE": "finale"}, "SCENE must be fresh, backfilling, mismatches, blocked or contract"),
         ({"DATABASE_URL": "mysql://x/y"}, "DATABASE_URL must begin with postgresql://"),
         ({"DATABASE_URL": "postgresql:///x", "RESET": "1"}, "RESET=1 resets the embedded"),
     ],

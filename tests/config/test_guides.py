@@ -1,12 +1,15 @@
 """The demo's guide: its steps tick by the journal alone, and each has the one next button."""
 
 import re
+from pathlib import Path
 from typing import Any
 
 import pytest
 from django.contrib.auth.models import User
 from django.test import Client
 
+from config.home import Home
+from config.slowness import seconds_left
 from rollout.models import AuditReport, PhaseRun, Rehearsal, Repair, SignOff
 from tests.console import journal
 from tests.support.demo_sites import become_demo, logged_in
@@ -107,6 +110,37 @@ def test_the_guide_ends_when_all_is_rolled_back_and_begins_again_with_the_next_s
     journal.ran(rollout, 0)
     journal.rehearsed(journal.taken(rollout))
     assert guide(lead)[0] == 4
+
+
+def test_the_switch_makes_the_application_slow_for_20_seconds(
+    lead: Client, settings: Any, tmp_path: Path
+) -> None:
+    settings.HOME = Home(tmp_path)
+    settings.ROLLOUT = {**settings.ROLLOUT, "BACKFILL_DUTY_PERCENT": 10}
+    rollout = journal.the_rollout()
+    journal.reviewed(rollout)
+    journal.reviewed(rollout, legacy_column="status")
+    for number in (0, 1):
+        journal.ran(rollout, number)
+    journal.ran(rollout, 2, "running")
+    buttons = ["Pause", "Watch", "Make the application slow for 20 s", "Lift the limit"]
+    assert guide(lead)[1][-4:] == buttons
+    assert lead.post("/demo/slow/").status_code == 302
+    assert 18 <= seconds_left() <= 20
+    assert buttons[2] not in guide(lead)[1]
+    page = lead.get(journal.PAGE).content.decode()
+    assert "lets it work 10 % of the time" in page
+    assert "The application is slow for another" in page
+    settings.HOME.slow_until.write_text("0")
+    assert seconds_left() == 0
+
+
+def test_the_limit_of_the_backfill_is_lifted(lead: Client) -> None:
+    run = journal.ran(journal.the_rollout(), 2, "running")
+    job = journal.job_of(journal.reached(run, "backfill", "running"), duty_percent=10)
+    assert lead.post("/demo/full-pace/").status_code == 302
+    job.refresh_from_db()
+    assert (job.duty_percent, job.workers, job.target_ms) == (100, 1, 75)
 
 
 def test_a_viewer_is_told_that_the_next_button_is_anothers(lead: Client) -> None:

@@ -25,7 +25,15 @@ def database(template: str, django_db_blocker: "DjangoDbBlocker") -> Iterator[Da
 
 
 @pytest.fixture(scope="module")
-def site(database: Database, tmp_path_factory: pytest.TempPathFactory) -> Iterator["Site"]:
+def variables() -> dict[str, str]:
+    """Of the site's environment, beside those of each."""
+    return {}
+
+
+@pytest.fixture(scope="module")
+def site(
+    database: Database, variables: dict[str, str], tmp_path_factory: pytest.TempPathFactory
+) -> Iterator["Site"]:
     if not CHROMIUM.exists() and not os.environ.get("CI"):
         pytest.skip(f"there is no {CHROMIUM}")
     from django.db import connections
@@ -37,7 +45,7 @@ def site(database: Database, tmp_path_factory: pytest.TempPathFactory) -> Iterat
     with (
         pytest.MonkeyPatch.context() as patch,
         sync_playwright() as playwright,
-        web_server(database.env(SERVE_MEDIA="1"), log=log) as address,
+        web_server(database.env(SERVE_MEDIA="1", **variables), log=log) as address,
     ):
         # Playwright has an event loop in this thread, where Django sees danger. There is none: the
         # loop waits while a test runs.

@@ -5,10 +5,12 @@ import time
 from io import StringIO
 from pathlib import Path
 from threading import Event
+from typing import Any
 
 import psycopg
 import pytest
 from django.core.management import CommandError, call_command
+from django.db import connection
 
 from properties import catalog
 from properties.listings import Filters
@@ -40,6 +42,26 @@ def test_every_operation_works_in_every_shape(shape: ShapeName) -> None:
         traffic.once()
     assert traffic.errors == 0, traffic.summary()
     assert catalog.search(Filters()).listings
+
+
+@pytest.mark.parametrize(("until", "seconds"), [(60, 0.15), (-1, 0.0), (None, 0.0)])
+def test_each_operation_is_slow_until_the_time_in_the_file(
+    db: None, tmp_path: Path, until: float | None, seconds: float
+) -> None:
+    file = tmp_path / "slow-until"
+    if until is not None:
+        file.write_text(f"{time.time() + until}\n")
+    traffic = Traffic(seed=1, report=quiet, slow_until=file)
+    slept: list[object] = []
+
+    def noting(execute: Any, sql: str, params: Any, many: bool, context: Any) -> Any:
+        if "pg_sleep" in sql:
+            slept.extend(params)
+        return execute(sql, params, many, context)
+
+    with connection.execute_wrapper(noting):
+        traffic.do(traffic.create)
+    assert slept == ([seconds] if seconds else [])
 
 
 def test_traffic_ends_on_request(db: None) -> None:
