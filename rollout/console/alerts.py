@@ -110,7 +110,7 @@ def alerts_of(
     audits: Iterable[AuditReport],
     snapshots: Sequence[Snapshot],
 ) -> list[Alert]:
-    """Those of a rollout itself: none when no phase stopped short, guardrails are OK, rows match
+    """Alerts of the rollout itself: none if no phase stopped short, guardrails are OK, rows match
     and snapshots can be restored."""
     rollout, phases = status.rollout, status.phases
     here = rollout.get_absolute_url()

@@ -115,7 +115,7 @@ BADGES: dict[str, dict[str, Badge]] = {
         "unknown": _UNKNOWN,
         "overridden": Badge("Overridden", "warn", "warning"),
     },
-    # Of the checklist.
+    # Items of the checklist.
     "item": {
         "pass": _DONE,
         "fail": _FAILED,

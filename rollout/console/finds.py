@@ -21,7 +21,7 @@ from rollout.queries.status import RolloutSummary
 
 MAX_RESULTS = 40
 MAX_ROWS = 10
-# Of each lookup. A shorter text than two characters is in nearly every value.
+# Maximum values of each lookup. A text of one character is in nearly every value.
 MAX_VALUES = 5
 SHORTEST_TEXT = 2
 # Somebody types: what a database does not answer at once is left out.

@@ -124,7 +124,7 @@ class RolloutGuide:
 
     @cached_property
     def items(self) -> list[ItemStatus]:
-        """Those of the checklist that people mark."""
+        """Items of the checklist that people mark."""
         if self.is_done(1):
             return []
         return [item for item in checklist_of(self.status.evidence) if item.ticked_by_hand]

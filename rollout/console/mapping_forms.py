@@ -23,7 +23,7 @@ TOO_MANY_TO_COMPARE = (
     f"More than {MAX_COMPARED:,} values are too many for suggestions. Narrow the search."
 )
 
-# Of more values than this a page would carry too much to confirm them all.
+# Maximum values that one page can confirm: more would make it too large.
 MAX_CONFIRMED = 10_000
 
 SHOW_CHOICES = {

@@ -140,7 +140,7 @@ def of_phase(
 
 
 def of_step(plan: Plan, step: Step, server: int | None = None) -> StepPreview:
-    """Of all servers where the ``server`` is not known."""
+    """The preview of a step; for all servers if the ``server`` is unknown."""
     forward, backward = plan.forward(step), plan.backward(step)
     return StepPreview(
         kind=_kind_of(run_by(server, forward)),
@@ -156,7 +156,7 @@ def of_step(plan: Plan, step: Step, server: int | None = None) -> StepPreview:
 
 
 def run_by(server: int | None, direction: StepActions) -> StepActions:
-    """Those actions that a server carries out; all where it is not known."""
+    """The actions that a server runs; all if it is unknown."""
     return StepActions(tuple(a for a in direction.actions if _is_for(server, a)))
 
 

@@ -1,7 +1,7 @@
 """Brings columns of every row to their right value, in block ranges and stripes, beside writers.
 
 A worker goes through its lane in short ranges; each range is done in ``stripes`` batches, of which
-each takes every so many-th row of each page, in a transaction of its own. Between them PostgreSQL
+each takes every n-th row of each page, in a transaction of its own. Between them PostgreSQL
 prunes the row versions that the batch before left behind, so most updates find room in their own
 page. A row that is not right stays in its place until somebody writes it: no stripe misses it.
 The lane's position and counters are written in the transaction of the rows themselves, so a crash

@@ -171,7 +171,7 @@ def _absolved(lane: Lane) -> sql.Composable:
 
 
 def _counts(read: int, scanned: int, written: int, rewritten: int, absolved: int = 0) -> Counts:
-    # Of rows that somebody writes at this moment fewer may be written than were seen to be wrong.
+    # Concurrent writers may have repaired some of the rows that were seen to be wrong.
     rewritten = min(rewritten, written)
     return Counts(
         read=read,

@@ -28,7 +28,7 @@ class Totals:
     holders: tuple[str, ...]
     exact: int = 0
     fingerprint: int = 0
-    """Of a proof: the rows that were compared to the letter, and the sum of all rows' prints."""
+    """In a proof: the rows compared to the letter, and the sum of all rows' prints."""
 
     @property
     def already_right(self) -> int:

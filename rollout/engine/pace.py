@@ -15,7 +15,7 @@ TARGET_SECONDS = TARGET_MS / 1000
 SIGNAL_POLL_SECONDS = 1.0
 # A rest that is shorter is the noise of a clock.
 MIN_REST_SECONDS = 0.001
-# Of each look: what records it, and the sampler's.
+# Writes of each look: its record, and the sampler's.
 WRITES_OF_A_LOOK = 2
 
 

@@ -163,7 +163,7 @@ ON CONFLICT (job, holder) DO UPDATE SET at = now(), share = excluded.share, held
 # Transaction ids are given to writers alone, of all databases of the server. The statistics of
 # pg_stat_database come seconds late and count every reader.
 #
-# Of our own tables a transaction writes one row.
+# A transaction writes one row of our own tables.
 _TRANSACTIONS = """
 SELECT pg_snapshot_xmax(pg_current_snapshot())::text::bigint - sum(writes)::bigint - (
        SELECT coalesce(sum(n_tup_ins + n_tup_upd + n_tup_del), 0)::bigint

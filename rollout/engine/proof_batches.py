@@ -21,7 +21,7 @@ class Compared:
 
     read: int
     scanned: int
-    """Those that nobody wrote since the job began: each is met once."""
+    """Rows not written since the job began: each is met once."""
     exact: int
     differing: int
     fingerprint: int

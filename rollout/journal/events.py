@@ -89,7 +89,7 @@ class Event(StrEnum):
 
     # Audits, findings and mapping.
     AUDIT_ASKED_FOR = "audit asked for", "Audit requested"
-    # Of which kind it is, its result says: see ``kind_of``.
+    # Its result determines its kind: see ``kind_of``.
     AUDIT_DONE = "audit done", "Audit done"
     MISMATCH_ACCEPTED = "mismatch accepted", "Mismatch waived"
     ACCEPTANCE_TAKEN_BACK = "acceptance taken back", "Waiver removed"

@@ -53,7 +53,7 @@ def selftest(out: Output, rollout: Rollout, rows: int, seed: int, as_json: bool)
 
 
 def _programs(target: Target) -> Programs | None:
-    """Those that fit the server, if this machine has them."""
+    """Programs that fit the server, if this machine has them."""
     try:
         with target.connect() as connection:
             return programs_for(connection)

@@ -62,7 +62,7 @@ class Snapshot(Attempted):
     server_version = models.CharField(max_length=100, blank=True)
     dump_version = models.CharField(max_length=100, blank=True)
     system_identifier = models.CharField(max_length=20, blank=True)
-    """Of the server's cluster: tells one server from another that looks the same."""
+    """Identifier of the server's cluster: distinguishes servers that look the same."""
     lsn = models.CharField(max_length=20, blank=True)
     exported_snapshot = models.CharField(max_length=100, blank=True)
     """PostgreSQL's snapshot that dump, counts and crosstabs all read."""

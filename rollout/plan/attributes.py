@@ -21,7 +21,7 @@ ATTRIBUTES_TABLE = in_target("attributes")
 # Stages, in the order in which they are run.
 COLUMN, SHORT, LONG, LAST = range(4)
 
-# Of what depends on the columns: PostgreSQL takes it away without a word.
+# What depends on the columns: PostgreSQL drops it silently.
 _QUERY = """
 WITH col AS (
   SELECT a.*, quote_ident(a.attname) AS name, t.typcollation, t.typstorage

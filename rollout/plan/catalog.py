@@ -160,7 +160,7 @@ def changed_by(plan: "Plan", number: int, steps_done: int = 0) -> set[tuple[str,
 
 
 def settled_triggers(plan: "Plan", number: int, steps_done: int) -> dict[tuple[str, Part], str]:
-    """The triggers that a phase has made by so many steps, and that its other steps leave alone."""
+    """Triggers made by a phase's first ``steps_done`` steps that its other steps leave alone."""
     made = changed_by(plan, number) - changed_by(plan, number, steps_done)
     now = expected(plan, number, steps_done)
     return {

@@ -14,7 +14,7 @@ from rollout.plan.translations import ColumnTranslation, Computed, Derived, Look
 
 Stage = Literal["forward", "reverse", "frozen"]
 
-# Those of the first four have none; of citext values are equal that differ in case.
+# The first four types have none; citext values that differ in case are equal.
 _WITHOUT_EQUALITY = frozenset({"json", "xml", "point", "polygon", "citext"})
 
 

@@ -57,7 +57,7 @@ def _shape(plan: Plan, live: Shape, phase: int, done: int) -> Shape:
     for number in range(last + 1):
         for table, columns in plan.shape(number).items():
             known.setdefault(table, set()).update(columns)
-    # Those of the next phase may be in the middle of their change.
+    # Columns of the next phase may be in the middle of their change.
     besides = plan.shape(done), plan.shape(min(done + 1, last))
     own_shape: Shape = {}
     for table, columns in plan.shape(phase + 1).items():

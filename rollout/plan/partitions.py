@@ -86,7 +86,7 @@ def create_index(table: Table, name: str, columns: tuple[str, ...], *, unique: b
         Statement(
             sql=loose,
             done=valid,
-            # Of the partition's index, which its readers open.
+            # The lock of the partition's index, which its readers open.
             locks=(Lock(LockMode.ACCESS_EXCLUSIVE, table.label),),
             generates=True,
         ),

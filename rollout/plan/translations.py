@@ -13,7 +13,7 @@ from psycopg import sql
 from rollout.plan.names import MAX_LOOKUP_CHARACTERS, code, identifier, normal
 from rollout.plan.table import Column, Table
 
-# Of Django's automatic keys; all others are bigint.
+# Types of Django's automatic keys; all others are bigint.
 _KEYS = {"SmallAutoField": "smallint", "AutoField": "integer"}
 _TEXT = re.compile(r"text|character varying(\(\d+\))?")
 _LENGTH = re.compile(r"\((\d+)\)")

@@ -14,7 +14,7 @@ from rollout.journal.labels import role_label
 from rollout.models import Direction, Environment, LogEntry, PhaseRun
 from rollout.plan.plan import ROLES
 
-# Of a run's entries; those beyond are in the list of every entry. A phase has fewer steps.
+# Maximum entries of a run; more are in the list of every entry. A phase has fewer steps.
 MAX_OF_RUN = 40
 
 
@@ -38,7 +38,7 @@ class Line:
 
 
 def without_those_of_runs(entries: QuerySet[LogEntry]) -> QuerySet[LogEntry]:
-    """Of a run its start alone: what ``lines_of`` makes a line of."""
+    """Leave of each run its start alone, which ``lines_of`` makes a line of."""
     return entries.exclude(event__in=OF_RUNS, data__has_key="run")
 
 

@@ -17,7 +17,7 @@ from django.db.migrations.state import ModelState, ProjectState
 
 Verb = Literal["makes", "drops", "renames", "alters", "seems to change"]
 
-# Of a field, beside what Django itself knows to be no affair of the database.
+# Options of a field that do not concern the database, besides those that Django knows.
 _OF_PYTHON_ALONE = frozenset({"default", "auto_now", "auto_now_add", "upload_to", "storage"})
 _LONGEST_NAME = 63
 _COMMENT = re.compile(r"--[^\n]*|/\*.*?\*/", re.DOTALL)

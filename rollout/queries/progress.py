@@ -80,7 +80,7 @@ class JobReport:
     losses: list[Loss]
     signals: list[Signal]
     pace: PaceNow | None = None
-    """Of a running job, from its first look on."""
+    """The pace of a running job, from its first look on."""
     throttles: PastThrottles = field(default_factory=lambda: PastThrottles([], 0))
     poison_rows: list[PoisonRow] = field(default_factory=list)
     poisoned: int = 0
@@ -290,7 +290,7 @@ def time_left(
     recent: float | None,
     signals: Sequence[Signal],
 ) -> TimeLeft | None:
-    """The time for so many rows, from rows a second: without any hindrance, and as it goes.
+    """The time for these rows, from rows a second: without any hindrance, and as it goes.
 
     ``unhindered`` is the speed of all batches so far under the duty that is set: that is what
     people want, whereas a health signal comes and goes. ``throttled`` is the share of it that the

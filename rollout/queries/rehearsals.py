@@ -72,7 +72,7 @@ class StepReport:
     """Bytes that all tables together grew by."""
     error: str
     key: int
-    """Of the step's run."""
+    """Primary key of the step's run."""
     running_for: float | None
     """Seconds; None where it does not run."""
     waiting_for: str

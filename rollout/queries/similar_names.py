@@ -8,7 +8,7 @@ from rapidfuzz import fuzz, process, utils
 from rollout.engine.mapping import Review, Value
 from rollout.queries.look_alikes import look_alikes
 
-# Of 100, by ``rapidfuzz.fuzz.ratio``: the share of letters that two texts have in common.
+# Percent, by ``rapidfuzz.fuzz.ratio``: the share of letters that two texts have in common.
 MIN_SCORE = 84.0
 # The names of the most rows are compared: a rare one is seldom what was meant.
 MAX_NAMES = 2000
@@ -52,7 +52,7 @@ class Suggestions:
             for group in look_alikes(review.values)
             for value in group.others
         }
-        # Of names that differ in signs alone the one of most rows.
+        # If names differ in signs alone, the one with the most rows counts.
         self._words = {tuple(words): n for n in rarest_first if (words := self._plain[n].split())}
 
     def of(self, value: Value) -> Suggestion | None:

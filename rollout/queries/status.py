@@ -50,7 +50,7 @@ class PhaseStatus:
     destructive: bool
     restrictive: bool
     digest: str
-    """Of what people approve: the phase's statements in both directions, and its gates."""
+    """Digest of what people approve: the phase's statements in both directions, and its gates."""
     needs_approval: bool
     start_refusal: str
     roll_back_refusal: str
@@ -155,7 +155,7 @@ class StepStatus:
     backward: StepActions
     run: StepRun | None
     jobs: list[BackfillJob] = field(default_factory=list)
-    """Of that run, in the order of the step's actions."""
+    """Jobs of that run, in the order of the step's actions."""
 
 
 def find_rollout(plan_name: str, environment: str) -> Rollout:

@@ -40,7 +40,7 @@ from rollout.runner import environments, phases
 from rollout.runner.cancellations import ask_to_cancel
 from rollout.worker import leases
 
-# Of the plan's tables: the rehearsal's, and those to compare with at the end.
+# Copies of the plan's tables: the rehearsal's, and those to compare with at the end.
 COPIES = 2
 CONNECT_SECONDS = 5
 

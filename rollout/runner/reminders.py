@@ -18,7 +18,7 @@ from rollout.journal.rollouts import alone_with, plan_of
 from rollout.models import SignOff, SignOffKind
 from rollout.runner.addressees import from_whom
 
-# Of people, who would send one with each press.
+# Shortest pause between reminders by people, who would send one with each press.
 SHORTEST_PAUSE = timedelta(hours=1)
 
 

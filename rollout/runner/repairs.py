@@ -276,7 +276,7 @@ def _because(wanted: Repair) -> str:
 
 
 def _for_the_log(selection: dict[str, Any]) -> dict[str, Any]:
-    """Of many keys the log keeps the first ones and their number."""
+    """The selection with the first keys only, and their number if there are many."""
     keys = selection["keys"]
     if keys is None or len(keys) <= _KEYS_LOGGED:
         return selection

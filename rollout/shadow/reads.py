@@ -37,7 +37,7 @@ SHARES_EVERY_SECONDS = 2.0
 IDLE_SECONDS = 60.0
 # A difference is compared once more before it counts.
 RECHECK_AFTER_SECONDS = 0.5
-# Of a statement of a shadow read; ``ROLLOUT["SHADOW_TIMEOUT_MS"]`` replaces it.
+# Timeout of a statement of a shadow read; ``ROLLOUT["SHADOW_TIMEOUT_MS"]`` replaces it.
 TIMEOUT_MS = 2000
 
 Execute = Callable[[Any, Any, bool, Any], Any]

@@ -16,7 +16,7 @@ Outcome = Literal["same", "differed", "unfilled", "mapped", "transient", "unstab
 
 @dataclass
 class Tally:
-    """Of one operation in one interval."""
+    """Outcomes of one operation in one interval."""
 
     outcomes: dict[str, int] = field(default_factory=dict)
     skipped: int = 0

@@ -14,7 +14,7 @@ from rollout.models import FlowProbe, Rollout
 from rollout.plan import plans
 from rollout.worker.failures import SmokeTestTooSlow, connection_lost
 
-# Of a statement of a smoke test; ``ROLLOUT["SMOKE_TEST_TIMEOUT_MS"]`` replaces it.
+# Timeout of a statement of a smoke test; ``ROLLOUT["SMOKE_TEST_TIMEOUT_MS"]`` replaces it.
 TIMEOUT_MS = 2000
 # Rows that a smoke test may read of a table without an index. More than that, and it takes
 # longer with every row that the table gets.

@@ -12,7 +12,7 @@ from rollout.telemetry.operation_stats import Point
 MIN_PLOT_SECONDS = 10
 # Shorter losses, and shorter stretches, are clock noise.
 MIN_LOSS_SECONDS = 0.05
-# Of a sample; shorter stretches cannot tell a speed.
+# Minimum share of a sample; shorter stretches say nothing about the speed.
 _MIN_SHARE = 0.5
 
 

@@ -121,7 +121,7 @@ class Crosstab:
 
     @property
     def milder(self) -> list[Cell]:
-        """Those after the worst at first sight, as far as a page lists pairs."""
+        """Mismatching cells after the worst ones, as far as a page lists pairs."""
         return self.wrong[MAX_WRONG:MAX_PAIRS]
 
     @cached_property

@@ -83,7 +83,7 @@ class LogFilter(ListFilter):
     }
 
     def __init__(self, query: QueryDict, rollout: Rollout | None = None) -> None:
-        """Of one ``rollout``, its plan and environment are not asked for."""
+        """Without the fields plan and environment if the ``rollout`` is given."""
         super().__init__(query)
         if rollout is not None:
             del self.fields["plan"], self.fields["environment"]

@@ -26,7 +26,7 @@ _COMPARISON = re.compile(
 )
 _LISTS = re.compile(r"\b(?:select|values|row)\b", re.IGNORECASE)
 _WORD = re.compile(r'[\w"]+\s*$')
-# Of these parentheses a star within gives its columns; of a function's it gives the row.
+# A star within these parentheses gives its columns; within a function's it gives the row.
 _OPENS_LIST = re.compile(r"\b(?:values|row|in|and|or|not|select|then|else|when)\s*$", re.IGNORECASE)
 
 

@@ -191,7 +191,7 @@ def changes_column(function: Function, column: str) -> bool:
             )
         )
     if function.language in ("internal", "c"):
-        # Those that PostgreSQL brings write the column that they are given first.
+        # Functions shipped with PostgreSQL write the column that is their first argument.
         return function.arguments[:1] == (column,)
     return names_column(function, column)
 

@@ -157,7 +157,7 @@ class RepairPlan:
     @cached_property
     def _is_selected(self) -> list[sql.Composable]:
         """SQL conditions: row ``t`` is one of those that the pass is about."""
-        # Of a text that is not mapped nothing says what it becomes.
+        # An unmapped text has no lookup row to become.
         mapped = [
             sql.SQL("{} IS NOT NULL").format(sql.Identifier(lookup.mapping_alias, "legacy"))
             for lookup in self.plan.lookups_of(self.table)

@@ -114,7 +114,7 @@ class Selection:
         if self.keys is None:
             return sql.SQL("true")
         records = [dict(zip(table.key, key, strict=True)) for key in dict.fromkeys(self.keys)]
-        # Of the table's own row type, so that the primary key's index serves it.
+        # The table's own row type lets the primary key's index serve it.
         return sql.SQL(
             "({}) IN (SELECT {} FROM jsonb_populate_recordset(NULL::{}, {}::jsonb) AS k)"
         ).format(
