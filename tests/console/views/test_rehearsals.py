@@ -55,7 +55,7 @@ def test_a_rehearsal_is_offered_after_the_review_that_could_outdate_it(rollout: 
 
 
 @pytest.fixture
-def snapshot(rollout: Rollout) -> Snapshot:
+def journaled_snapshot(rollout: Rollout) -> Snapshot:
     return taken(rollout, phases=["untouched"] * 5)
 
 
@@ -93,8 +93,8 @@ def test_a_rehearsal_of_before_a_decision_says_that_it_counts_no_longer(
     assert "before a mapping decision" in text_of(viewer, LIST)
 
 
-def test_a_page_tells_at_a_glance_and_in_full(snapshot: Snapshot, viewer: Client) -> None:
-    page = page_of(rehearsed(snapshot))
+def test_a_page_tells_at_a_glance_and_in_full(journaled_snapshot: Snapshot, viewer: Client) -> None:
+    page = page_of(rehearsed(journaled_snapshot))
     text = text_of(viewer, page)
     assert "Passed: all phases ran and rolled back cleanly" in text
     for shown in (
@@ -109,14 +109,14 @@ def test_a_page_tells_at_a_glance_and_in_full(snapshot: Snapshot, viewer: Client
 
 
 def test_a_page_predicts_for_productions_rows_and_compares_with_the_one_before(
-    snapshot: Snapshot, viewer: Client
+    journaled_snapshot: Snapshot, viewer: Client
 ) -> None:
-    first = rehearsed(snapshot)
+    first = rehearsed(journaled_snapshot)
     text = text_of(viewer, page_of(first))
     assert "Prediction for production" in text
     assert "range goes up to twice the rehearsed time per row" in text
     assert "Differences are from" not in text
-    second = rehearsed(snapshot)
+    second = rehearsed(journaled_snapshot)
     text = text_of(viewer, page_of(second))
     assert f'Differences are from <a href="{page_of(first)}">' in text
     assert "the slowest of 2 rehearsals of this plan" in text
@@ -125,10 +125,10 @@ def test_a_page_predicts_for_productions_rows_and_compares_with_the_one_before(
 
 
 def test_differences_are_shown_as_text_and_the_database_can_be_inspected_and_dropped(
-    snapshot: Snapshot, engineer: Client
+    journaled_snapshot: Snapshot, engineer: Client
 ) -> None:
     failed = rehearsed(
-        snapshot,
+        journaled_snapshot,
         "failed",
         database="ready",
         error=HOSTILE,
@@ -145,9 +145,11 @@ def test_differences_are_shown_as_text_and_the_database_can_be_inspected_and_dro
 
 
 def test_a_running_rehearsal_is_polled_until_it_ends_and_can_be_cancelled(
-    snapshot: Snapshot, engineer: Client
+    journaled_snapshot: Snapshot, engineer: Client
 ) -> None:
-    rehearsal = rehearsed(snapshot, "running", activity="Starting the traffic.", compared_at=None)
+    rehearsal = rehearsed(
+        journaled_snapshot, "running", activity="Starting the traffic.", compared_at=None
+    )
     page = page_of(rehearsal)
     text = text_of(engineer, page)
     assert f'hx-get="{page}"' in text
@@ -167,9 +169,9 @@ def test_a_running_rehearsal_is_polled_until_it_ends_and_can_be_cancelled(
 
 
 def test_the_step_that_runs_says_for_how_long_and_how_many_rows_it_has_done(
-    snapshot: Snapshot, viewer: Client
+    journaled_snapshot: Snapshot, viewer: Client
 ) -> None:
-    rehearsal = rehearsed(snapshot, "running", compared_at=None)
+    rehearsal = rehearsed(journaled_snapshot, "running", compared_at=None)
     run = journal.ran(rehearsal.sandbox, 4, "running", way="backward")
     started = timezone.now() - timedelta(seconds=130)
     step = journal.reached(run, "drop-legacy-columns", "running", started_at=started)
@@ -186,30 +188,34 @@ def test_the_step_that_runs_says_for_how_long_and_how_many_rows_it_has_done(
     assert "running for" not in text_of(viewer, page_of(rehearsal))
 
 
-def test_pressing_rehearses_from_the_newest_snapshot(snapshot: Snapshot, engineer: Client) -> None:
+def test_pressing_rehearses_from_the_newest_snapshot(
+    journaled_snapshot: Snapshot, engineer: Client
+) -> None:
     response = engineer.post(LIST, {"keep": "on"}, follow=True)
     assert "Rehearsal requested." in response.content.decode()
     rehearsal = Rehearsal.objects.get()
-    assert (rehearsal.snapshot, rehearsal.keep_database) == (snapshot, True)
+    assert (rehearsal.snapshot, rehearsal.keep_database) == (journaled_snapshot, True)
     assert response.redirect_chain[-1][0] == page_of(rehearsal)
     assert rehearsal.environment.database.endswith(f"rehearsal_1_{rehearsal.environment.pk}")
 
 
-def test_the_rollouts_page_says_how_the_last_one_went(snapshot: Snapshot, viewer: Client) -> None:
+def test_the_rollouts_page_says_how_the_last_one_went(
+    journaled_snapshot: Snapshot, viewer: Client
+) -> None:
     assert "Not rehearsed yet." in text_of(viewer, PAGE)
-    rehearsal = rehearsed(snapshot)
+    rehearsal = rehearsed(journaled_snapshot)
     text = text_of(viewer, PAGE)
     assert f'href="{page_of(rehearsal)}"' in text
     assert "Round trip clean" in text
 
 
 def test_measured_durations_are_the_forecast_of_the_start_and_of_the_rollback(
-    snapshot: Snapshot, lead: Client, rollout: Rollout
+    journaled_snapshot: Snapshot, lead: Client, rollout: Rollout
 ) -> None:
     journal.ran(rollout, 0)
     start = f"{PAGE}phases/1/start/"
     assert "In <a" not in text_of(lead, start)
-    rehearsal = rehearsed(snapshot)
+    rehearsal = rehearsed(journaled_snapshot)
     assert f">rehearsal {rehearsal.pk}</a>" in text_of(lead, start)
     assert "longest lock 12.5 ms, max app latency 88.1 ms" in text_of(lead, start)
     locks = text_of(lead, f"{PAGE}phases/1/preflight/")
