@@ -232,13 +232,12 @@ Q_CLUSTER: dict[str, object] = {
     "catch_up": False,
     # With another value a task was seen to outlive its timeout.
     "guard_cycle": 0.5,
-    # How long a pressed button waits for a worker.
-    "poll": 0.1,
 }
 if redis_url := os.environ.get("ROLLOUT_REDIS_URL"):
     Q_CLUSTER["redis"] = redis_url
 else:
-    Q_CLUSTER["orm"] = "default"
+    # A worker that waits is notified of what a button sends.
+    Q_CLUSTER |= {"orm": "default", "broker_class": "rollout.queue.NotifyingBroker", "poll": 0}
 
 AUTHENTICATION_BACKENDS = [
     # First, so that a locked-out user is refused before a password is checked.

@@ -1,9 +1,11 @@
 """The only place that knows the task queue. It delivers ids; the journal decides what they mean."""
 
+import time
 from datetime import datetime, timedelta
 from typing import Any
 
-from django.db import DatabaseError
+import psycopg
+from django.db import DatabaseError, connections
 from django.utils import timezone
 from django_q.brokers import get_broker
 from django_q.brokers.orm import ORM
@@ -20,10 +22,58 @@ FRESH_FOR = timedelta(hours=1)
 MARGIN = timedelta(hours=1)
 # Where the messages are, if they are in the journal's database.
 TABLE = "django_q_ormq"
+# Notified of each message.
+CHANNEL = "rollout_queue"
+# A message whose notification was missed is found after so long: clocks of machines differ, and
+# through PgBouncer in transaction mode none arrives.
+LOOK_EVERY_SECONDS = 5.0
+WAIT_SECONDS = 0.5
 
 
 class BrokerUnreachable(RolloutError):
     """The broker did not answer."""
+
+
+class NotifyingBroker(ORM):  # type: ignore[misc]  # of a library without types
+    """Messages in the journal's database; a worker that waits is told of them, and looks seldom.
+
+    ``Q_CLUSTER["poll"]`` is 0 with it: waiting is done here.
+    """
+
+    _listening: psycopg.Connection[Any] | None = None
+    _next_look = 0.0
+
+    def enqueue(self, task: str) -> int:
+        number: int = super().enqueue(task)
+        with connections[Conf.ORM].cursor() as cursor:
+            cursor.execute("SELECT pg_notify(%s, '')", [CHANNEL])
+        return number
+
+    def dequeue(self) -> list[tuple[int, str]] | None:
+        if time.monotonic() < self._next_look and not self._is_notified():
+            return None
+        self._listen()
+        messages: list[tuple[int, str]] | None = super().dequeue()
+        self._next_look = 0.0 if messages else time.monotonic() + LOOK_EVERY_SECONDS
+        return messages
+
+    def _listen(self) -> None:
+        """Before messages are looked for, so that none comes unnoticed in between."""
+        self.get_connection()  # Closes one that is old or broken.
+        with connections[Conf.ORM].cursor() as cursor:
+            if self._listening is not connections[Conf.ORM].connection:
+                cursor.execute(f"LISTEN {CHANNEL}")
+                self._listening = connections[Conf.ORM].connection
+
+    def _is_notified(self) -> bool:
+        """Wait a moment for it; the caller asks in between whether it is to stop."""
+        assert self._listening is not None
+        try:
+            return any(True for _ in self._listening.notifies(timeout=WAIT_SECONDS, stop_after=1))
+        except psycopg.Error:
+            # The look connects anew, or fails and says so.
+            connections[Conf.ORM].close()
+            return True
 
 
 def send(task: str, *arguments: Any) -> None:

@@ -1,8 +1,10 @@
 """Messages that workers leave behind: void when they are late, and removed once nobody has them."""
 
 from datetime import timedelta
+from threading import Event, Thread
 
 import pytest
+from django.db import connection
 from django.utils import timezone
 from django_q.brokers import get_broker
 from django_q.conf import Conf
@@ -72,3 +74,37 @@ def test_a_fresh_message_reaches_a_worker_and_a_late_one_is_logged(
     wait_until(FlowProbe.objects.exists, seconds=30, seen=qcluster.output)
     wait_until(lambda: not OrmQ.objects.exists(), seconds=30, seen=qcluster.output)
     assert f"probe({rollout.pk},) was requested too long ago" in qcluster.output()
+
+
+def test_a_worker_that_waits_is_told_of_a_message_also_after_its_connection_broke(
+    committed_db: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(queue, "LOOK_EVERY_SECONDS", 3600)
+    looked, broken, end = Event(), Event(), Event()
+    pids: list[int] = []
+    fetched: list[int] = []
+
+    def wait_for_messages() -> None:
+        broker = get_broker()
+        assert broker.dequeue() is None
+        pids.append(connection.connection.info.backend_pid)
+        looked.set()
+        while len(fetched) < 2 and not end.is_set():
+            fetched.extend(number for number, _ in broker.dequeue() or ())
+            if broker._listening.info.backend_pid not in pids:
+                broken.set()
+        connection.close()
+
+    waiting = Thread(target=wait_for_messages)
+    waiting.start()
+    try:
+        assert looked.wait(20)
+        queue.send("beat")
+        wait_until(lambda: len(fetched) == 1, seconds=20)
+        assert rollouts.ask("SELECT pg_terminate_backend(%s, 5000)", pids[0])
+        assert broken.wait(20)
+        queue.send("beat")
+        wait_until(lambda: len(fetched) == 2, seconds=20)
+    finally:
+        end.set()
+        waiting.join()

@@ -27,7 +27,8 @@ def process_name() -> str:
 def beat(kind: str) -> None:
     """Record that this process is alive."""
     seen = {"kind": kind, "seen_at": Now()}
-    Heartbeat.objects.update_or_create(name=process_name(), defaults=seen)
+    if not Heartbeat.objects.filter(name=process_name()).update(**seen):
+        Heartbeat.objects.update_or_create(name=process_name(), defaults=seen)
 
 
 def delete_old() -> None:

@@ -10,6 +10,7 @@ from rollout import journal
 from rollout.journal import heartbeats, watched_times
 from rollout.watchdog.duties import Duty, duties
 from rollout.watchdog.isolation import isolated
+from rollout.watchdog.rests import LOOK_SECONDS, LOOK_SECONDS_AT_REST, is_at_rest, is_measured
 
 _log = logging.getLogger(__name__)
 
@@ -17,7 +18,7 @@ _LEADER_LOCK = 0x526F6C6C57617463  # "RollWatc": one watchdog acts, the others s
 
 
 class Watchdog:
-    """Looks every second. Any number may run; the holder of an advisory lock acts."""
+    """Looks every second, at rest less often. Any number may run; one that has a lock acts."""
 
     def __init__(
         self,
@@ -27,7 +28,7 @@ class Watchdog:
     ) -> None:
         self._duties = duties() if these is None else these
         self._clock = clock
-        self._due: dict[str, float] = {}
+        self._carried_out: dict[str, float] = {}
 
     def run(self, *, stop: Callable[[float], bool]) -> None:
         """Look until ``stop(seconds)``, which waits that long, answers that the end has come.
@@ -35,30 +36,40 @@ class Watchdog:
         A database that is away is waited for: afterwards there is most to bring back.
         """
         while True:
+            seconds = LOOK_SECONDS
             try:
-                self.look()
+                seconds = self.look()
             except Error as error:
                 _log.warning("Database unavailable: %s", str(error).strip())
                 journal.connection().close()
-            if stop(1.0):
+            if stop(seconds):
                 return
 
-    def look(self) -> None:
-        """One look: a sign of life, then every duty that is due. One that fails stops no other."""
+    def look(self) -> float:
+        """One look: a sign of life, then every duty that is due; the seconds until the next look.
+
+        A duty that fails stops no other.
+        """
         heartbeats.beat(heartbeats.WATCHDOG)
         if not self._leads():
             self._unseat_silent_leader()
-            return
+            return LOOK_SECONDS
+        at_rest = is_at_rest()
+        is_idle = at_rest and not is_measured()
         worker_alive = heartbeats.liveness().worker_alive
         for duty in self._duties:
-            now = self._clock()
-            if now < self._due.get(duty.name, now) or (duty.needs_worker and not worker_alive):
+            now, last = self._clock(), self._carried_out.get(duty.name, float("-inf"))
+            rests = is_idle if duty.reads_measurements else at_rest
+            if now < last + duty.interval(at_rest=rests).total_seconds():
+                continue
+            if (duty.needs_worker and not worker_alive) or (duty.needs_work and at_rest):
                 continue
             if duty.deletes and watched_times.unsettled_jump() is not None:
                 continue
-            self._due[duty.name] = now + duty.every.total_seconds()
+            self._carried_out[duty.name] = now
             with isolated(f"The duty “{duty.name}”"):
                 duty.carry_out()
+        return LOOK_SECONDS_AT_REST if is_idle else LOOK_SECONDS
 
     def _leads(self) -> bool:
         """The lock is the session's: a leader that dies or loses its connection leads no more."""
@@ -75,8 +86,8 @@ class Watchdog:
     def _unseat_silent_leader(self) -> None:
         """End the session of a leader that stands still, or whose machine is cut off.
 
-        The server would keep it, and the lock with it, for hours. A leader asks every second; one
-        that wakes up finds its connection gone before it can do anything.
+        The server would keep it, and the lock with it, for hours. A leader asks every few seconds;
+        one that wakes up finds its connection gone before it can do anything.
         """
         with journal.connection().cursor() as cursor:
             cursor.execute(

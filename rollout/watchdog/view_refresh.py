@@ -17,16 +17,16 @@ logger = logging.getLogger(__name__)
 
 def views_in_use(rollout: Rollout) -> list[CreateMaterializedView]:
     """The views of a rollout that are there and that the plan wants refreshed."""
-    known = [plan for plan in plans if plan.name == rollout.plan]
-    runs = gates.newest_runs(rollout)
-    return [
-        step
-        for plan in known
+    views = [
+        (number, step)
+        for plan in plans
+        if plan.name == rollout.plan
         for number, phase in enumerate(plan.phases)
-        if gates.is_done(runs.get(number))
         for step in phase.steps
         if isinstance(step, CreateMaterializedView) and step.refresh_every is not None
     ]
+    runs = gates.newest_runs(rollout) if views else {}
+    return [step for number, step in views if gates.is_done(runs.get(number))]
 
 
 def refresh(rollout_id: int, step_id: str) -> None:

@@ -231,6 +231,7 @@ def test_a_watchdog_outlives_a_connection_that_breaks(tiny: Rollout) -> None:
 
 def test_a_broker_that_is_away_fails_neither_a_press_nor_the_watchdog(tiny: Rollout) -> None:
     with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Conf, "BROKER_CLASS", None)
         patch.setattr(Conf, "ORM", None)
         patch.setattr(Conf, "REDIS", {"host": "127.0.0.1", "port": free_port()})
         run = runner.start(tiny, 0, actor=ADA)
