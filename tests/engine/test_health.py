@@ -15,7 +15,7 @@ from tests.engine.samples import BIGINT, PARTITIONED
 
 
 @pytest.fixture(autouse=True)
-def table(connection: Connection) -> None:
+def table_of_a_house(connection: Connection) -> None:
     BIGINT.create(connection)
     BIGINT.insert(connection, 1, kind="House")
 

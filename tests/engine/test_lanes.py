@@ -15,7 +15,7 @@ from tests.engine.things import FILL, PLAN, counted, expire_leases, legacy_rows
 
 
 @pytest.fixture
-def short(monkeypatch: pytest.MonkeyPatch) -> None:
+def short_lanes(monkeypatch: pytest.MonkeyPatch) -> None:
     """Lanes of a few blocks, so that a small table has several."""
     monkeypatch.setattr(lanes, "LANE_BLOCKS", 4)
 
@@ -27,7 +27,7 @@ def rows_of(connection: Connection, job: int, *columns: str) -> list[tuple[Any, 
     ).fetchall()
 
 
-@pytest.mark.usefixtures("short")
+@pytest.mark.usefixtures("short_lanes")
 def test_lanes_cover_the_table_without_a_block_in_two(
     target: Target, connection: Connection
 ) -> None:
@@ -40,7 +40,7 @@ def test_lanes_cover_the_table_without_a_block_in_two(
     assert bounds[-1][1] == leaf.blocks
 
 
-@pytest.mark.usefixtures("short")
+@pytest.mark.usefixtures("short_lanes")
 def test_several_lanes_share_the_table_without_a_row_in_two(
     target: Target, connection: Connection
 ) -> None:

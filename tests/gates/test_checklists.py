@@ -90,7 +90,7 @@ def test_another_environment_is_unknown_where_there_is_none(rollout: Rollout) ->
 
 
 @pytest.fixture
-def staging(rollout: Rollout, settings: object) -> Rollout:
+def staging_rollout(rollout: Rollout, settings: object) -> Rollout:
     """A second environment, which is the same database here."""
     environments = {"production": "default", "staging": "default"}
     settings.ROLLOUT = {**settings.ROLLOUT, "ENVIRONMENTS": environments}  # type: ignore[attr-defined]
@@ -99,7 +99,7 @@ def staging(rollout: Rollout, settings: object) -> Rollout:
 
 @pytest.mark.parametrize("item", [BackfillRehearsed(), BackfillRehearsed(environment="staging")])
 def test_backfill_elsewhere_counts_with_the_present_plan_only(
-    rollout: Rollout, staging: Rollout, item: Item
+    rollout: Rollout, staging_rollout: Rollout, item: Item
 ) -> None:
     def status() -> str:
         return _automatic(item, Evidence(rollout, 1)).status
@@ -109,10 +109,10 @@ def test_backfill_elsewhere_counts_with_the_present_plan_only(
     digest = plans.get(rollout.plan).digest
     PhaseRun.objects.create(rollout=rollout, started_at=now - MINUTE, plan_digest=digest, **done)
     assert status() == "pending", "here is not elsewhere"
-    PhaseRun.objects.create(rollout=staging, started_at=now, plan_digest=digest, **done)
+    PhaseRun.objects.create(rollout=staging_rollout, started_at=now, plan_digest=digest, **done)
     assert status() == "pending", "a snapshot brought it along"
     run = PhaseRun.objects.create(
-        rollout=staging, started_at=now - MINUTE, plan_digest="another", **done
+        rollout=staging_rollout, started_at=now - MINUTE, plan_digest="another", **done
     )
     assert status() == "pending", "another plan"
     run.plan_digest = digest
@@ -120,7 +120,9 @@ def test_backfill_elsewhere_counts_with_the_present_plan_only(
     assert status() == "pass"
 
 
-def test_the_schema_of_another_environment_is_looked_at(rollout: Rollout, staging: Rollout) -> None:
+def test_the_schema_of_another_environment_is_looked_at(
+    rollout: Rollout, staging_rollout: Rollout
+) -> None:
     gates.invalidate()
     result = _automatic(EnvironmentIntrospected(environment="staging"), Evidence(rollout, 1))
     assert result == passed("2 tables match the plan before phase 0.")

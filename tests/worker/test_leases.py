@@ -28,7 +28,7 @@ def run(tiny: Rollout) -> PhaseRun:
 
 
 @pytest.fixture
-def held(run: PhaseRun, monkeypatch: pytest.MonkeyPatch) -> Iterator[Lease]:
+def held_lease(run: PhaseRun, monkeypatch: pytest.MonkeyPatch) -> Iterator[Lease]:
     monkeypatch.setattr(leases, "_EXTEND_EVERY", 0.02)
     with Lease(run, on_wait=lambda _: None) as held:
         yield held
@@ -55,41 +55,45 @@ def test_work_that_moved_on_meanwhile_is_not_taken_back(run: PhaseRun) -> None:
     assert not leases.take_back(stale)
 
 
-def test_a_lease_moves_on_and_its_worker_shows_that_it_lives(held: Lease, run: PhaseRun) -> None:
+def test_a_lease_moves_on_and_its_worker_shows_that_it_lives(
+    held_lease: Lease, run: PhaseRun
+) -> None:
     PhaseRun.objects.update(lease_until=timezone.now())
     wait_until(lambda: PhaseRun.objects.filter(lease_until__gt=timezone.now()).exists())
     wait_until(lambda: heartbeats.liveness().worker_alive)
-    held.raise_if_stopped()
+    held_lease.raise_if_stopped()
 
 
 @pytest.mark.parametrize("state", [RunState.PAUSING, RunState.CANCELLING])
-def test_work_that_is_asked_to_stop_is_told_at_its_next_check(held: Lease, state: RunState) -> None:
+def test_work_that_is_asked_to_stop_is_told_at_its_next_check(
+    held_lease: Lease, state: RunState
+) -> None:
     PhaseRun.objects.update(state=state)
-    wait_until(lambda: held.asked_to is state)
+    wait_until(lambda: held_lease.asked_to is state)
     with pytest.raises(Interrupted, match=str(state)):
-        held.raise_if_stopped()
+        held_lease.raise_if_stopped()
 
 
-def test_work_that_is_another_s_by_now_is_told_at_its_next_check(held: Lease) -> None:
+def test_work_that_is_another_s_by_now_is_told_at_its_next_check(held_lease: Lease) -> None:
     PhaseRun.objects.update(token=99)
-    wait_until(lambda: held.lost)
+    wait_until(lambda: held_lease.lost)
     with pytest.raises(Interrupted, match="Taken over by another worker"):
-        held.raise_if_stopped()
+        held_lease.raise_if_stopped()
 
 
-def test_the_statement_of_a_cancelled_run_is_cancelled_in_the_database(held: Lease) -> None:
+def test_the_statement_of_a_cancelled_run_is_cancelled_in_the_database(held_lease: Lease) -> None:
     with rollouts.target() as opened:
-        held.attach(opened)
+        held_lease.attach(opened)
         PhaseRun.objects.update(state=RunState.CANCELLING)
         with pytest.raises(psycopg.errors.QueryCanceled):
             opened.execute("SELECT pg_sleep(30)")
 
 
-def test_a_paused_run_s_statement_is_let_to_its_end(held: Lease) -> None:
+def test_a_paused_run_s_statement_is_let_to_its_end(held_lease: Lease) -> None:
     with rollouts.target() as opened:
-        held.attach(opened)
+        held_lease.attach(opened)
         PhaseRun.objects.update(state=RunState.PAUSING)
-        wait_until(lambda: held.asked_to is RunState.PAUSING)
+        wait_until(lambda: held_lease.asked_to is RunState.PAUSING)
         opened.execute("SELECT pg_sleep(0.1)")
 
 

@@ -31,7 +31,7 @@ from tests.support.threads import at_once
 
 
 @pytest.fixture
-def worker() -> Iterator[list[threading.Thread]]:
+def worker_threads() -> Iterator[list[threading.Thread]]:
     """Threads that work on what was queued, each with a connection of its own."""
     threads: list[threading.Thread] = []
     yield threads
@@ -187,11 +187,11 @@ def test_the_end_of_a_backfill_is_counted_once_though_its_worker_dies_there(
 
 
 def test_a_rollback_undoes_the_steps_that_were_begun_the_newest_first(
-    prepared: Rollout, worker: list[threading.Thread]
+    prepared: Rollout, worker_threads: list[threading.Thread]
 ) -> None:
     with rollouts.locked("LOCK TABLE properties IN ACCESS SHARE MODE"):
         run = rollouts.start(prepared, 1)
-        begin_work(worker)
+        begin_work(worker_threads)
         wait_until(lambda: run.steps.filter(step="add-property-columns").exists())
         runner.cancel(prepared, actor=ADA)
         wait_until(lambda: rollouts.state_of(run) == RunState.CANCELLED)
@@ -204,12 +204,12 @@ def test_a_rollback_undoes_the_steps_that_were_begun_the_newest_first(
 
 
 def test_a_step_that_waits_for_a_lock_says_for_whose(
-    prepared: Rollout, worker: list[threading.Thread]
+    prepared: Rollout, worker_threads: list[threading.Thread]
 ) -> None:
     with rollouts.locked("LOCK TABLE properties IN ACCESS SHARE MODE") as other:
         pid = other.info.backend_pid
         run = rollouts.start(prepared, 1)
-        begin_work(worker)
+        begin_work(worker_threads)
         wait_until(lambda: run.steps.filter(waiting_for__contains=f"PID {pid}").exists())
     wait_until(lambda: rollouts.state_of(run) == RunState.DONE)
     assert run.steps.get(step="add-property-columns").waiting_for == ""
@@ -224,7 +224,7 @@ def test_a_phase_whose_schema_has_drifted_fails_and_names_the_column(properties:
 
 
 def test_an_audit_that_was_cancelled_within_a_phase_keeps_no_other_waiting(
-    expanded: Rollout, worker: list[threading.Thread]
+    expanded: Rollout, worker_threads: list[threading.Thread]
 ) -> None:
     with rollouts.target() as other:
         run = rollouts.start(expanded, 2)
@@ -236,7 +236,7 @@ def test_an_audit_that_was_cancelled_within_a_phase_keeps_no_other_waiting(
             patch.setattr(
                 runs.RunJob, "_audit", lambda self, held: (go_on.wait(120), audit(self, held))[1]
             )
-            begin_work(worker)
+            begin_work(worker_threads)
             wait_until(lambda: reached.exists())
             with other.transaction():
                 other.execute("LOCK TABLE properties IN ACCESS EXCLUSIVE MODE")

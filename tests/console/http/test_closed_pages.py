@@ -153,7 +153,7 @@ def is_about_it(pattern: str) -> bool:
 
 
 @pytest.fixture
-def browser(db: None) -> Client:
+def lead_browser(db: None) -> Client:
     client = journal.browser_of("lead")
     client.raise_request_exception = False
     return client
@@ -209,13 +209,13 @@ def is_answered(response: Any, state: State) -> bool:
 @pytest.mark.slow
 @pytest.mark.parametrize("state", STATES, indirect=True, ids=lambda make: make.__name__)
 def test_every_page_says_what_is_there_no_more_and_every_link_of_it_leads_somewhere(
-    state: State, browser: Client
+    state: State, lead_browser: Client
 ) -> None:
     wrong: list[tuple[object, ...]] = []
     linked: dict[str, str] = {}
     for pattern, address in read_only(state).items():
         # What is a part alone leads to the page that it is of.
-        response = browser.get(address, follow=True)
+        response = lead_browser.get(address, follow=True)
         text = body_of(response)
         if not is_answered(response, state):
             wrong.append((address, response.status_code))
@@ -231,7 +231,7 @@ def test_every_page_says_what_is_there_no_more_and_every_link_of_it_leads_somewh
         # What is of no rollout, or of another, is followed where nothing is away.
         others = {link for link in others if is_of(state, link)}
     for link in sorted(others):
-        response = browser.get(link, follow=True)
+        response = lead_browser.get(link, follow=True)
         if response.status_code in (404, 405, 500):
             wrong.append((link, response.status_code, f"linked on {linked[link]}"))
     assert not wrong
@@ -240,11 +240,11 @@ def test_every_page_says_what_is_there_no_more_and_every_link_of_it_leads_somewh
 @pytest.mark.slow
 @pytest.mark.parametrize("state", PRESSED, indirect=True, ids=lambda make: make.__name__)
 def test_no_part_breaks_and_no_button_says_done_of_what_no_worker_can_do(
-    state: State, browser: Client
+    state: State, lead_browser: Client
 ) -> None:
     wrong = []
     for pattern, address in read_only(state).items():
-        response = browser.get(address, headers=journal.HTMX)
+        response = lead_browser.get(address, headers=journal.HTMX)
         if not is_answered(response, state):
             wrong.append((address, response.status_code, "as a part"))
         reloads = response.headers.get("HX-Refresh") == "true"
@@ -254,7 +254,7 @@ def test_no_part_breaks_and_no_button_says_done_of_what_no_worker_can_do(
     for pattern, address in addresses(state).items():
         with transaction.atomic():
             before = len(connection.run_on_commit)
-            response = browser.post(address, SENT)
+            response = lead_browser.post(address, SENT)
             queued = len(connection.run_on_commit) > before
             transaction.set_rollback(True)
         if response.status_code in (404, 500):
@@ -266,14 +266,14 @@ def test_no_part_breaks_and_no_button_says_done_of_what_no_worker_can_do(
 
 
 def test_a_page_waits_once_for_a_server_that_says_nothing(
-    rollout: Rollout, settings: LazySettings, browser: Client, monkeypatch: pytest.MonkeyPatch
+    rollout: Rollout, settings: LazySettings, lead_browser: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(target, "SILENT_SECONDS", 3600.0)
     cached_queries.invalidate()
     with port_of(silent) as (port, listening):
         state = unreachable(settings, port)
         journal.job_of(journal.reached(journal.ran(state.rollout, 2, "running"), "backfill"))
-        assert browser.get(f"/rollout/{journal.PLAN}/qa/").status_code == 200
+        assert lead_browser.get(f"/rollout/{journal.PLAN}/qa/").status_code == 200
         listening.settimeout(5)
         listening.accept()[0].close()
         listening.setblocking(False)
@@ -283,7 +283,7 @@ def test_a_page_waits_once_for_a_server_that_says_nothing(
 
 
 def test_kept_rows_of_an_audit_are_exported_when_the_others_cannot_be_read(
-    rollout: Rollout, browser: Client
+    rollout: Rollout, lead_browser: Client
 ) -> None:
     sandbox = journal.rehearsed(journal.taken(rollout)).sandbox
     report = journal.audited(sandbox, "mismatched", mismatched=5, stored_mismatches=1)
@@ -292,29 +292,29 @@ def test_kept_rows_of_an_audit_are_exported_when_the_others_cannot_be_read(
     report.save()
     journal.mismatching(report, "42")
     address = f"/rollout/audits/{report.pk}/export.csv"
-    refused = browser.get(address)
+    refused = lead_browser.get(address)
     assert refused.status_code == 409
     assert "counted 5 mismatches and stored 1 of them" in refused.content.decode()
-    kept = browser.get(f"{address}?rows=kept")
+    kept = lead_browser.get(f"{address}?rows=kept")
     assert f"audit-{report.pk}-kept-rows.csv" in kept["Content-Disposition"]
     assert "42" in body_of(kept)
 
 
 def test_a_snapshot_of_an_environment_that_is_gone_is_not_verified_again(
-    rollout: Rollout, browser: Client
+    rollout: Rollout, lead_browser: Client
 ) -> None:
     snapshot = journal.taken(journal.rehearsed(journal.taken(rollout)).sandbox)
-    answer = browser.post(f"/rollout/snapshots/{snapshot.pk}/verify/", follow=True)
+    answer = lead_browser.post(f"/rollout/snapshots/{snapshot.pk}/verify/", follow=True)
     assert "Nothing was done. The database of rehearsal-1 was dropped" in answer.content.decode()
     assert Snapshot.objects.get(pk=snapshot.pk).state == "verified"
 
 
 def test_a_closed_page_asks_once_what_became_of_its_environment(
-    rollout: Rollout, browser: Client
+    rollout: Rollout, lead_browser: Client
 ) -> None:
     sandbox = journal.rehearsed(journal.taken(rollout)).sandbox
     with CaptureQueriesContext(connection) as queries:
-        answer = browser.get(f"/rollout/{sandbox.plan}/{sandbox.environment}/")
+        answer = lead_browser.get(f"/rollout/{sandbox.plan}/{sandbox.environment}/")
     assert "was dropped" in answer.content.decode()
     newest = 'ORDER BY "rollout_environment"."id" DESC'
     assert sum(newest in query["sql"] for query in queries) == 1

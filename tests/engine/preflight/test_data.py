@@ -13,7 +13,7 @@ from tests.engine.samples import BIGINT
 
 class TestWhatTheDataHolds:
     @pytest.fixture(autouse=True)
-    def backfilled(self, target: Target, connection: Connection) -> None:
+    def three_phases_done(self, target: Target, connection: Connection) -> None:
         done_until(target, connection, 3)
 
     def test_nulls_that_a_step_would_stumble_over_are_counted(
