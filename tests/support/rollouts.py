@@ -17,6 +17,7 @@ from django_q.models import OrmQ
 from rollout import gates, runner
 from rollout.engine.target import Connection
 from rollout.gates import Evidence
+from rollout.gates.guardrails import smoke_tests_passed
 from rollout.journal.actors import Actor
 from rollout.journal.environments import target_of
 from rollout.models import (
@@ -198,6 +199,9 @@ def prepare(rollout: Rollout, phase: int) -> Actor:
         match gate:
             case ChecklistComplete():
                 complete_checklist(rollout)
+                # Those from before a rollback no longer count.
+                if smoke_tests_passed(evidence).status != "pass":
+                    probe_all(rollout)
             case MappingReviewed():
                 review_mapping(rollout)
             case SnapshotVerified():
