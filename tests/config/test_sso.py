@@ -166,7 +166,7 @@ def test_a_user_named_by_a_proxy_is_logged_in_and_gets_a_role_by_hand(
                 return error.code, error.url.removeprefix(address)
 
     ada = {"X-Forwarded-User": "ada"}
-    with site_of_the_guide("A header of a proxy", committed_db, tmp_path) as address:
+    with site_of_the_guide("A header from a proxy", committed_db, tmp_path) as address:
         assert ask("/rollout/") == (200, "/accounts/login/?next=/rollout/")
         assert ask("/rollout/", **ada) == (403, "/rollout/")
         User.objects.get(username="ada").groups.add(Group.objects.get(name="viewer"))
