@@ -248,7 +248,7 @@ class TestRefusals:
         runner.repair(filled, table=TABLE, selection={}, actor=ADA)
         runner.pause(filled, actor=ADA)
         with pytest.raises(
-            runner.Refused, match=r"repair of 3 rows of properties is paused\. Resume"
+            runner.Refused, match=r"repair of 1 row of properties is paused\. Resume"
         ):
             runner.repair(filled, table=TABLE, selection={}, actor=ADA)
 
