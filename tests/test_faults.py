@@ -131,7 +131,7 @@ def test_the_last_phase_and_its_rollback_survive_whatever_dies_in_the_middle(
     wait_for_clean(site, AuditReport.objects.latest("pk"))
     take_snapshot(site, rollout)
 
-    archive, once_more = (site.gate_in_definitions("CREATE TABLE AS") for _ in range(2))
+    archive, once_more = (site.gate_in_rows(lanes, "NEW.updated > OLD.updated") for _ in range(2))
     # Made before the engine goes on: it might be past them otherwise.
     drop = site.gate_in_definitions("ALTER TABLE", event="sql_drop")
     index, again = (site.gate_in_index("properties_type_id_idx") for _ in range(2))
@@ -143,6 +143,8 @@ def test_the_last_phase_and_its_rollback_survive_whatever_dies_in_the_middle(
     assert_every_step_was_done_once(run)
     assert rollouts.ask(BROKEN) == 0
     assert rollouts.ask(ARCHIVED) == legacy
+    archived = BackfillJob.objects.get(step_run__run=run, kind="archive")
+    assert (archived.scanned, archived.updated, archived.rewritten) == (ROWS, ROWS, 0)
 
 
 def test_a_restore_is_carried_out_once_whatever_dies_in_the_middle(
@@ -266,7 +268,7 @@ def test_a_full_disk_fails_a_repair_a_restore_and_the_last_phase_until_there_is_
     assert rollouts.ask(TEXTS) == legacy
 
     ballast.unlink()
-    drop = site.gate_in_definitions("ALTER TABLE")
+    drop = site.gate_in_definitions("ALTER TABLE", event="sql_drop")
     run = runner.retry(rollout, actor=ADA)
     drop.reached()
     fill_up(ballast)

@@ -29,6 +29,7 @@ from rollout.plan.actions import (
     Statement,
     StepActions,
 )
+from rollout.plan.copies import Copy
 from rollout.plan.plan import Plan
 from rollout.plan.step import Step
 from rollout.queries.rehearsals import Rehearsed, StepReport
@@ -42,6 +43,7 @@ _OUTCOMES = {
         "At the end every row of {table} is compared with its archived value, or with its lookup "
         "row where the row was written since."
     ),
+    "archived": "Every row of {table} is compared with its archived value.",
     "meant": "At the end every row of {table} is compared: new columns with legacy ones.",
 }
 _STRENGTH = {mode: strength for strength, mode in enumerate(LockMode)}
@@ -173,7 +175,7 @@ def _kind_of(direction: StepActions) -> str:
         match action:
             case Fill(kind="fill") | Compute():
                 return "Backfill"
-            case Fill():
+            case Fill() | Copy():
                 return job_label(action.kind)
             case Probe():
                 return "Smoke test"
@@ -211,6 +213,12 @@ def of_action(action: Action) -> Preview:
         case Fill():
             return Preview(
                 "Runs in small batches; each batch replaces “true” with its range of rows.",
+                action.text,
+            )
+        case Copy():
+            return Preview(
+                "Runs in small batches; each batch replaces “true” with its range of rows. Does "
+                "not block the application.",
                 action.text,
             )
         case Compute():

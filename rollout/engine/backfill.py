@@ -18,7 +18,7 @@ from functools import partial
 import psycopg
 from psycopg import errors, sql
 
-from rollout.engine import batches, lanes, proof_batches, quarantine
+from rollout.engine import batches, copy_batches, lanes, proof_batches, quarantine
 from rollout.engine.batches import ComputeFunction, Counts, Range
 from rollout.engine.control import Control, Interrupted, pause
 from rollout.engine.lanes import Lane
@@ -26,6 +26,7 @@ from rollout.engine.pace import Pace
 from rollout.engine.samples import Sampler
 from rollout.engine.target import CUT_OFF_SECONDS, Connection, own_transaction
 from rollout.plan.actions import Compute, Fill, Pass, Proof
+from rollout.plan.copies import Copy
 from rollout.plan.session_settings import BY_KEY
 
 # Far below deadlock_timeout: in a conflict the backfill yields, never the application.
@@ -137,6 +138,8 @@ class Worker:
             return self._computed_batch(self.action, lane, range_end, rows, started)
         if isinstance(self.action, Proof):
             return self._compared_batch(self.action, lane, range_end, rows, started)
+        if isinstance(self.action, Copy):
+            return self._copied_batch(self.action, lane, range_end, rows, started)
         last = lane.stripe == self.stripes - 1
         try:
             with own_transaction(self.connection):
@@ -220,6 +223,13 @@ class Worker:
             )
             return self._checkpoint(lane, range_end, counts, started), counts
 
+    def _copied_batch(
+        self, copy: Copy, lane: Lane, range_end: int, rows: Range, started: float
+    ) -> tuple[Lane, Counts]:
+        with own_transaction(self.connection):
+            counts = copy_batches.copy_rows(self.connection, copy, lane, rows)
+            return self._checkpoint(lane, range_end, counts, started), counts
+
     def _rows(self, lane: Lane, range_end: int) -> Range:
         return Range(
             blocks=sql.SQL("t.ctid >= {}::tid AND t.ctid < {}::tid").format(
@@ -260,7 +270,7 @@ class Worker:
             stripe=sql.SQL("true"),
             first=True,
         )
-        assert not isinstance(self.action, Proof), "a proof writes no row"
+        assert not isinstance(self.action, Proof | Copy), "it writes no row of the table"
         for leaf in lanes.leaves(self.connection, self.action.table):
             lane = Lane(job, 0, 0, leaf.schema, leaf.name, 0, 0, 0, 0, 0)
             if isinstance(self.action, Compute):

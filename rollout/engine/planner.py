@@ -11,6 +11,7 @@ from rollout.engine.backfill import LOCK_TIMEOUT_MS
 from rollout.engine.pace import TARGET_MS
 from rollout.engine.target import Connection
 from rollout.plan.actions import Compute, Fill, Pass, Proof
+from rollout.plan.copies import Copy
 from rollout.plan.session_settings import ANNOUNCE
 from rollout.plan.table import Table
 
@@ -70,6 +71,10 @@ def choose(connection: Connection, action: Pass) -> FillPlan:
         )
     if isinstance(action, Proof):
         return FillPlan(blocks, rows, 1, f"One stripe: nothing is written. {size}. {manner}")
+    if isinstance(action, Copy):
+        return FillPlan(
+            blocks, rows, 1, f"One stripe: no row of the table is written. {size}. {manner}"
+        )
     index = connection.execute(
         sql.SQL(
             "SELECT i.indexrelid::regclass::text FROM pg_index i JOIN pg_attribute a"

@@ -56,6 +56,7 @@ JOBS = {
     "fill": "Backfill",
     "compute": "Compute",
     "clear": "Clear new columns",
+    "archive": "Archive legacy values",
     "restore": "Restore legacy values",
     "repair": "Repair",
     "proof": "Proof",

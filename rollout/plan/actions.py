@@ -8,6 +8,7 @@ from typing import ClassVar, Literal
 from psycopg import sql
 from psycopg.sql import Composable, Composed
 
+from rollout.plan.copies import Copy
 from rollout.plan.session_settings import ANNOUNCE
 from rollout.plan.table import Table
 from rollout.plan.updates import Assignment, left_joins, update, update_of_met
@@ -274,7 +275,8 @@ class Proof:
     ``differs`` is SQL over row ``t`` of what is wrong with it, null where it is right; a row that
     differs fails the step, which names it. ``exact``: the row is compared to the letter, because
     nobody has written it since. ``recorded`` is SQL of the fingerprint that all rows together had
-    when they were written down, null where nothing was.
+    when they were written down, null where nothing was. ``done`` is a
+    fact: there is nothing left to compare.
     """
 
     kind: ClassVar[str] = "proof"
@@ -286,9 +288,10 @@ class Proof:
     source: sql.Identifier | None = None
     exact: Composable
     recorded: Composable | None = None
-    outcome: Literal["kept", "restored", "meant"]
-    """Whether it shows that what was kept is whole, that all of it was brought back, or that every
-    legacy text means its lookup row."""
+    done: Composable | None = None
+    outcome: Literal["kept", "restored", "meant", "archived"]
+    """Whether it shows that what was kept is whole, that all of it was brought back, that every
+    legacy text means its lookup row, or that all of it would be brought back."""
     careful: Composable | None = None
 
     @property
@@ -365,7 +368,7 @@ class CompareSchema:
 
 
 # An action that goes over every row of a table, in lanes and batches.
-Pass = Fill | Compute | Proof
+Pass = Fill | Compute | Proof | Copy
 Action = Statement | Pass | Audit | Probe | CompareSchema
 
 

@@ -7,6 +7,7 @@ from psycopg import sql
 
 from rollout.plan import attributes, facts
 from rollout.plan.actions import Lock, LockMode, Proof, Statement
+from rollout.plan.copies import Copy
 from rollout.plan.mapping import text_of_row
 from rollout.plan.names import SCHEMA, identifier, in_target
 from rollout.plan.step import (
@@ -16,6 +17,7 @@ from rollout.plan.step import (
 )
 from rollout.plan.table import Table
 from rollout.plan.translations import Lookup
+from rollout.plan.updates import Assignment
 
 if TYPE_CHECKING:
     from rollout.plan.plan import Plan
@@ -49,6 +51,14 @@ def digest(plan: "Plan", table: Table, row: str) -> sql.Composed:
     return sql.SQL("hash_record_extended(ROW({}), 0)").format(sql.SQL(", ").join(columns))
 
 
+def _differs_from_digest(plan: "Plan", table: Table, row: str) -> sql.Composed:
+    """SQL of how an archived row differs from what was archived, null where it does not."""
+    return sql.SQL(
+        "(CASE WHEN {} <> {} THEN 'the archive has another text or lookup row than when it was"
+        " made' END)"
+    ).format(sql.Identifier(row, DIGEST), digest(plan, table, row))
+
+
 def archive_is_whole(plan: "Plan", table: Table) -> Proof:
     """Every archived row is what it was, and all of them are there.
 
@@ -57,10 +67,7 @@ def archive_is_whole(plan: "Plan", table: Table) -> Proof:
     archive = in_target(archive_name(plan, table))
     return Proof(
         table=Table(name=archive_name(plan, table), schema=SCHEMA, key=table.key, columns={}),
-        differs=sql.SQL(
-            "(CASE WHEN {} <> {} THEN 'the archive has another text or lookup row than when it was"
-            " made' END)"
-        ).format(sql.Identifier("t", DIGEST), digest(plan, table, "t")),
+        differs=_differs_from_digest(plan, table, "t"),
         source=archive,
         exact=facts.TRUE,
         recorded=sql.SQL("obj_description({}::regclass, 'pg_class')").format(
@@ -162,13 +169,63 @@ def legacy_text_again(lookup: Lookup) -> sql.Composed:
     )
 
 
+def texts_are_archived(plan: "Plan", table: Table) -> Proof:
+    """Of every row the way back would restore the text that it has now.
+
+    A row that was written since its text was frozen may have what its lookup row is written as
+    instead of what is archived.
+    """
+    lookups = plan.lookups_of(table)
+    joins, matches = joins_of_texts(plan, table)
+    differences = sql.SQL(", ").join(
+        sql.SQL(
+            'CASE WHEN {has} COLLATE "C" IS DISTINCT FROM {should} COLLATE "C" AND {is_of_old}'
+            " THEN format('%s is %L, archived as %L', {name}::text, {has}, {should}) END"
+        ).format(
+            has=lookup.text(sql.Identifier("t", lookup.legacy)),
+            should=legacy_text_again(lookup),
+            is_of_old=_is_of_old(plan, lookup),
+            name=sql.Literal(lookup.legacy),
+        )
+        for lookup in lookups
+    )
+    return Proof(
+        table=table,
+        joins=joins,
+        matches=matches,
+        differs=sql.SQL("nullif(concat_ws('; ', {}, {}), '')").format(
+            _differs_from_digest(plan, table, ARCHIVED), differences
+        ),
+        exact=sql.SQL(" AND ").join(_means_the_same(lookup) for lookup in lookups),
+        source=in_target(archive_name(plan, table)),
+        done=facts.no(facts.all_of(*(facts.column_exists(table, x.legacy) for x in lookups))),
+        outcome="archived",
+    )
+
+
+def _is_of_old(plan: "Plan", lookup: Lookup) -> sql.Composed:
+    """SQL condition: the text of row ``t`` is not what its lookup row is written as."""
+    return sql.SQL(
+        '{} COLLATE "C" IS DISTINCT FROM coalesce('
+        '(SELECT {} FROM {} AS l WHERE l.id = {}), {}) COLLATE "C"'
+    ).format(
+        lookup.text(sql.Identifier("t", lookup.legacy)),
+        text_of_row(lookup, plan.name, "l"),
+        lookup.lookup_sql,
+        sql.Identifier("t", lookup.column),
+        lookup.no_text,
+    )
+
+
 @dataclass(frozen=True, kw_only=True)
 class ArchiveLegacy(Step):
     """Keeps every row's exact legacy text, with the lookup row it meant, in a table of the target.
 
-    From here on a row's text changes only together with its lookup row, and the archive shows that
-    from the row: later writes need no place in it. The archive's comment is its fingerprint, so
-    that an audit notices lost rows.
+    A pass like the backfill's fills it, under another name until it is whole. From the freeze on a
+    row's text changes only together with its lookup row, and the archive shows that from the row:
+    later writes need no place in it. The archive's comment is its fingerprint, the sum of those
+    that each batch took of its rows, so that an audit notices lost rows. At the end every row is
+    compared with it.
     """
 
     table: Table
@@ -176,48 +233,73 @@ class ArchiveLegacy(Step):
     phases = frozenset({CONTRACT})
 
     def forward(self, plan: "Plan") -> Actions:
-        name = archive_name(plan, self.table)
-        columns: list[sql.Composable] = [sql.Identifier("t", c) for c in self.table.key]
-        for lookup in plan.lookups_of(self.table):
-            columns += [sql.Identifier("t", c) for c in (lookup.legacy, lookup.column)]
-        columns.append(
-            sql.SQL("{} AS {}").format(digest(plan, self.table, "t"), sql.Identifier(DIGEST))
+        whole, unfinished = archive_name(plan, self.table), _unfinished_name(plan, self.table)
+        archive, draft = in_target(whole), in_target(unfinished)
+        lookups = plan.lookups_of(self.table)
+        names = [*self.table.key, *(n for x in lookups for n in (x.legacy, x.column))]
+        columns = (
+            *(Assignment(name, sql.Identifier("t", name)) for name in dict.fromkeys(names)),
+            Assignment(DIGEST, digest(plan, self.table, "t")),
         )
+        is_whole = facts.relation_exists(archive)
+        copy = Copy(
+            table=self.table,
+            into=draft,
+            columns=columns,
+            needed=sql.SQL("({})").format(
+                sql.SQL(" OR ").join(_is_of_old(plan, lookup) for lookup in lookups)
+            ),
+            done=is_whole,
+        )
+        key = sql.SQL(", ").join(map(sql.Identifier, self.table.key))
         return (
             Statement(
                 sql=sql.SQL(
-                    "CREATE TABLE {archive} AS SELECT {columns} FROM {table} AS t;\n"
-                    "ALTER TABLE {archive} ADD PRIMARY KEY ({key});\n"
-                    "DO {comment};\n"
-                    "ANALYZE {archive}"
-                ).format(
-                    archive=in_target(name),
-                    comment=sql.Literal(
-                        sql.SQL("BEGIN EXECUTE format('COMMENT ON TABLE %s IS %L', {}, {}); END")
-                        .format(
-                            sql.Literal(in_target(name).as_string()), fingerprint(in_target(name))
-                        )
-                        .as_string()
-                    ),
-                    columns=sql.SQL(", ").join(columns),
-                    table=self.table.identifier,
-                    key=sql.SQL(", ").join(sql.Identifier(c) for c in self.table.key),
-                ),
-                done=facts.relation_exists(sql.Identifier(SCHEMA, name)),
+                    "CREATE TABLE {draft} AS {none} WITH NO DATA;\n"
+                    "ALTER TABLE {draft} ADD PRIMARY KEY ({key})"
+                ).format(draft=draft, none=copy.read(facts.TRUE), key=key),
+                done=sql.SQL("({} OR {})").format(is_whole, facts.relation_exists(draft)),
                 locks=(Lock(LockMode.ACCESS_SHARE, self.table.label),),
-                long=True,
-                # The table is read, and its copy for the key, for its comment and for statistics.
-                scans=4,
             ),
+            copy,
+            Statement(
+                sql=sql.SQL(
+                    "DO {comment};\nANALYZE {draft};\nALTER TABLE {draft} RENAME TO {whole}"
+                ).format(
+                    comment=sql.Literal(_comment(draft)),
+                    draft=draft,
+                    whole=sql.Identifier(whole),
+                ),
+                done=is_whole,
+            ),
+            texts_are_archived(plan, self.table),
         )
 
     def backward(self, plan: "Plan") -> Actions:
-        name = archive_name(plan, self.table)
+        names = (archive_name(plan, self.table), _unfinished_name(plan, self.table))
+        tables = [in_target(name) for name in names]
         return (
             Statement(
                 sql=sql.SQL("DROP TABLE IF EXISTS {};\n{}").format(
-                    in_target(name), attributes.forget(plan.name, self.table)
+                    sql.SQL(", ").join(tables), attributes.forget(plan.name, self.table)
                 ),
-                done=facts.no(facts.relation_exists(sql.Identifier(SCHEMA, name))),
+                done=facts.all_of(*(facts.no(facts.relation_exists(name)) for name in tables)),
             ),
         )
+
+
+def _unfinished_name(plan: "Plan", table: Table) -> str:
+    """The name of an archive that is not whole yet."""
+    return identifier(plan.name, table.label, "archive unfinished")
+
+
+def _comment(draft: sql.Identifier) -> str:
+    """A block that writes down the fingerprint of an archive, unless its batches did."""
+    return (
+        sql.SQL(
+            "BEGIN IF obj_description({name}::regclass, 'pg_class') IS NULL THEN"
+            " EXECUTE format('COMMENT ON TABLE %s IS %L', {name}, {print}); END IF; END"
+        )
+        .format(name=sql.Literal(draft.as_string()), print=fingerprint(draft))
+        .as_string()
+    )

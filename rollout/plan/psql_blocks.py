@@ -74,6 +74,13 @@ SELECT n AS remaining, n > 0 AS unfilled FROM ({query}) AS counted (n) \\gset
 CALL pg_temp.refuse(:'remaining' || {message});
 \\endif
 """
+IF_NOT = """\
+SELECT {done} AS done \\gset
+\\if :done
+\\echo '  already so'
+\\else
+{text}
+\\endif"""
 UNLESS_DONE = """\
 SELECT {done} AS done \\gset
 \\if :done

@@ -71,9 +71,10 @@ END $patiently$;
 
 -- Brings the rows of a table right, some blocks in each transaction, until none is left. With
 -- "keeping" the statement answers how many rows it wrote, and of which of them more was changed
--- than that: then the batch is rolled back.
+-- than that: then the batch is rolled back. With "always" no row has to be left for it to begin.
 CREATE PROCEDURE pg_temp.in_batches (
-  wanted regclass, statement text, unfilled text, keeping boolean DEFAULT false)
+  wanted regclass, statement text, unfilled text, keeping boolean DEFAULT false,
+  always boolean DEFAULT false)
 LANGUAGE plpgsql AS $in_batches$
 DECLARE
   leaf record;
@@ -87,7 +88,7 @@ DECLARE
 BEGIN
   EXECUTE unfilled INTO remaining;
   COMMIT;
-  IF remaining = 0 THEN RAISE NOTICE '  already so'; RETURN; END IF;
+  IF remaining = 0 AND NOT always THEN RAISE NOTICE '  already so'; RETURN; END IF;
   PERFORM set_config('lock_timeout', '100', false);
   FOR round IN 1 .. 20 LOOP
     RAISE NOTICE '  % rows to do', remaining;

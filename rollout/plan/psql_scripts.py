@@ -21,6 +21,7 @@ from rollout.plan.actions import (
     Proof,
     Statement,
 )
+from rollout.plan.copies import Copy
 from rollout.plan.plan import ROLES, Plan
 from rollout.plan.psql_procedures import SETUP
 from rollout.plan.session_settings import ANNOUNCE, BY_KEY
@@ -201,6 +202,8 @@ def _action(action: Action) -> str:
             return _fill(action)
         case Compute():
             return _compute(action)
+        case Copy():
+            return _copy(action)
         case Proof():
             return _proof(action)
         case Audit():
@@ -257,6 +260,16 @@ def _fill(fill: Fill) -> str:
     return _from_source(fill.source, call)
 
 
+def _copy(copy: Copy) -> str:
+    table, statement, unfinished = (
+        sql.Literal(copy.table.identifier.as_string()).as_string(),
+        _quoted(copy.insert(copy.read(_BATCH, relation=_RELATION)).as_string()),
+        _quoted(copy.unfinished.as_string()),
+    )
+    call = f"CALL pg_temp.in_batches({table},\n{statement},\n{unfinished}, always => true);"
+    return psql_blocks.IF_NOT.format(done=_sure(copy.done), text=call)
+
+
 def _from_source(source: sql.Identifier, call: str) -> str:
     """What reads a table of the engine's own, while that is there."""
     there = facts.relation_exists(source)
@@ -269,6 +282,8 @@ def _proof(proof: Proof) -> str:
     source = "NULL" if proof.source is None else sql.Literal(proof.source.as_string()).as_string()
     question = _quoted(proof.compared(_BATCH, relation=_RELATION).as_string())
     call = f"CALL pg_temp.prove({table},\n{question},\n{recorded}, {source});\n"
+    if proof.done is not None:
+        return psql_blocks.IF_NOT.format(done=_sure(proof.done), text=call.rstrip("\n"))
     return call.rstrip("\n") if proof.source is None else _from_source(proof.source, call)
 
 

@@ -15,6 +15,7 @@ from rollout.plan.actions import (
     Proof,
     Statement,
 )
+from rollout.plan.copies import Copy
 from rollout.plan.errors import RolloutError
 from rollout.plan.plan import Plan
 from rollout.plan.sql_effects import is_destructive
@@ -114,6 +115,9 @@ def _note(action: Action) -> list[str]:
             comment = (
                 f"In batches, concurrently with writers, until no row is left ({action.kind}):"
             )
+            lines = [comment, *f"{action.text};".splitlines()]
+        case Copy():
+            comment = "In batches, concurrently with writers, until every row is copied:"
             lines = [comment, *f"{action.text};".splitlines()]
         case Proof():
             comment = "Compares every row in batches; one that differs stops the phase:"

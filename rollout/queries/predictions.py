@@ -9,6 +9,7 @@ from rollout.engine import planner
 from rollout.journal.environments import target_of
 from rollout.models import Direction
 from rollout.plan.actions import Audit, Compute, Fill, Proof, Statement
+from rollout.plan.copies import Copy
 from rollout.plan.indexes import CreateMaterializedView
 from rollout.plan.plan import Plan
 from rollout.plan.step import Step
@@ -106,7 +107,7 @@ def tables_scanned(plan: Plan, step: Step, way: str) -> tuple[str, ...]:
     tables: dict[str, None] = {}
     for action in (plan.forward(step) if forward else plan.backward(step)).actions:
         match action:
-            case Fill() | Compute() | Proof():
+            case Fill() | Compute() | Proof() | Copy():
                 tables[action.table.label] = None
             case Audit():
                 return every

@@ -11,7 +11,7 @@ from rollout.journal.environments import target_of
 from rollout.journal.events import Event
 from rollout.models import BackfillJob, Direction, PhaseRun, RunState
 from rollout.plan import plans
-from rollout.plan.actions import Compute, Fill, Pass, Proof
+from rollout.plan.actions import Compute, Fill, Pass
 from rollout.worker import backfills, repairs
 
 
@@ -54,7 +54,7 @@ def action_of(job: BackfillJob) -> Pass:
         step = plan.step(run.phase, job.step_run.step)
     way = plan.backward(step) if run.way == Direction.BACKWARD else plan.forward(step)
     action = way.actions[job.position]
-    assert isinstance(action, Fill | Compute | Proof)
+    assert isinstance(action, Pass)
     return action
 
 
@@ -84,7 +84,7 @@ def retry_quarantined(job_id: int, actor_name: str) -> None:
     job = _job(job_id)
     run = job.step_run.run
     action = action_of(job)
-    assert not isinstance(action, Proof), "a proof writes no row"
+    assert isinstance(action, Fill | Compute), "others have no rows in quarantine"
     try:
         with target_of(run.rollout.environment).connect() as connection:
             written = backfills.retry_quarantined(connection, action, job)

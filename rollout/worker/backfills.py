@@ -8,14 +8,14 @@ from django.utils.module_loading import import_string
 
 from rollout import journal, logs, queue
 from rollout.conf import setting
-from rollout.engine import backfill, lane_totals, lanes, planner, quarantine
+from rollout.engine import backfill, copy_batches, lane_totals, lanes, planner, quarantine
 from rollout.engine.control import Control, NullControl, pause
 from rollout.engine.health import Signal, read_signals
 from rollout.engine.lane_totals import Totals
 from rollout.engine.pace import Pace, Settings
 from rollout.engine.pace_records import PaceRecord
 from rollout.engine.preflight.triggers import swallowing_triggers
-from rollout.engine.target import Connection, own_transaction
+from rollout.engine.target import Connection, fetch_bool, own_transaction
 from rollout.journal import activity_log, heartbeats
 from rollout.journal.environments import is_protected
 from rollout.journal.events import Event
@@ -32,6 +32,7 @@ from rollout.models import (
     WatchedTime,
 )
 from rollout.plan.actions import Compute, Fill, Pass, Proof
+from rollout.plan.copies import Copy
 from rollout.plan.errors import RolloutError
 from rollout.plan.table import Table
 from rollout.telemetry.signals import application_signals
@@ -93,7 +94,7 @@ def job_of(connection: Connection, action: Pass, step_run: StepRun, position: in
             explanation=chosen.explanation,
             duty_percent=_duty_percent(action, step_run.run),
             most_poison_rows=0
-            if isinstance(action, Proof)
+            if isinstance(action, Proof | Copy)
             else max(MIN_POISON_ROWS, int(chosen.estimated_rows * action.poison_share)),
         )
     if isinstance(action, Proof) and job.finished_at is not None and job.quarantined:
@@ -206,6 +207,8 @@ def run_job(
     A sentence of its counts when the final sweep found nothing left, None when time ran out first.
     Raises Interrupted, RowsRemain, TooManyPoisonRows and psycopg.Error.
     """
+    if isinstance(action, Proof | Copy) and action.done and fetch_bool(connection, action.done):
+        return "Already applied."
     job = job_of(connection, action, step_run, position)
     with logs.bound(job=job.pk):
         if job.finished_at is None:
@@ -230,6 +233,11 @@ def _swept(
     if isinstance(action, Proof):
         proofs.judge(connection, action, job)
         return True
+    if isinstance(action, Copy):
+        if not copy_batches.complete(connection, action, job.pk):
+            _again(connection, action, job, copy_batches.MAX_LATE_ROWS, attempts=step_run.attempts)
+            return False
+        return True
     if step_run.attempts > 1:
         # Somebody pressed retry, and may have fixed what the rows were refused for.
         retry_quarantined(connection, action, job, control)
@@ -243,7 +251,12 @@ def _swept(
 
 
 def _again(
-    connection: Connection, action: Fill | Compute, job: BackfillJob, left: int, *, attempts: int
+    connection: Connection,
+    action: Fill | Compute | Copy,
+    job: BackfillJob,
+    left: int,
+    *,
+    attempts: int,
 ) -> None:
     if job.rounds >= MAX_ROUNDS * attempts:
         raise RowsRemain(
@@ -313,6 +326,11 @@ def _write_end(connection: Connection, action: Pass, job: BackfillJob, step_run:
 def _counts(action: Pass, job: BackfillJob) -> str:
     if isinstance(action, Proof):
         return proofs.sentence(action, job)
+    if isinstance(action, Copy):
+        meanwhile = f", {job.rewritten:,} that the application wrote meanwhile" * (
+            job.rewritten > 0
+        )
+        return f"{job.scanned:,} rows scanned, {job.updated:,} archived{meanwhile}; 0 remaining."
     others = "not selected or already correct" if job.kind == "repair" else "already correct"
     rewritten = (
         f", {job.rewritten:,} updated that the application wrote meanwhile" if job.rewritten else ""

@@ -73,6 +73,11 @@ def _differing(connection: Connection, proof: Proof, job: BackfillJob, number: i
     cure = "Correct them, then retry."
     if proof.outcome == "kept":
         what = f"the archive {what} from what was archived"
+    elif proof.outcome == "archived":
+        what += " from what the archive says of them"
+        cure = (
+            "Nothing is dropped. Roll back phase 4, which removes the archive, then start it again."
+        )
     elif proof.outcome == "restored":
         what += " from the archived text, or from the lookup row"
     else:

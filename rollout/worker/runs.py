@@ -33,6 +33,7 @@ from rollout.plan.actions import (
     Proof,
     Statement,
 )
+from rollout.plan.copies import Copy
 from rollout.plan.gates import NoLegacyReaders
 from rollout.plan.plan import Plan
 from rollout.plan.step import Step
@@ -259,7 +260,7 @@ class RunJob(LeasedJob[PhaseRun]):
                     return self._applied
                 # One that generates nothing had nothing to do: nobody applied it before.
                 return "" if action.generates else self._already
-            case Fill() | Compute() | Proof():
+            case Fill() | Compute() | Proof() | Copy():
                 self._refuse_lost_triggers(connection)
                 filled = backfills.run_job(
                     connection, action, self.step_run, number, until=self.until, control=held

@@ -6,7 +6,7 @@ from typing import Any
 
 from django.utils.module_loading import import_string
 
-from rollout.engine import backfill, ddl, lane_totals, lanes, planner, quarantine
+from rollout.engine import backfill, copy_batches, ddl, lane_totals, lanes, planner, quarantine
 from rollout.engine.audit import AuditResult, run_audit
 from rollout.engine.backfill import Worker
 from rollout.engine.catalog import compare, labels_of, read
@@ -14,7 +14,7 @@ from rollout.engine.control import Control, Interrupted
 from rollout.engine.lane_totals import Totals
 from rollout.engine.lanes import Lane
 from rollout.engine.statement_activities import StatementActivity
-from rollout.engine.target import Connection, Target
+from rollout.engine.target import Connection, Target, fetch_bool
 from rollout.plan import Plan, Step
 from rollout.plan.actions import (
     Action,
@@ -27,6 +27,7 @@ from rollout.plan.actions import (
     Proof,
     Statement,
 )
+from rollout.plan.copies import Copy
 
 _jobs: Iterator[int] = itertools.count(1)
 
@@ -110,6 +111,14 @@ def run_fill(connection: Connection, action: Fill | Compute) -> Totals:
     return totals
 
 
+def run_copy(connection: Connection, copy: Copy) -> int:
+    """A whole pass, with what it has not met; how many rows were copied."""
+    job, stripes = new_job(connection, copy)
+    work_off(connection, copy, job, stripes)
+    assert copy_batches.complete(connection, copy, job)
+    return lane_totals.totals(connection, job).exact
+
+
 def prove(connection: Connection, proof: Proof) -> Totals:
     """Compare every row; the rows that differ, each with how, are the assertion's."""
     job, stripes = new_job(connection, proof)
@@ -135,7 +144,10 @@ def act(target: Target, connection: Connection, plan: Plan, number: int, action:
         case Fill() | Compute():
             return run_fill(connection, action).updated > 0
         case Proof():
-            prove(connection, action)
+            if action.done is None or not fetch_bool(connection, action.done):
+                prove(connection, action)
+        case Copy():
+            return not fetch_bool(connection, action.done) and run_copy(connection, action) > 0
         case Audit():
             result = audit(target, plan)
             assert not result.inconclusive, result.inconclusive

@@ -51,7 +51,7 @@ def test_the_result_stands_on_the_page_and_in_the_log(contracted: Rollout, key: 
     )
     assert proof in run.steps.get(step="drop-legacy").result
     assert proof in page_of(4)
-    jobs = BackfillJob.objects.filter(kind="proof").order_by("pk")
+    jobs = BackfillJob.objects.filter(step_run__run=run, kind="proof").order_by("pk")
     assert [job.scanned for job in jobs] == [300, 300]
     (entry,) = LogEntry.objects.filter(event="backfill done", data__job=jobs[1].pk)
     assert entry.message == f"Proof, properties: {proof}"
