@@ -330,7 +330,8 @@ def _counts(action: Pass, job: BackfillJob) -> str:
         meanwhile = f", {job.rewritten:,} that the application wrote meanwhile" * (
             job.rewritten > 0
         )
-        return f"{job.scanned:,} rows scanned, {job.updated:,} archived{meanwhile}; 0 remaining."
+        scanned = counted(job.scanned, "row")
+        return f"{scanned} scanned, {job.updated:,} archived{meanwhile}; 0 remaining."
     others = "not selected or already correct" if job.kind == "repair" else "already correct"
     rewritten = (
         f", {job.rewritten:,} updated that the application wrote meanwhile" if job.rewritten else ""

@@ -40,6 +40,7 @@ from rollout.plan.gates import (
 from rollout.queries.mapping_reviews import confirmations, review_now
 from rollout.queries.status import find_rollout
 from rollout.worker.probes import probe_all
+from tests.support.processes import wait_until
 from tests.support.servers import filled_template
 
 PLAN = "property-classification"
@@ -147,8 +148,13 @@ def work_in_a_thread() -> None:
 
 
 def work_off(run: PhaseRun, state: RunState = RunState.DONE) -> None:
-    """Be the worker until the queue is empty; the run is in that state then."""
+    """Be the worker until the queue is empty; the run is in that state then.
+
+    A cluster beside may have taken the message first.
+    """
     work()
+    under_way = {RunState.QUEUED, RunState.RUNNING} - {state}
+    wait_until(lambda: state_of(run) not in under_way, seen=lambda: f"{run}")
     run.refresh_from_db()
     assert run.state == state, f"{run}: {run.error}"
 
