@@ -127,6 +127,7 @@ def test_many_rows_that_no_batch_has_met_are_left_to_another_round(
     assert not copy_batches.complete(frozen, COPY, job)
 
 
+@pytest.mark.slow
 def test_an_archive_that_is_made_beside_writers_brings_every_text_back(
     frozen: Connection, target: Target, monkeypatch: pytest.MonkeyPatch
 ) -> None:

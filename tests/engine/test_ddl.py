@@ -117,6 +117,7 @@ def test_a_lock_in_the_way_is_waited_for_and_the_work_done_when_it_is_let_go(
     assert control.waits[-1] == ""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("sample", [BIGINT, COMPOSITE, ODD], ids=str)
 def test_a_lock_that_is_never_let_go_is_named_with_its_session(
     sample: Sample, few_attempts: None, connection: Connection, app: Connection

@@ -70,6 +70,7 @@ def short(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(backfill, "MAX_RANGE_BLOCKS", 2)
 
 
+@pytest.mark.slow
 def test_three_workers_share_the_lanes_beside_writers_and_miss_nothing(
     target: Target, connection: Connection
 ) -> None:
@@ -92,6 +93,7 @@ def test_three_workers_share_the_lanes_beside_writers_and_miss_nothing(
     assert result.rows == BIGINT.count(connection)
 
 
+@pytest.mark.slow
 def test_three_workers_count_every_row_once(target: Target, connection: Connection) -> None:
     legacy_rows(target, connection, 6_000)
     job, stripes = new_job(connection, FILL)

@@ -105,6 +105,7 @@ def all_pages(browser: Client, address: str, **query: str) -> list[str]:
     return pages
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("address", "make", "most", "least"), BY_NUMBER)
 def test_a_list_by_a_number_shows_every_row_once_whatever_page_it_is_on(
     rollout: Rollout, viewer: Client, address: str, make: Maker, most: str, least: str
@@ -121,6 +122,7 @@ def test_a_list_by_a_number_shows_every_row_once_whatever_page_it_is_on(
     ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("address", LISTS)
 def test_a_list_turned_round_shows_every_row_once(
     rollout: Rollout, viewer: Client, address: str
