@@ -127,7 +127,7 @@ def approve(request: ConsoleRequest) -> HttpResponse:
     perform(
         request,
         lambda: approve_everything(rollout, actor=lead),
-        f"Approved by {name}.",
+        f"{name} has approved every phase that needs it: the demo does not show the SQL again.",
     )
     return redirect_back(request, rollout)
 

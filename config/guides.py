@@ -142,7 +142,9 @@ class DemoGuide(RolloutGuide):
         requests = self.status.evidence.sign_offs(SignOffKind.REQUEST, phase=phase.number)
         other = "lead" if requests and requests[0].actor_name == "lead2" else "lead2"
         back = self.start_page(phase.number)
-        return demo_button(f"Approve as {other}", "approve", "approve_rollout", back, name=other)
+        phases = "phases 3 and 4" if phase.number == ENFORCE else f"phase {phase.number}"
+        label = f"Approve {phases} as {other}"
+        return demo_button(label, "approve", "approve_rollout", back, name=other)
 
     def cutover(self) -> GuideStep:
         title = "Start phases 3 and 4: enforce and contract"

@@ -96,7 +96,7 @@ class RolloutGuide:
     @property
     def page(self) -> str:
         """Where its forms lead back to."""
-        return f"{self.status.rollout.get_absolute_url()}#guide"
+        return self.status.rollout.get_absolute_url()
 
     @cached_property
     def goes_back(self) -> bool:
@@ -246,7 +246,7 @@ class RolloutGuide:
         title = "Roll everything back"
         why = (
             "The way back is part of the plan: every value returns, also those that were written "
-            "meanwhile, and an audit proves it."
+            "meanwhile. Each rollback compares every row at its end."
         )
         is_back = self.goes_back and self.status.phase is None
         if is_back or not (self.is_done(CONTRACT) or self.goes_back):

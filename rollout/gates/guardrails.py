@@ -9,6 +9,7 @@ from django.utils import timezone
 from rollout.gates.evidence import Evidence
 from rollout.gates.registry import GateResult, check, failed, passed, pending, unknown
 from rollout.gates.runs import phase_done
+from rollout.journal.heartbeats import SILENCE
 from rollout.journal.moments import duration, in_words, is_to_come, staleness
 from rollout.logs.texts import counted
 from rollout.models import Direction, Measurement
@@ -42,7 +43,8 @@ def soak(gate: Soak, evidence: Evidence) -> GateResult:
     watched = evidence.facts.watched_since(since)
     if watched < gate.time:
         message = f"Soaking: {duration(watched)} of {duration(gate.time)} since {why}."
-        if now - since >= gate.time:
+        # A watchdog at rest has seen nothing yet of the last seconds.
+        if now - since >= gate.time and now - since - watched > SILENCE:
             message += (
                 f" The rest of {duration(now - since)} does not count: the clock jumped over it, "
                 "or no watchdog ran. Check that one runs."
@@ -55,6 +57,13 @@ def soak(gate: Soak, evidence: Evidence) -> GateResult:
             progress=watched / gate.time,
         )
     calls = _calls_since(since)
+    if 0 < calls < gate.fewest_calls:
+        return pending(
+            "wait",
+            f"{counted(calls, 'call')} of the application measured since {why}; "
+            f"{gate.fewest_calls:,} needed. Wait for more.",
+            progress=calls / gate.fewest_calls,
+        )
     if calls < gate.fewest_calls:
         return unknown(
             "review_monitoring",

@@ -9,6 +9,7 @@ from django.utils.module_loading import import_string
 from rollout.conf import setting
 from rollout.journal.environments import alias_of
 from rollout.journal.moments import by_the_database
+from rollout.logs.texts import counted
 from rollout.models import FlowProbe, Rollout
 from rollout.plan import plans
 from rollout.worker.failures import SmokeTestTooSlow, connection_lost
@@ -79,7 +80,7 @@ def _rows_read(alias: str) -> Counter[str]:
 def _scanned(before: Counter[str], after: Counter[str]) -> str:
     """A sentence naming the tables that were read in full meanwhile, if they are large."""
     tables = ", ".join(
-        f"{count:,} rows of {table}"
+        f"{counted(count, 'row')} of {table}"
         for table, count in (after - before).most_common()
         if count >= ROWS_WITHOUT_INDEX
     )

@@ -83,7 +83,7 @@ def test_after_the_backfill_it_leads_through_a_mismatch_and_an_approval(lead: Cl
     journal.audited(rollout)
     assert guide(lead) == (8, [ask])
     journal.signed(rollout, "request", by="lead2")
-    assert guide(lead) == (8, ["Approve as lead"])
+    assert guide(lead) == (8, ["Approve phases 3 and 4 as lead"])
     journal.signed(rollout, "approval", by="lead", at=audit.started_at)
     done, labels = guide(logged_in("lead2"))
     assert (done, len(labels)) == (9, 1)

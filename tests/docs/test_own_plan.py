@@ -99,19 +99,19 @@ def test_the_plan_passes_the_checks_and_goes_there_and_back_with_the_application
 
 
 def test_the_settings_and_addresses_are_those_that_the_checks_ask_for(settings: Any) -> None:
-    from django.urls import include, path
-
     from rollout.checks.projects import check_project
 
     names = run(
         samples("python", "settings.py"),
         # As lists and as tuples: projects have both.
+        BASE_DIR=ROOT,
         INSTALLED_APPS=(),
         MIDDLEWARE=[name for name in settings.MIDDLEWARE if "htmx" not in name],
     )
-    for name in ("MIDDLEWARE", "ROLLOUT", "Q_CLUSTER"):
+    assert set(names["STORAGES"]) == {"default", "staticfiles", "snapshots"}
+    for name in ("STORAGES", "MIDDLEWARE", "ROLLOUT", "Q_CLUSTER"):
         setattr(settings, name, names[name])
     assert check_project() == []
     assert "rollout" in names["INSTALLED_APPS"]
-    urls = run(samples("python", "urls.py"), urlpatterns=[], path=path, include=include)
+    urls = run(samples("python", "urls.py"), urlpatterns=[])
     assert len(urls["urlpatterns"]) == 1

@@ -95,14 +95,27 @@ class TestSoak:
         assert silent is not None
         assert silent > timezone.now() + 8 * MINUTE, "nobody has watched for three minutes"
 
+    def test_a_soak_accuses_no_watchdog_that_rests_between_two_looks(
+        self, rollout: Rollout
+    ) -> None:
+        run = ended(rollout, 10 * MINUTE + timedelta(seconds=2))
+        seen_until = run.finished_at + 10 * MINUTE - timedelta(seconds=3)
+        WatchedTime.objects.update(ended_at=seen_until)
+        status, message = answer(SOAK, rollout)
+        assert status == "pending"
+        assert "does not count" not in message
+        WatchedTime.objects.update(ended_at=seen_until - MINUTE)
+        assert "or no watchdog ran" in answer(SOAK, rollout)[1]
+
     def test_a_soak_needs_measured_calls(self, rollout: Rollout) -> None:
         ended(rollout, 11 * MINUTE)
         measured(12 * MINUTE)
         assert answer(SOAK, rollout)[0] == "unknown"
         measured(2 * MINUTE, calls=19)
         status, message = answer(SOAK, rollout)
-        assert status == "unknown"
+        assert status == "pending"
         assert message.startswith("19 calls of the application measured since phase 0 finished")
+        assert message.endswith("20 needed. Wait for more.")
         measured(MINUTE, calls=1)
         assert answer(SOAK, rollout) == (
             "pass",

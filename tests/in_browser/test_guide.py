@@ -43,7 +43,7 @@ def test_the_guide_leads_to_phase_4_and_back_in_14_clicks_and_one_log_in(
         for label in (
             *("Start phase 0", "Map it, confirm the rest", "Mark both done", "Start phase 1"),
             *("Start phase 2", "Plant 12 rows and audit", "Repair them"),
-            *("Take snapshot, request approval", "Approve as lead2"),
+            *("Take snapshot, request approval", "Approve phases 3 and 4 as lead2"),
         ):
             press(label)
         for number in (3, 4):

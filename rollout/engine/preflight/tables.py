@@ -128,7 +128,9 @@ def schema_drift(connection: Connection, scope: Scope) -> Item:
         scope.plan, phases_done=scope.phase, live=live, steps_done=scope.steps_done
     )
     if not drifts:
-        return Item(name, "pass", f"{len(live.tables)} tables match the plan.")
+        tables = len(live.tables)
+        matches = "1 table matches" if tables == 1 else f"{tables:,} tables match"
+        return Item(name, "pass", f"{matches} the plan.")
     more = f"; and {len(drifts) - 5} more" if len(drifts) > 5 else ""
     return Item(
         name,
