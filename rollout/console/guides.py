@@ -59,11 +59,17 @@ class GuideStep:
     optional: bool = False
     state: Literal["done", "open", "later"] = "later"
 
+    @property
+    def is_to_press(self) -> bool:
+        """Whether its button is the next thing to do, rather than one that stops what runs."""
+        return not self.waits
+
 
 @dataclass(frozen=True)
 class Guide:
     title: str
     steps: list[GuideStep]
+    closing: str = ""
 
     @property
     def done(self) -> int:
@@ -76,7 +82,11 @@ class RolloutGuide:
 
     status: RolloutStatus
     title: ClassVar[str] = "Guide"
+    closing: ClassVar[str] = ""
     checklist_title: ClassVar[str] = "Mark the items of the checklist"
+    checklist_why: ClassVar[str] = (
+        "Rollout checks the others itself. For these, your name stands beside them."
+    )
 
     def steps(self) -> Iterable[GuideStep]:
         yield self.phase(0, "Compare the live schema with the plan and run the smoke tests.")
@@ -89,7 +99,7 @@ class RolloutGuide:
         yield self.phase(4, "Archive and drop the legacy columns.")
 
     def guide(self) -> Guide:
-        return Guide(self.title, list(placed(self.steps())))
+        return Guide(self.title, list(placed(self.steps())), self.closing)
 
     # What of the journal the steps ask for
 
@@ -212,7 +222,7 @@ class RolloutGuide:
     def checklist(self) -> GuideStep:
         missing = [item for item in self.items if item.status != "pass"]
         title = self.checklist_title
-        why = "Rollout checks the others itself. For these, your name stands beside them."
+        why = self.checklist_why
         done = self.is_done(1) or (self.is_done(0) and not missing)
         if done or not self.is_done(0):
             return GuideStep(title, why, done)
