@@ -179,8 +179,12 @@ def _carry_on(
 
 def _say_end(out: Output, run: PhaseRun, goal: RunState, as_json: bool) -> int:
     """Wait for a run, and for the rollbacks that follow it: good if it comes to its goal."""
+    chain = run.chain
+    if chain is not None and chain.state != ChainState.RUNNING:
+        # A retry continues one run of it, and no other rollback follows.
+        chain = None
     wait_while(lambda: run.active and run.state != RunState.PAUSED, run, out)
-    if (chain := run.chain) is not None:
+    if chain is not None:
         paused = chain.runs.filter(state=RunState.PAUSED)
         wait_while(lambda: chain.state == ChainState.RUNNING and not paused.exists(), chain, out)
         run = chain.runs.latest("pk")

@@ -10,7 +10,8 @@ import pytest
 
 from rollout.management import verbs
 from rollout.management.commands.rollout import Command
-from rollout.models import Rollout
+from rollout.models import RollbackChain, Rollout
+from rollout.runner import rollback_chains
 from tests.support import rollouts
 from tests.support.rollouts import PLAN, Cli, work
 
@@ -51,6 +52,16 @@ def test_a_run_that_is_cancelled_is_good_and_its_retry_waits_for_the_end(
     assert (code, json.loads(out)["state"]) == (0, "cancelled")
     code, out, _ = cli("retry", PLAN, "--wait")
     assert (code, out) == (0, "Phase 0 forward: done.\n")
+
+
+def test_a_retry_of_one_rollback_is_good_although_the_chain_around_it_had_stopped(
+    cli: Cli, a_worker: None, filled: Rollout
+) -> None:
+    cli("rollback", PLAN, "--to", "-1")
+    cli("cancel", PLAN)
+    rollback_chains.continue_chain(RollbackChain.objects.get(), source="watchdog")
+    code, out, _ = cli("retry", PLAN, "--wait")
+    assert (code, out) == (0, "Phase 2 backward: done.\n")
 
 
 def test_a_run_that_is_resumed_and_fails_answers_in_json_with_what_to_do(
