@@ -99,6 +99,7 @@ class TestSoak:
         self, rollout: Rollout
     ) -> None:
         run = ended(rollout, 10 * MINUTE + timedelta(seconds=2))
+        assert run.finished_at is not None
         seen_until = run.finished_at + 10 * MINUTE - timedelta(seconds=3)
         WatchedTime.objects.update(ended_at=seen_until)
         status, message = answer(SOAK, rollout)
