@@ -127,7 +127,7 @@ def approve(request: ConsoleRequest) -> HttpResponse:
     perform(
         request,
         lambda: approve_everything(rollout, actor=lead),
-        f"{name} has approved every phase that needs it: the demo does not show the SQL again.",
+        f"{name} approved each phase that needs it. Its start page shows the SQL.",
     )
     return redirect_back(request, rollout)
 
