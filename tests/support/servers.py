@@ -185,7 +185,12 @@ def database_of_its_own(template: str) -> Iterator[Database]:
 
 @contextmanager
 def in_place_of_the_default(url: str) -> Iterator[None]:
-    """What Django does with its default database, it does with this one."""
+    """What Django does with its default database, it does with this one.
+
+    Nothing is cached of another: rows of copies have the same keys, and what a busy machine was
+    slow to read is kept for minutes.
+    """
+    from django.core.cache import cache
     from django.db import connections
 
     connection = connections["default"]
@@ -196,6 +201,7 @@ def in_place_of_the_default(url: str) -> Iterator[None]:
     connection.settings_dict.update(
         NAME=there["dbname"], HOST=there.get("host", ""), PORT=there.get("port", "")
     )
+    cache.clear()
     try:
         yield
     finally:

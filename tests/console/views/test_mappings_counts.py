@@ -154,10 +154,9 @@ class TestManyValues:
     """What is kept of a lookup with many texts, here with more than one."""
 
     @pytest.fixture(autouse=True)
-    def few_are_many(self, monkeypatch: pytest.MonkeyPatch, settings: Any) -> None:
+    def few_are_many(self, monkeypatch: pytest.MonkeyPatch, shared_parts: None) -> None:
         from rollout.console import mapping_counts
 
-        settings.ROLLOUT = {**settings.ROLLOUT, "SHARE_PARTS": True}
         monkeypatch.setattr(mapping_counts, "MANY_TEXTS", 1)
 
     def test_counts_are_read_once_until_somebody_decides(

@@ -7,12 +7,10 @@ import re
 from html import unescape
 from typing import TYPE_CHECKING
 
-from django.core.cache import cache
 from django.test import Client
 
 from tests.console.journal import PAGE, browser_of, text_of
 from tests.console.views.mapping_pages import TYPES, decisions_in, seen_in
-from tests.support.processes import wait_until
 
 if TYPE_CHECKING:
     from rollout.models import Rollout
@@ -41,14 +39,10 @@ def test_look_alikes_are_joined_to_the_leading_spelling_after_a_preview_and_apar
 ) -> None:
     from tests.support import rollouts
 
-    with rollouts.target() as opened:
-        opened.execute("UPDATE properties SET type = 'Townhouse' WHERE type = 'Townhouse for sale'")
-        opened.execute("UPDATE properties SET type = 'Tow\u200bnhouse' WHERE type = 'Town house'")
-    # Rollouts of other tests have the same keys: counts of theirs that were kept are not ours.
-    cache.clear()
-    label, joined = "Join 1 look-alike to “Townhouse”", [["tow\u200bnhouse", "Townhouse", False]]
-    wait_until(lambda: json.loads(offered(text_of(reviewer, TYPES), label)) == joined)
-    decisions = offered(text_of(reviewer, TYPES), label)
+    rollouts.execute("UPDATE properties SET type = 'Townhouse' WHERE type = 'Townhouse for sale'")
+    rollouts.execute("UPDATE properties SET type = 'Tow\u200bnhouse' WHERE type = 'Town house'")
+    decisions = offered(text_of(reviewer, TYPES), "Join 1 look-alike to “Townhouse”")
+    assert json.loads(decisions) == [["tow\u200bnhouse", "Townhouse", False]]
     page = send(reviewer, decisions=decisions)
     rows = rollouts.ask("SELECT count(*) FROM properties WHERE type = 'Tow\u200bnhouse'")
     assert rows > 0
