@@ -136,3 +136,7 @@ class CheckId(StrEnum):
         "rollout.W071",
         "A migration that is not applied changes a table of a plan that is running.",
     )
+    FIELD_OF_DROPPED_COLUMN = (
+        "rollout.W072",
+        "A model has a field whose column phase 4 of a plan drops, and phase 3 is done.",
+    )

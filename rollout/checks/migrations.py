@@ -1,4 +1,5 @@
-"""Refuses to migrate a database whose running plan the project's own migrations would break.
+"""Refuses to migrate a database whose running plan the project's own migrations would break, and
+names fields of the project's models whose columns the next phase drops.
 
 It asks the database: `manage.py migrate` does so, and `manage.py check --database ALIAS`.
 """
@@ -18,6 +19,35 @@ from rollout.queries.migrations import (
     clashes_of,
     progress_of,
 )
+from rollout.queries.project_models import dropped_fields
+
+
+@register("rollout", Tags.database)
+def check_models(*, databases: Sequence[str] | None = None, **_: Any) -> list[CheckMessage]:
+    """Check the fields of models once phase 4 is next in an environment, or done."""
+    return [
+        message
+        for name, alias in configured().items()
+        if alias in (databases or ())
+        for plan in plans
+        for message in _of_models(plan, name, alias)
+    ]
+
+
+def _of_models(plan: Plan, environment: str, alias: str) -> Iterator[CheckMessage]:
+    progress = progress_of(plan.name, environment)
+    if not progress.enforced:
+        return
+    fate = "has dropped" if progress.finished else "drops"
+    for dropped in dropped_fields(plan, alias):
+        yield Warning(
+            f"{dropped} Phase 4 {fate} this column in {environment}; then every query of the model "
+            "fails.",
+            hint="Deploy a release without the field. Remove it in Django's state alone, with "
+            "SeparateDatabaseAndState.",
+            obj=plan.name,
+            id=CheckId.FIELD_OF_DROPPED_COLUMN,
+        )
 
 
 @register("rollout", Tags.database)

@@ -25,7 +25,7 @@ from rollout.journal.moments import in_words
 from rollout.models import Direction, PhaseRun, RunState
 from rollout.plan.catalog import labels
 from rollout.plan.plan import Plan
-from rollout.plan.step import CONTRACT, EXPAND
+from rollout.plan.step import CONTRACT, ENFORCE, EXPAND
 from rollout.plan.table import Table
 from rollout.plan.translations import Lookup
 from rollout.queries.migration_effects import Effect, Reading, Verb
@@ -76,6 +76,8 @@ class Progress:
     expanding_since: datetime | None
     """When phase 1 began; None where nothing of it is in the database."""
     finished: bool
+    enforced: bool = False
+    """Whether phase 3 is done, so that phase 4 is next or has begun."""
 
 
 def item_of(plan: Plan, environment: str, phase: int) -> Item:
@@ -167,7 +169,7 @@ def clashes_of(plan: Plan, environment: str) -> list[Clash]:
 def progress_of(plan: str, environment: str) -> Progress:
     """Where a plan stands; at its beginning where the journal's own tables are not there yet."""
     since: datetime | None = None
-    finished = False
+    finished = enforced = False
     try:
         with transaction.atomic(using=journal.alias()):
             # Few and old columns: this is asked before the journal's own migrations, too.
@@ -175,7 +177,7 @@ def progress_of(plan: str, environment: str) -> Progress:
                 PhaseRun.objects.filter(
                     rollout__plan=plan,
                     rollout__environment=environment,
-                    phase__in=(EXPAND, CONTRACT),
+                    phase__in=(EXPAND, ENFORCE, CONTRACT),
                 )
                 .exclude(way=Direction.REPAIR)
                 .order_by("id")
@@ -187,11 +189,13 @@ def progress_of(plan: str, environment: str) -> Progress:
         is_over = state == RunState.DONE
         if phase == CONTRACT:
             finished = is_over and way == Direction.FORWARD
+        elif phase == ENFORCE:
+            enforced = is_over and way == Direction.FORWARD
         elif way == Direction.FORWARD:
             since = since or at
         elif is_over:
             since = None
-    return Progress(since, finished)
+    return Progress(since, finished, enforced)
 
 
 def _applied(loader: MigrationLoader, recorder: MigrationRecorder) -> dict[Any, datetime]:

@@ -17,7 +17,7 @@ from rollout.journal.environments import target_of
 from rollout.models import Direction, Rollout
 from rollout.plan import Plan, plans
 from rollout.plan.step import CONTRACT
-from rollout.queries import migrations, rehearsals, snapshot_trials
+from rollout.queries import migrations, project_models, rehearsals, snapshot_trials
 
 
 def look_before(rollout: Rollout, phase: int) -> Preflight:
@@ -65,8 +65,10 @@ def readiness_of(rollout: Rollout) -> Readiness:
 def _beside(rollout: Rollout, plan: Plan, phase: int) -> list[Item]:
     """What is asked beside the probes: of the project, and by trial."""
     environment = rollout.environment
+    of_models = [project_models.item_of(plan, environment)] if phase == CONTRACT else []
     return [
         migrations.item_of(plan, environment, phase),
+        *of_models,
         *snapshot_trials.items_of(target_of(environment), plan, environment, phase),
     ]
 
