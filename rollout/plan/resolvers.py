@@ -106,8 +106,10 @@ def _function(lookup: Lookup, plan: str) -> sql.Composed:
     nobody has written yet means the row of its name, or none.
 
     Two transactions that bring the same new text at once share one row: the second waits until the
-    first ends, and finds its row. Without ``wait`` it waits for nobody, and answers NULL, while the
-    new column may be null: what writes the row next, or a pass, fills it in.
+    first ends, and finds its row. So that they never wait for each other, whatever the order of
+    their texts, those that must wait take turns: one at a time makes rows of a plan. Without
+    ``wait`` it waits for nobody, and answers NULL, while the new column may be null: what writes
+    the row next, or a pass, fills it in.
 
     ``lastval()`` is afterwards what it was before.
     """
@@ -120,9 +122,8 @@ def _function(lookup: Lookup, plan: str) -> sql.Composed:
         "makes_row": _makes_row(lookup),
         "longest": sql.Literal(lookup.longest),
         "why": why_mapped(_VALUE, sql.SQL("l")),
-        "must_wait": sql.SQL("wait OR {}").format(
-            facts.column_needs_value(lookup.table, lookup.column)
-        ),
+        "needs_value": facts.column_needs_value(lookup.table, lookup.column),
+        "turn": sql.SQL("hashtextextended({}, 0)").format(sql.Literal(f"{plan} makes rows")),
         "row_lock": _lock(lookup, plan, "row", normal(sql.SQL("wanted"))),
         "text_lock": _lock(lookup, plan, "text", _VALUE),
     }
@@ -135,15 +136,20 @@ def _function(lookup: Lookup, plan: str) -> sql.Composed:
         "      OR EXISTS (SELECT FROM {lookup} AS l WHERE l.id = row_id)) THEN",
         "    RETURN row_id;",
         "  END IF;",
-        # A running review commits first, and what it decided is read below.
-        "  IF make THEN LOCK TABLE {mapping} IN ROW EXCLUSIVE MODE; END IF;",
+        # A running review commits first, and what it decided is read below. Who waits for the turn
+        # holds no lock that the review, or who has the turn, waits for.
+        "  IF make THEN",
+        "    must_wait := wait OR {needs_value};",
+        "    IF must_wait THEN PERFORM pg_advisory_xact_lock({turn}); END IF;",
+        "    LOCK TABLE {mapping} IN ROW EXCLUSIVE MODE;",
+        "  END IF;",
         "  SELECT says.name, says.why INTO wanted, reason FROM ({meaning}) AS says;",
         "  SELECT l.id INTO row_id FROM {lookup} AS l WHERE {normal_name} = {wanted};",
         "  IF NOT make THEN RETURN row_id; END IF;",
         "  BEGIN",
         "  IF row_id IS NULL AND wanted <> '' AND length(wanted) <= {longest} AND {makes_row} THEN",
         "    IF NOT pg_try_advisory_xact_lock({row_lock}) THEN",
-        "      IF NOT ({must_wait}) THEN RETURN NULL; END IF;",
+        "      IF NOT must_wait THEN RETURN NULL; END IF;",
         "      PERFORM pg_advisory_xact_lock({row_lock});",
         "    END IF;",
         # The holder has committed its row since; an INSERT would use up a number all the same.
@@ -163,7 +169,7 @@ def _function(lookup: Lookup, plan: str) -> sql.Composed:
         "    END IF;",
         "  END IF;",
         "  IF NOT pg_try_advisory_xact_lock({text_lock}) THEN",
-        "    IF NOT ({must_wait}) THEN RETURN row_id; END IF;",
+        "    IF NOT must_wait THEN RETURN row_id; END IF;",
         "    PERFORM pg_advisory_xact_lock({text_lock});",
         "  END IF;",
         "  IF known THEN DELETE FROM {mapping} AS m WHERE m.legacy = value; END IF;",
@@ -176,7 +182,7 @@ def _function(lookup: Lookup, plan: str) -> sql.Composed:
         # what the lookup table refuses fails no write, for as long as the column may be empty.
         "  EXCEPTION WHEN serialization_failure OR integrity_constraint_violation",
         "      OR data_exception OR raise_exception THEN",
-        "    IF {must_wait} THEN RAISE; END IF;",
+        "    IF must_wait THEN RAISE; END IF;",
         "    RETURN NULL;",
         "  END;",
     )
@@ -185,7 +191,10 @@ def _function(lookup: Lookup, plan: str) -> sql.Composed:
         arguments=_ARGUMENTS,
         returns=lookup.key_type,
         schema=lookup.table.schema,
-        declare=f"row_id {lookup.key_type}; wanted text; reason text; known boolean; last bigint;",
+        declare=(
+            f"row_id {lookup.key_type}; wanted text; reason text; known boolean;"
+            " must_wait boolean; last bigint;"
+        ),
         body=[code(line).format(**fill) for line in lines],
     )
 

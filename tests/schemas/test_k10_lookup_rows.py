@@ -116,6 +116,31 @@ def test_k10_a_a_column_that_must_have_a_value_waits_for_the_others_row(
     assert names == ({"Returned"} if ends == "COMMIT" else {"RETURNED"})
 
 
+def test_k10_a_texts_in_opposite_order_take_turns_where_a_column_must_have_a_value(
+    server: object, scenario: MakeScenario
+) -> None:
+    """Each would wait for the other's row: nobody has to try again, and each finds its row."""
+    made = scenario(PARCEL)
+    made.carry_out(0, 1, 2, 3)
+    with sessions(made) as (first, second):
+
+        def insert_the_others_texts() -> None:
+            insert(second, "Refused")
+            insert(second, "Returned")
+            second.execute("COMMIT")
+
+        insert(first, "Returned")
+        later = threading.Thread(target=insert_the_others_texts)
+        later.start()
+        wait_until_somebody_waits(made.connection)
+        insert(first, "Refused")
+        first.execute("COMMIT")
+        later.join(10)
+    texts = ("Refused", "Refused", "Returned", "Returned")
+    assert sorted(statuses(made)) == [(text, text) for text in texts]
+    assert made.audit().mismatched == 0
+
+
 def test_k10_a_a_repeatable_read_does_not_fail_for_a_row_that_it_cannot_see(
     server: object, scenario: MakeScenario
 ) -> None:
