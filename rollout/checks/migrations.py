@@ -43,8 +43,8 @@ def _of_models(plan: Plan, environment: str, alias: str) -> Iterator[CheckMessag
         yield Warning(
             f"{dropped} Phase 4 {fate} this column in {environment}; then every query of the model "
             "fails.",
-            hint="Deploy a release without the field. Remove it in Django's state alone, with "
-            "SeparateDatabaseAndState.",
+            hint="Deploy a release without the field: "
+            f"manage.py rollout models {plan.name} --phase 4 prints its model.",
             obj=plan.name,
             id=CheckId.FIELD_OF_DROPPED_COLUMN,
         )

@@ -5,11 +5,12 @@ from typing import Any
 
 from rollout.engine.preflight import Item, Level
 from rollout.engine.target import TargetAway
+from rollout.journal.environments import alias_of
 from rollout.journal.rollouts import no_phase
 from rollout.management.verbs import DONE, ERROR, NO, WARNED, AddVerb, Output, names_of
 from rollout.models import Rollout
-from rollout.plan import interfaces, typescript
-from rollout.queries import preflights, text_reports
+from rollout.plan import interfaces, plans, typescript
+from rollout.queries import django_models, preflights, text_reports
 from rollout.queries.schema_diffs import schema_of
 from rollout.queries.status import all_rollouts, find_rollout
 
@@ -49,6 +50,13 @@ def add_verbs(add: AddVerb) -> None:
     )
     sub.add_argument("--phase", type=int, help="show them as of the end of this phase")
     sub.add_argument("--check", metavar="FILE", help="check a file for drift")
+    sub = add(
+        "models",
+        django_models_of,
+        "Print the Django models of the plan's tables, release by release.",
+        example="models order-states --phase 4",
+    )
+    sub.add_argument("--phase", type=int, help="print those of the release after this phase alone")
     sub = add(
         "preflight",
         before_phase,
@@ -128,6 +136,16 @@ def types(out: Output, rollout: Rollout, check: str | None, phase: int | None) -
         command = f"manage.py rollout types {rollout.plan} --phase {phase} > {check}"
         return out.say(f"Regenerate it: {command}", good=False)
     return out.say(f"{check}: {verdict.message}")
+
+
+def django_models_of(out: Output, plan: str, env: str, phase: int | None) -> int:
+    if phase is not None and phase not in range(5):
+        return out.complain(no_phase(phase))
+    known = plans.get(plan)
+    phases = django_models.phases_with_models(known) if phase is None else [phase]
+    sources = [django_models.models_source(known, n, alias_of(env)) for n in phases]
+    out.data.write("\n".join(sources), ending="")
+    return DONE
 
 
 def before_phase(out: Output, rollout: Rollout, phase: int, as_json: bool) -> int:

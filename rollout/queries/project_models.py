@@ -85,6 +85,7 @@ def item_of(plan: Plan, environment: str) -> Item:
         "warns",
         f"{' '.join(map(str, dropped))} Phase 4 drops what they store; then every query of such a "
         "model fails.",
-        "Deploy a release without such fields first, and stop the last process of the older one.",
+        "Deploy a release without such fields first, and stop the last process of the older one. "
+        f"manage.py rollout models {plan.name} --phase 4 prints its models.",
         phase=CONTRACT,
     )

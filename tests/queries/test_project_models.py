@@ -43,7 +43,7 @@ def test_a_field_whose_column_goes_is_told_before_phase_4_and_by_check_from_phas
     finding = item(enforced)
     assert finding.level == "warns"
     assert "properties.LegacyProperty has the field type (properties.type)" in finding.evidence
-    assert "Deploy a release without such fields first" in finding.advice
+    assert "rollout models property-classification --phase 4" in finding.advice
     assert project_models.NAME in {item.name for item in readiness_of(enforced).items}
     messages = checked()
     assert any("(properties.status). Phase 4 drops this column" in text for text in messages)

@@ -1,0 +1,97 @@
+"""The models that are printed for a release make the schema that its phase leaves."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from django.core import checks
+from django.db import connection as django_connection
+from django.db import models
+from django.test.utils import isolate_apps
+
+from rollout.engine.catalog import compare, labels_of, read
+from rollout.engine.target import Connection
+from rollout.journal.environments import target_of
+from rollout.plan import Plan, plans
+from rollout.queries.django_models import models_source, phases_with_models
+from tests.engine.samples import COMPOSITE, LISTED, REQUIRED, TEXTS, UUIDS, Sample
+from tests.support.rollouts import Cli
+from tests.support.servers import Database
+
+
+@pytest.fixture
+def connection(committed_db: Database) -> Iterator[Connection]:
+    with target_of("production").connect() as opened:
+        yield opened
+
+
+def classes(source: str) -> dict[str, type[models.Model]]:
+    """The models of a source, in the app of the sample application."""
+    names: dict[str, Any] = {"__name__": "properties.models"}
+    exec(compile(source, "models", "exec"), names)  # noqa: S102
+    return {
+        name: of
+        for name, of in names.items()
+        if isinstance(of, type) and issubclass(of, models.Model) and not of._meta.abstract
+    }
+
+
+def differences(connection: Connection, plan: Plan, phase: int) -> list[str]:
+    """How the tables that Django makes of the printed models differ from the phase's."""
+    connection.execute(f"CREATE SCHEMA IF NOT EXISTS {COMPOSITE.schema}".encode())
+    with isolate_apps("properties"):
+        made = classes(models_source(plan, phase, "default"))
+        with django_connection.schema_editor() as editor:
+            for model in made.values():
+                assert [problem for problem in model.check() if problem.level >= checks.ERROR] == []
+                editor.create_model(model)
+        live = read(connection, labels_of(plan))
+        drifts = compare(plan, phases_done=phase + 1, live=live)
+        with django_connection.schema_editor() as editor:
+            for model in reversed(made.values()):
+                editor.delete_model(model)
+    # Triggers and the index of a name's normal form are the engine's, and no model's affair.
+    return [
+        str(drift)
+        for drift in drifts
+        if drift.kind != "trigger" and not drift.column.endswith("_name_key")
+    ]
+
+
+@pytest.mark.parametrize("sample", [UUIDS, TEXTS, COMPOSITE, REQUIRED, LISTED], ids=str)
+def test_the_printed_models_make_the_schema_of_their_phase(
+    sample: Sample, connection: Connection
+) -> None:
+    assert phases_with_models(sample.plan) == [1, 3, 4]
+    for phase in range(5):
+        assert differences(connection, sample.plan, phase) == [], phase
+
+
+def test_models_of_the_project_keep_their_names_and_the_fields_that_the_plan_reads() -> None:
+    (plan,) = plans
+    source = models_source(plan, 3, "default")
+    assert "class LegacyProperty(models.Model):\n    # Its other fields" in source
+    assert "    type = models.TextField(blank=True, null=True)\n" in source
+    assert "    property_type = models.ForeignKey(\n        PropertyType,\n" in source
+    assert "    is_listed = models.BooleanField()\n" in source, "derived, and required"
+    assert "    width = models.IntegerField(null=True, blank=True)\n" in source, "computed"
+    assert 'name="properties_type_status_idx"' in source
+    with isolate_apps("properties"):
+        made = classes(models_source(plan, 4, "default"))
+        house: Any = made["PropertyType"](name="House")
+        assert (str(house), house.natural_key()) == ("House", ("House",))
+    assert "type" not in {field.name for field in made["LegacyProperty"]._meta.fields}
+    assert "properties_type_status_idx" not in models_source(plan, 4, "default")
+
+
+def test_the_verb_prints_each_release_or_one(cli: Cli) -> None:
+    status, every, _ = cli("models", "property-classification")
+    assert status == 0
+    assert [line for line in every.splitlines() if line.startswith("# After")] == [
+        f"# After phase {n}. Made by: manage.py rollout models property-classification --phase {n}"
+        for n in (1, 3, 4)
+    ]
+    status, last, _ = cli("models", "property-classification", "--phase", "4")
+    assert status == 0
+    assert every.endswith(last)
+    assert cli("models", "property-classification", "--phase", "5")[0] == 2
