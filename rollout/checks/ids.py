@@ -73,6 +73,7 @@ class CheckId(StrEnum):
         "rollout.E038",
         "Legacy columns are dropped that were not frozen before they were archived.",
     )
+    BUILT_ON_LEGACY = "rollout.E057", "A step builds on a legacy column that the plan drops."
     WRONG_LOOKUP_ROW = "rollout.E018", "A row of a lookup has an impossible id, name or column."
     WRONG_LOOKUP_COLUMN = (
         "rollout.E019",

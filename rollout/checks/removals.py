@@ -8,7 +8,7 @@ from rollout.plan.archives import ArchiveLegacy
 from rollout.plan.indexes import CreateIndex, DropIndex
 from rollout.plan.plan import Plan
 from rollout.plan.removals import DropLegacy, FreezeLegacy
-from rollout.plan.step import Step
+from rollout.plan.step import ENFORCE, Step
 from rollout.plan.transition import CutOver
 
 
@@ -17,6 +17,7 @@ def removal_problems(plan: Plan) -> Iterator[Problem]:
     for number, step in enumerate(steps):
         if isinstance(step, DropLegacy) and plan.lookups_of(step.table):
             yield from _unfrozen(step, steps[:number])
+            yield from _built_on_what_goes(plan, step)
         elif isinstance(step, DropIndex) and step.unique:
             yield from _not_unique_meanwhile(plan, step, steps[:number])
 
@@ -34,6 +35,22 @@ def _unfrozen(drop: DropLegacy, before: list[Step]) -> Iterator[Problem]:
             "before they were archived: values written after the archive would be lost.",
             f"Put FreezeLegacy of {drop.table.label} before ArchiveLegacy.",
         )
+
+
+def _built_on_what_goes(plan: Plan, drop: DropLegacy) -> Iterator[Problem]:
+    """Steps whose index or constraint would go with the columns, and be missed as drift."""
+    legacy = {lookup.legacy for lookup in plan.lookups_of(drop.table)}
+    for phase in plan.phases[ENFORCE:]:
+        for step in phase.steps:
+            if isinstance(step, DropIndex) or getattr(step, "table", None) != drop.table:
+                continue
+            for column in sorted(legacy.intersection(step.needs)):
+                yield Problem(
+                    CheckId.BUILT_ON_LEGACY,
+                    f"Step '{step.id}' uses {drop.table.label}.{column}, which step '{drop.id}' "
+                    "drops.",
+                    "Name the new column, or remove the step.",
+                )
 
 
 def _not_unique_meanwhile(plan: Plan, drop: DropIndex, before: list[Step]) -> Iterator[Problem]:

@@ -1,5 +1,6 @@
 """What the live database looks like, and how that differs from what a plan expects."""
 
+import re
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 
@@ -15,6 +16,7 @@ from rollout.plan.catalog import (
     Kind,
     Part,
     changed_by,
+    check_text,
     column_text,
     expected,
     foreign_key_text,
@@ -22,10 +24,14 @@ from rollout.plan.catalog import (
     labels,
     settled_triggers,
     trigger_text,
+    unique_text,
 )
 from rollout.plan.plan import Plan
 from rollout.plan.step import Shape
 from rollout.plan.table import Column, Table
+
+# UNIQUE without INCLUDE, NULLS NOT DISTINCT and the like: its columns say all of it.
+_PLAIN_UNIQUE = re.compile(r"UNIQUE \((?!.*\) INCLUDE \().*\)", re.DOTALL)
 
 
 @dataclass(frozen=True)
@@ -107,13 +113,17 @@ def read(connection: Connection, tables: Iterable[str], *, in_full: bool = False
         )
         text = f"{definition} ({of}){where}, {'valid' if valid else 'invalid'}"
         catalog.put(label, Part("index", name), text)
-    for label, name, kind, definition, key, target, far, valid, acts in constraints:
+    for label, name, kind, definition, key, target, far, valid, acts, note in constraints:
         if kind == "p":
             catalog.put(label, Part("primary key"), f"({', '.join(key)})")
             continue
         text = definition
         if kind == "f":
             text = foreign_key_text(tuple(key), target, tuple(far), valid=valid) + acts
+        elif note and not in_full:
+            text = check_text(note, valid=valid)
+        elif kind == "u" and _PLAIN_UNIQUE.fullmatch(definition):
+            text = unique_text(tuple(key))
         catalog.put(label, Part("constraint", name), text)
     for label, name, enabled, stage, function in triggers:
         text = trigger_text(stage or f"calls {function}", enabled=enabled)

@@ -1,5 +1,7 @@
 """The SQL of one statement that reads PostgreSQL's catalog of tables and views."""
 
+from rollout.plan.catalog import CHECK_COMMENT
+
 LABEL = """CASE WHEN {n}.nspname = 'public' THEN {c}.relname
                     ELSE {n}.nspname || '.' || {c}.relname END"""
 # PostgreSQL 18 has constraints NOT NULL that are not validated: nulls may be there.
@@ -54,9 +56,10 @@ _CONSTRAINTS = _query(
        k.convalidated,
        CASE WHEN k.confdeltype NOT IN ('a', ' ') THEN ', on delete ' || k.confdeltype::text
             ELSE '' END
-       || CASE WHEN k.condeferrable THEN ', deferrable' ELSE '' END""".replace(
-        "{target}", LABEL.format(n="fn", c="fc")
-    ),
+       || CASE WHEN k.condeferrable THEN ', deferrable' ELSE '' END,
+       CASE WHEN k.contype = 'c'
+            THEN substring(obj_description(k.oid, 'pg_constraint') from '^{comment}(.*)$') END
+    """.replace("{target}", LABEL.format(n="fn", c="fc")).replace("{comment}", CHECK_COMMENT),
     """JOIN pg_constraint k ON k.conrelid = c.oid AND k.contype IN ('p', 'u', 'x', 'c', 'f')
        LEFT JOIN pg_class fc ON fc.oid = k.confrelid
        LEFT JOIN pg_namespace fn ON fn.oid = fc.relnamespace""",

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 import psycopg
 from psycopg import errors, sql
 
+from rollout.engine import hazards
 from rollout.engine.control import Control, pause
 from rollout.engine.lookup_rows import cause
 from rollout.engine.quarantine import is_of_a_row
@@ -13,6 +14,7 @@ from rollout.engine.target import CUT_OFF_SECONDS, Connection, fetch_bool
 from rollout.engine.watch import Watch
 from rollout.plan.actions import Statement
 from rollout.plan.errors import RolloutError
+from rollout.plan.hazards import Hazard
 from rollout.plan.names import code
 
 # Attempts to get a statement's lock, and those at one that runs outside a transaction.
@@ -22,6 +24,8 @@ MAX_LONG_ATTEMPTS = 5
 FIRST_LOCK_TIMEOUT_SECONDS = 0.2
 MAX_LOCK_TIMEOUT_SECONDS = 2.0
 MAX_PAUSE_SECONDS = 3.0
+# The rows that made a statement fail are looked for again; a build of hours may find them late.
+MAX_SEARCH_SECONDS = 60
 
 
 class LockNotObtained(RolloutError):
@@ -30,6 +34,10 @@ class LockNotObtained(RolloutError):
 
 class NotApplied(RolloutError):
     """A statement reported success, but the catalog does not show its result."""
+
+
+class RowsInTheWay(RolloutError):
+    """Rows break the rule that a statement puts in force; the message counts and lists them."""
 
 
 class LookupRowRefused(RolloutError):
@@ -47,7 +55,8 @@ def apply(
 
     ``clearing`` are run again before a long statement that a deadlock ended is tried once more:
     they take away what it has left.
-    Raises LockNotObtained, NotApplied, LookupRowRefused, Interrupted and psycopg.Error.
+    Raises LockNotObtained, NotApplied, RowsInTheWay, LookupRowRefused, Interrupted and
+    psycopg.Error.
     """
     if not statement.is_for(connection.info.server_version):
         return False
@@ -64,6 +73,8 @@ def apply(
                 else:
                     _with_lock_timeout(connection, text, control, watch)
             except psycopg.Error as error:
+                if isinstance(error, psycopg.IntegrityError) and statement.refused_by:
+                    raise_for_rows(connection, statement.refused_by, error)
                 if not statement.lookup_label or not is_of_a_row(error):
                     raise
                 raise LookupRowRefused(
@@ -77,6 +88,25 @@ def apply(
             "retry the phase."
         )
     return True
+
+
+def raise_for_rows(connection: Connection, hazard: Hazard, error: psycopg.Error) -> None:
+    """Raise RowsInTheWay with the rows that the server's error does not name.
+
+    Nothing is raised where they are gone by now, or are not found in time.
+    """
+    try:
+        with connection.transaction():
+            connection.execute(
+                sql.SQL("SET LOCAL statement_timeout = {}").format(
+                    sql.Literal(f"{MAX_SEARCH_SECONDS}s")
+                )
+            )
+            rows = hazards.finding(connection, hazard)
+    except errors.QueryCanceled:
+        return
+    if rows:
+        raise RowsInTheWay(f"{rows} {hazard.advice}") from error
 
 
 def _texts(connection: Connection, statement: Statement) -> list[sql.SQL | sql.Composed]:

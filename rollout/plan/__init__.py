@@ -9,6 +9,7 @@ from rollout.plan.checklist import (
     StepsDescribed,
     TypesMatch,
 )
+from rollout.plan.constraints import AddCheck
 from rollout.plan.gates import (
     Approved,
     AuditClean,
@@ -51,6 +52,7 @@ register = plans.register
 
 __all__ = [
     "STANDARD",
+    "AddCheck",
     "AddColumns",
     "AddForeignKey",
     "Approved",

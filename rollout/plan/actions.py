@@ -9,6 +9,7 @@ from psycopg import sql
 from psycopg.sql import Composable, Composed
 
 from rollout.plan.copies import Copy
+from rollout.plan.hazards import Hazard
 from rollout.plan.session_settings import ANNOUNCE
 from rollout.plan.table import Table
 from rollout.plan.updates import Assignment, left_joins, update, update_of_met
@@ -61,6 +62,7 @@ class Statement:
     ``generates``: its SQL is a query whose rows are statements, each one text; those are carried
     out one after the other, each as this statement says.
     ``lookup_label`` is the lookup table that it makes rows of, which may refuse them.
+    ``refused_by`` asks which rows of the application stand in its way, when some do.
     """
 
     sql: Composed
@@ -71,6 +73,7 @@ class Statement:
     servers: tuple[int, int] = EVERY_SERVER
     generates: bool = False
     lookup_label: str = ""
+    refused_by: Hazard | None = None
 
     @cached_property
     def text(self) -> str:

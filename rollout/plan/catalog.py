@@ -96,6 +96,19 @@ def foreign_key_text(
     return f"foreign key ({', '.join(columns)}) to {there}, {state}"
 
 
+# Before a CHECK's condition in its comment: the server writes the condition itself otherwise.
+CHECK_COMMENT = "rollout: "
+
+
+def check_text(condition: str, *, valid: bool = True) -> str:
+    """A CHECK of a plan's, by the condition as the plan writes it."""
+    return f"check ({condition}), {'validated' if valid else 'not validated'}"
+
+
+def unique_text(columns: tuple[str, ...]) -> str:
+    return f"unique ({', '.join(columns)})"
+
+
 # The end of a deferrable constraint's text.
 DEFERRABLE = ", deferrable"
 

@@ -1,5 +1,7 @@
 """Questions to the catalog, each a query of one boolean: is this already so?"""
 
+from collections.abc import Sequence
+
 from psycopg import sql
 
 from rollout.plan.names import SCHEMA, identifier
@@ -63,6 +65,31 @@ def constraint_exists(table: Table, name: str, *, validated: bool = False) -> sq
     return sql.SQL(
         "EXISTS (SELECT FROM pg_constraint WHERE conrelid = {} AND conname = {}{})"
     ).format(table.regclass, sql.Literal(name), sql.SQL(" AND convalidated" if validated else ""))
+
+
+def check_exists(
+    table: Table, name: str, comment: str, *, validated: bool = False
+) -> sql.Composable:
+    """A CHECK with the comment that it got with its condition: another one loses it."""
+    return sql.SQL(
+        "EXISTS (SELECT FROM pg_constraint WHERE conrelid = {} AND conname = {} AND contype = 'c'"
+        " AND obj_description(oid, 'pg_constraint') = {}{})"
+    ).format(
+        table.regclass,
+        sql.Literal(name),
+        sql.Literal(comment),
+        sql.SQL(" AND convalidated" if validated else ""),
+    )
+
+
+def unique_exists(table: Table, name: str, columns: Sequence[str]) -> sql.Composable:
+    """A UNIQUE constraint of these columns, in this order."""
+    return sql.SQL(
+        "EXISTS (SELECT FROM pg_constraint AS k WHERE conrelid = {} AND conname = {}"
+        " AND contype = 'u' AND ARRAY(SELECT a.attname::text FROM unnest(k.conkey)"
+        " WITH ORDINALITY AS u (n, o) JOIN pg_attribute AS a ON a.attrelid = k.conrelid"
+        " AND a.attnum = u.n ORDER BY u.o) = {}::text[])"
+    ).format(table.regclass, sql.Literal(name), sql.Literal(list(columns)))
 
 
 def index_is_valid(schema: str, name: str) -> sql.Composable:

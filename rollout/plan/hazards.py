@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 # Maximum of rows counted: one is enough to stop a step.
 MAX_COUNTED = 1000
+# Of these, the rows that are listed: enough to see what they have in common.
+MAX_LISTED = 20
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,11 +40,17 @@ class Hazard:
 
 
 def _rows(table: Table, key: sql.Composable, source: sql.Composable) -> sql.Composed:
-    """Count the rows of a FROM and WHERE, and name the first three by their keys."""
+    """Count the rows of a FROM and WHERE, and name the first of them by their keys."""
     return sql.SQL(
-        "SELECT count(*), array_to_string((array_agg(k))[1:3], ', ')"
-        " FROM (SELECT concat_ws(' ', {}) AS k FROM {} AS t {} LIMIT {}) AS found"
-    ).format(key, table.identifier, source, sql.Literal(MAX_COUNTED))
+        "SELECT count(*), array_to_string((array_agg(k))[1:{listed}], ', ')"
+        " FROM (SELECT concat_ws(' ', {key}) AS k FROM {table} AS t {source} LIMIT {most}) AS found"
+    ).format(
+        key=key,
+        table=table.identifier,
+        source=source,
+        listed=sql.Literal(MAX_LISTED),
+        most=sql.Literal(MAX_COUNTED),
+    )
 
 
 def missing_values(table: Table, column: str) -> Hazard:
@@ -58,6 +66,18 @@ def missing_values(table: Table, column: str) -> Hazard:
         finding=f"{{count}} rows of {table.label} have NULL in {column}.",
         none=f"No row of {table.label} has NULL in {column}.",
         advice="Run an audit and repair these rows first.",
+        reads=table.label,
+    )
+
+
+def breaking(table: Table, condition: sql.Composable, words: str) -> Hazard:
+    """Rows that a CHECK would refuse: for them its condition is false, rather than unknown."""
+    return Hazard(
+        name=f"rows of {table.label} against {words}",
+        sql=_rows(table, table.key_of("t"), sql.SQL("WHERE NOT {}").format(condition)),
+        finding=f"{{count}} rows of {table.label} break the condition {words}.",
+        none=f"No row of {table.label} breaks the condition {words}.",
+        advice="Correct these rows first, or change the condition.",
         reads=table.label,
     )
 
@@ -125,7 +145,7 @@ def types_differ(lookup: "Lookup") -> Hazard:
 
 
 def duplicates_of(table: Table, columns: Sequence[str]) -> Hazard:
-    """Values that appear more than once, where a unique index will allow one."""
+    """Values that appear more than once, where a unique index will allow one: each with rows."""
     listed = ", ".join(columns)
     names = sql.SQL(", ").join(sql.Identifier("t", column) for column in columns)
     present = sql.SQL(" AND ").join(
@@ -135,7 +155,10 @@ def duplicates_of(table: Table, columns: Sequence[str]) -> Hazard:
         name=f"duplicates of {table.label} ({listed})",
         sql=_rows(
             table,
-            names,
+            # Two of the rows, whatever their number: all keys of one value may be a whole table.
+            sql.SQL("{}, format('(%s rows: %s … %s)', count(*), min({key}), max({key}))").format(
+                names, key=sql.SQL("concat_ws(' ', {})").format(table.key_of("t"))
+            ),
             sql.SQL("WHERE {} GROUP BY {} HAVING count(*) > 1").format(present, names),
         ),
         finding=f"{{count}} duplicate values in {table.label} ({listed}).",

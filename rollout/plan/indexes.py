@@ -26,7 +26,7 @@ _BROKEN = """SELECT format('DROP INDEX CONCURRENTLY %s', x.indexrelid::regclass)
    AND (c.relname = {name} OR starts_with(c.relname, {pattern}))"""
 
 
-def _create_index(
+def create_index(
     table: Table, name: str, columns: tuple[str, ...], *, unique: bool = False
 ) -> Actions:
     if table.partitioned:
@@ -56,11 +56,12 @@ def _create_index(
             long=True,
             # The build reads the table, and once more for what was written meanwhile.
             scans=2,
+            refused_by=duplicates_of(table, columns) if unique else None,
         ),
     )
 
 
-def _drop_index(table: Table, name: str) -> Actions:
+def drop_index(table: Table, name: str) -> Actions:
     if table.partitioned:
         return partitions.drop_index(table, name)
     index = sql.Identifier(table.schema, name)
@@ -98,10 +99,10 @@ class CreateIndex(Step):
         return self.columns
 
     def forward(self, plan: "Plan") -> Actions:
-        return _create_index(self.table, self.name, self.columns, unique=self.unique)
+        return create_index(self.table, self.name, self.columns, unique=self.unique)
 
     def backward(self, plan: "Plan") -> Actions:
-        return _drop_index(self.table, self.name)
+        return drop_index(self.table, self.name)
 
     def recatalog(self, plan: "Plan", catalog: Catalog) -> None:
         text = index_text(self.columns, unique=self.unique)
@@ -132,10 +133,10 @@ class DropIndex(Step):
         return self.columns
 
     def forward(self, plan: "Plan") -> Actions:
-        return _drop_index(self.table, self.name)
+        return drop_index(self.table, self.name)
 
     def backward(self, plan: "Plan") -> Actions:
-        return _create_index(self.table, self.name, self.columns, unique=self.unique)
+        return create_index(self.table, self.name, self.columns, unique=self.unique)
 
     def hazards(self, plan: "Plan") -> tuple[Hazard, ...]:
         return (partitions_of(self.table), replica_identity(self.table, self.columns))

@@ -10,6 +10,7 @@ from psycopg import sql
 
 from rollout.plan import facts
 from rollout.plan.actions import Lock, LockMode, Statement
+from rollout.plan.hazards import duplicates_of
 from rollout.plan.step import Actions
 from rollout.plan.table import Table
 
@@ -81,7 +82,13 @@ def create_index(table: Table, name: str, columns: tuple[str, ...], *, unique: b
         ),
         Statement(sql=broken, done=_none(broken), locks=building, long=True, generates=True),
         Statement(
-            sql=missing, done=_none(missing), locks=building, long=True, scans=2, generates=True
+            sql=missing,
+            done=_none(missing),
+            locks=building,
+            long=True,
+            scans=2,
+            generates=True,
+            refused_by=duplicates_of(table, columns) if unique else None,
         ),
         Statement(
             sql=loose,

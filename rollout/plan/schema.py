@@ -210,6 +210,7 @@ class AddForeignKey(Step):
                 long=True,
                 # Every row is joined to its lookup row, which takes about as long as reading it.
                 scans=2,
+                refused_by=orphans(self.lookup),
             ),
         )
 
@@ -281,6 +282,7 @@ def _by_check(table: Table, column: str) -> tuple[Statement, ...]:
             long=True,
             scans=1,
             servers=_BY_CHECK,
+            refused_by=missing_values(table, column),
         ),
         Statement(
             sql=sql.SQL("ALTER TABLE {table} ALTER COLUMN {column} SET NOT NULL").format(**names),
@@ -320,6 +322,7 @@ def _by_constraint(table: Table, column: str) -> tuple[Statement, ...]:
             long=True,
             scans=1,
             servers=_BY_CONSTRAINT,
+            refused_by=missing_values(table, column),
         ),
     )
 

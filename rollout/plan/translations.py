@@ -268,6 +268,29 @@ class Computed:
         return self.columns
 
 
+@dataclass(frozen=True)
+class Condition:
+    """SQL over a table's own row, with columns in braces as in ``Derived``."""
+
+    expression: str
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """Those that it names, each once. Raises ValueError where a brace is left open."""
+        names = (name for _, name, _ in _parts_of(self.expression) if name)
+        return tuple(dict.fromkeys(names))
+
+    @property
+    def sql(self) -> sql.Composed:
+        """In parentheses, its columns without the table: as a constraint has it."""
+        plain = {name: sql.Identifier(name) for name in self.columns}
+        return Derived._over(_parts_of(self.expression), "", instead=plain)
+
+    def __str__(self) -> str:
+        """As people read it."""
+        return "".join(f"{text}{name or ''}" for text, name, _ in _parts_of(self.expression))
+
+
 _Part = tuple[str, str | None, str]
 
 

@@ -39,6 +39,7 @@ ENTRIES: tuple[tuple[type[Exception], Entry], ...] = (
     (proofs.RowsRefused, Entry.ROWS_DIFFER),
     (SmokeTestTooSlow, Entry.SMOKE_TEST),
     (psycopg.errors.DiskFull, Entry.DISK_FULL),
+    (ddl.RowsInTheWay, Entry.BUILD_FAILED),
     (psycopg.IntegrityError, Entry.BUILD_FAILED),
 )
 

@@ -65,6 +65,13 @@ def plan_over(sample: "Sample") -> r.Plan:
                         table=table,
                         columns=(kind.column, sample.is_open.column),
                     ),
+                    r.AddCheck(
+                        **words("check"),
+                        table=table,
+                        name=sample.column("check"),
+                        condition=f"{{{sample.column('made_at')}}} >= '2000-01-01'"
+                        " AND '{{}} 100 % %s' <> ''",
+                    ),
                     r.CutOver(**words("cut-over"), table=table),
                     r.FullAudit(**words("audit")),
                 )

@@ -1,10 +1,10 @@
 """What the steps would stumble over in the data, and the signs of the server's health."""
 
-from rollout.engine import health
+from rollout.engine import hazards, health
 from rollout.engine.health import Status
 from rollout.engine.preflight.item import Item, Level, Scope
-from rollout.engine.target import Connection, own
-from rollout.plan.hazards import MAX_COUNTED, Hazard
+from rollout.engine.target import Connection
+from rollout.plan.hazards import Hazard
 
 _HEALTH = ("WAL", "transaction ids", "connections")
 _HEALTH_LEVELS: dict[Status, Level] = {
@@ -31,15 +31,9 @@ def hazards_of(scope: Scope) -> list[Hazard]:
 
 def hazard(connection: Connection, question: Hazard) -> Item:
     """Ask the data. Raises UndefinedTable and UndefinedColumn where it cannot be asked yet."""
-    row = connection.execute(own(question.sql)).fetchone()
-    count, examples = (int(row[0]), row[1]) if row else (0, None)
-    if not count:
+    evidence = hazards.finding(connection, question)
+    if not evidence:
         return Item(question.name, "pass", question.none)
-    evidence = question.finding.format(
-        count=f"{count:,}{' or more' if count >= MAX_COUNTED else ''}"
-    )
-    if examples:
-        evidence = f"{evidence} Examples: {examples[:400]}."
     return Item(question.name, "blocks" if question.blocks else "warns", evidence, question.advice)
 
 

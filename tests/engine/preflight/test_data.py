@@ -24,7 +24,10 @@ class TestWhatTheDataHolds:
         connection.execute("SET session_replication_role = DEFAULT")
         finding = item(look(target, 3), "nulls in things.kind_id")
         assert finding.level == "blocks"
-        assert finding.evidence == "5 rows of things have NULL in kind_id. Examples: 10, 11, 12."
+        assert (
+            finding.evidence
+            == "5 rows of things have NULL in kind_id. Examples: 10, 11, 12, 13, 14."
+        )
 
     def test_no_more_are_counted_than_it_takes(
         self, target: Target, connection: Connection
@@ -63,7 +66,10 @@ class TestWhatTheDataHolds:
         BIGINT.insert(connection, 2, kind="Flat", state="open")
         finding = item(look(target, 3, plan), name)
         assert finding.level == "blocks"
-        assert "1 duplicate values in things (made_at, is_open)." in finding.evidence
+        assert finding.evidence == (
+            "1 duplicate values in things (made_at, is_open)."
+            " Examples: 2024-05-06 07:08:09+00 t (2 rows: 1 … 2)."
+        )
 
     def test_duplicates_of_a_view_to_come_are_named(
         self, target: Target, connection: Connection

@@ -1,0 +1,94 @@
+"""The steps that put a rule on a table in force while the application keeps writing."""
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from psycopg import sql
+
+from rollout.plan import facts
+from rollout.plan.actions import Lock, LockMode, Statement
+from rollout.plan.catalog import CHECK_COMMENT, Catalog, Part, check_text
+from rollout.plan.hazards import Hazard, breaking, partitions_of
+from rollout.plan.step import CONTRACT, ENFORCE, Actions, Step
+from rollout.plan.table import Table
+from rollout.plan.translations import Condition
+
+if TYPE_CHECKING:
+    from rollout.plan.plan import Plan
+
+
+@dataclass(frozen=True, kw_only=True)
+class AddCheck(Step):
+    """A CHECK, added NOT VALID, then validated while writes continue.
+
+    The constraint gets its condition as a comment too: the server writes the condition in a form of
+    its own, and a constraint that replaces it has no such comment, which is drift.
+    """
+
+    table: Table
+    """The table that gets it."""
+    name: str
+    """The name of the constraint."""
+    condition: str
+    """SQL over the row, with columns in braces; a row for which it is false is refused."""
+    phases = frozenset({ENFORCE, CONTRACT})
+    restrictive = True
+
+    @cached_property
+    def _condition(self) -> Condition:
+        return Condition(self.condition)
+
+    @property
+    def needs(self) -> tuple[str, ...]:
+        return self._condition.columns
+
+    @property
+    def _comment(self) -> str:
+        return f"{CHECK_COMMENT}{self._condition}"
+
+    def forward(self, plan: "Plan") -> Actions:
+        names = {"table": self.table.identifier, "name": sql.Identifier(self.name)}
+        return (
+            Statement(
+                sql=sql.SQL(
+                    "ALTER TABLE {table} ADD CONSTRAINT {name} CHECK {condition} NOT VALID;\n"
+                    "COMMENT ON CONSTRAINT {name} ON {table} IS {comment}"
+                ).format(
+                    condition=self._condition.sql, comment=sql.Literal(self._comment), **names
+                ),
+                done=facts.check_exists(self.table, self.name, self._comment),
+                locks=(Lock(LockMode.ACCESS_EXCLUSIVE, self.table.label),),
+            ),
+            Statement(
+                sql=sql.SQL("ALTER TABLE {table} VALIDATE CONSTRAINT {name}").format(**names),
+                done=facts.check_exists(self.table, self.name, self._comment, validated=True),
+                locks=(Lock(LockMode.SHARE_UPDATE_EXCLUSIVE, self.table.label),),
+                long=True,
+                scans=1,
+                refused_by=self._breaking,
+            ),
+        )
+
+    def backward(self, plan: "Plan") -> Actions:
+        return (
+            Statement(
+                sql=sql.SQL("ALTER TABLE {} DROP CONSTRAINT {}").format(
+                    self.table.identifier, sql.Identifier(self.name)
+                ),
+                # One that the application has by that name is left alone.
+                done=facts.no(facts.check_exists(self.table, self.name, self._comment)),
+                locks=(Lock(LockMode.ACCESS_EXCLUSIVE, self.table.label),),
+            ),
+        )
+
+    def recatalog(self, plan: "Plan", catalog: Catalog) -> None:
+        part = Part("constraint", self.name)
+        catalog.put(self.table.label, part, check_text(str(self._condition)))
+
+    @property
+    def _breaking(self) -> Hazard:
+        return breaking(self.table, self._condition.sql, str(self._condition))
+
+    def hazards(self, plan: "Plan") -> tuple[Hazard, ...]:
+        return (self._breaking, partitions_of(self.table))
