@@ -147,5 +147,9 @@ def full_pace(request: ConsoleRequest) -> HttpResponse:
     """Lift the limit that the demo put on the backfill."""
     refuse_outside(request)
     rollout = the_rollout()
-    perform(request, lambda: lift_limit(rollout, actor=request.user), "It goes at full pace now.")
+    perform(
+        request,
+        lambda: lift_limit(rollout, actor=request.user),
+        "The backfill works all of the time now. Guardrails and health signals still throttle it.",
+    )
     return redirect_back(request, rollout)

@@ -1,15 +1,17 @@
 """The demo's guide: the one through any rollout, with what only the demo can do."""
 
 from collections.abc import Iterable
+from functools import cached_property
 
 from django.conf import settings
 from django.urls import reverse
 
 from config.slowness import SECONDS, seconds_left
-from rollout.console.guides import Button, GuideStep, RolloutGuide
+from rollout.console.guides import Button, GuideStep, RolloutGuide, gate_asking
 from rollout.gates.checklists import ItemStatus
-from rollout.models import AuditReport, AuditStatus, Direction, SignOffKind
+from rollout.models import AuditReport, AuditStatus, BackfillJob, Direction, SignOffKind
 from rollout.plan.step import BACKFILL, CONTRACT, ENFORCE
+from rollout.queries.pauses import pause_of
 from rollout.queries.status import PhaseStatus
 
 WRONG_ROWS = 12
@@ -68,7 +70,7 @@ class DemoGuide(RolloutGuide):
     def start_button(self, phase: PhaseStatus) -> Button:
         if phase.guarded:
             return super().start_button(phase)
-        label = f"Start phase {phase.number}"
+        label = f"Start phase {phase.number} now"
         return self.post(
             label, "start", phase.number, permission="start_rollout", seen=phase.digest
         )
@@ -79,12 +81,24 @@ class DemoGuide(RolloutGuide):
             "The same home has many spellings. People decide what each means; Rollout proposes. "
             "Condominium becomes Condo, too.",
         )
-        reviewed = self.was_begun(ENFORCE) or self.is_reviewed
+        reviewed = self.was_begun(ENFORCE) or self.is_mapped or self.is_reviewed
         if reviewed or not self.is_done(0):
             return GuideStep(title, why, reviewed)
         button = demo_button("Map it, confirm the rest", "review", "review_mapping", self.page)
         look = self.link("Review the values", "mappings")
         return GuideStep(title, why, False, button, more=(look,))
+
+    @property
+    def is_mapped(self) -> bool:
+        """Whether somebody mapped it; of what is open then, the gate before phase 3 speaks."""
+        if not self.status.evidence.facts.reviewed_columns:
+            return False
+        changes = self.status.rollout.mapping_changes
+        apt = [{"legacy": "Apt", "after": "Apartment"}]
+        return changes.filter(legacy_column="type", changes__contains=apt).exists()
+
+    def review_button(self) -> Button:
+        return demo_button("Confirm open values", "review", "review_mapping", self.page)
 
     @property
     def is_reviewed(self) -> bool:
@@ -97,13 +111,37 @@ class DemoGuide(RolloutGuide):
         return demo_button(label, "mark", "tick_checklist", self.page)
 
     def note_of(self, phase: PhaseStatus) -> str:
-        if phase.number != BACKFILL or phase.run is None or not phase.run.active:
+        run, facts = phase.run, self.status.evidence.facts
+        if phase.number != BACKFILL or run is None or not run.active:
             return super().note_of(phase)
-        duty = settings.ROLLOUT["BACKFILL_DUTY_PERCENT"]
-        note = f"This demo lets it work {duty} % of the time, so that there is something to watch."
-        if seconds := seconds_left():
-            note += f" The application is slow for another {seconds} s."
-        return note
+        seconds, pause = seconds_left(), pause_of(run, facts)
+        slow = f"The application is slow for another {seconds} s"
+        if pause is not None:
+            then = f"{slow}: resume after that." if seconds else "Resume: it loses nothing."
+            return f"Paused by {pause.who}. {then}"
+        if seconds:
+            return (
+                f"{slow}. Watch Health: a guardrail throttles the backfill, another may pause it."
+            )
+        if any(rule.acting and rule.action == "throttle" for rule in facts.rules):
+            return "A guardrail throttles it, until the application has recovered: nothing to do."
+        if not self.is_limited:
+            return ""
+        return (
+            f"This demo lets it work {self.duty} % of the time, so that there is something to "
+            "watch."
+        )
+
+    @property
+    def duty(self) -> int:
+        """Percent of the time that a backfill works here from its start."""
+        return int(settings.ROLLOUT["BACKFILL_DUTY_PERCENT"])
+
+    @cached_property
+    def is_limited(self) -> bool:
+        """Whether nobody has lifted the limit of the backfills that run."""
+        jobs = BackfillJob.objects.filter(step_run__run=self.status.active, finished_at=None)
+        return self.duty < 100 and not jobs.filter(duty_percent=100).exists()
 
     def more_of(self, phase: PhaseStatus) -> tuple[Button, ...]:
         more = super().more_of(phase)
@@ -112,7 +150,10 @@ class DemoGuide(RolloutGuide):
         if not seconds_left():
             label = f"Make the application slow for {SECONDS} s"
             more += (demo_button(label, "slow", "pause_rollout", self.page),)
-        return (*more, demo_button("Lift the limit", "full_pace", "pause_rollout", self.page))
+        if self.is_limited:
+            label = f"Lift the limit of {self.duty} %"
+            more += (demo_button(label, "full_pace", "pause_rollout", self.page),)
+        return more
 
     def mismatches(self) -> GuideStep:
         title = f"Plant {WRONG_ROWS} wrong rows, find them, repair them"
@@ -169,6 +210,8 @@ class DemoGuide(RolloutGuide):
         return step
 
     def button_of(self, phase: PhaseStatus) -> Button:
+        if gate_asking(phase, "review_mapping"):
+            return self.review_button()
         if any(gate.action == "approve" for gate in phase.gates_in_the_way):
             return self.approve_button(phase)
         if phase.guarded and phase.preparation and not phase.can_start:

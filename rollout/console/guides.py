@@ -17,6 +17,7 @@ from rollout.console.current_phases import rehearsal_action
 from rollout.console.http.links import rollout_url
 from rollout.gates import GateStatus
 from rollout.gates.checklists import ItemStatus, checklist_of
+from rollout.gates.registry import Action
 from rollout.journal.environments import DEFAULT
 from rollout.models import AuditMode, AuditReport, Direction, RehearsalState, RunState
 from rollout.plan.gates import Approved
@@ -163,7 +164,7 @@ class RolloutGuide:
             return GuideStep(title, why, done)
         button = self.button_of(phase)
         note = self.note_of(phase)
-        waits = phase.run is not None and bool(phase.run.active)
+        waits = (phase.run is not None and bool(phase.run.active)) or waits_alone(phase)
         return GuideStep(title, why, done, button, note, self.more_of(phase), waits)
 
     def button_of(self, phase: PhaseStatus) -> Button:
@@ -175,13 +176,19 @@ class RolloutGuide:
             return self.post("Pause", "pause", permission="pause_rollout")
         if run is not None and run.state in STOPPED:
             return self.link(f"Open phase {number}", "phase", number)
+        if gate_asking(phase, "review_mapping"):
+            return self.review_button()
         if phase.can_start:
             return self.start_button(phase)
         if phase.preparation:
             return self.post(
                 f"Prepare phase {number}", "prepare", number, permission="take_snapshot"
             )
-        return self.link(f"Open phase {number}", "phase", number)
+        label = "See what it waits for" if waits_alone(phase) else f"Open phase {number}"
+        return self.link(label, "phase", number)
+
+    def review_button(self) -> Button:
+        return self.link("Review open values", "mappings")
 
     def start_button(self, phase: PhaseStatus) -> Button:
         label = f"Start phase {phase.number}"
@@ -190,8 +197,8 @@ class RolloutGuide:
     def note_of(self, phase: PhaseStatus) -> str:
         if phase.run is not None and phase.run.state in STOPPED:
             return "It stopped. Its page says why, and what to do."
-        gate = approved_gate(phase)
-        return gate.message if gate is not None and gate.action == "wait" else ""
+        gate = gate_asking(phase, "review_mapping") or gate_asking(phase, "wait")
+        return gate.message if gate is not None else ""
 
     def more_of(self, phase: PhaseStatus) -> tuple[Button, ...]:
         if phase.run is not None and phase.run.active:
@@ -242,6 +249,8 @@ class RolloutGuide:
         done = self.was_begun(ENFORCE) or given
         if done or self.status.next_phase != ENFORCE or self.status.active is not None:
             return GuideStep(title, why, done)
+        if open_values := gate_asking(phase, "review_mapping"):
+            return GuideStep(title, why, False, self.review_button(), open_values.message)
         if gate is not None and gate.action == "approve":
             return GuideStep(title, why, False, self.approve_button(phase), "Requested.")
         button = self.post(
@@ -271,6 +280,20 @@ class RolloutGuide:
 def approved_gate(phase: PhaseStatus) -> GateStatus | None:
     """The answer of the gate about another lead's approval, where the phase is due and has one."""
     return next((gate for gate in phase.gates if gate.name == Approved.name), None)
+
+
+def gate_asking(phase: PhaseStatus, action: Action) -> GateStatus | None:
+    """The first gate that blocks a phase and has this next thing to do; None while it runs."""
+    if phase.run is not None and phase.run.active:
+        return None
+    return next((gate for gate in phase.gates_in_the_way if gate.action == action), None)
+
+
+def waits_alone(phase: PhaseStatus) -> bool:
+    """Whether all that blocks a phase is a clock, or work that runs."""
+    gates = phase.gates_in_the_way
+    is_stopped = phase.state in STOPPED
+    return bool(gates) and not is_stopped and all(gate.action == "wait" for gate in gates)
 
 
 def placed(steps: Iterable[GuideStep]) -> Iterable[GuideStep]:

@@ -62,7 +62,10 @@ def checklist_complete(gate: ChecklistComplete, evidence: Evidence) -> GateResul
     if not missing:
         return passed(f"All {len(items)} items complete.")
     named = listed([item.item.text for item in missing], 3)
-    message = f"{len(missing)} of {len(items)} items open: {named}. Complete the checklist."
+    message = f"{len(missing)} of {len(items)} items open: {named}."
+    if all(item.action == "wait" for item in missing):
+        return pending("wait", f"{message} {missing[0].message}", progress=missing[0].progress)
+    message += " Complete the checklist."
     answers = {item.status for item in missing}
     if "fail" in answers:
         return failed("complete_checklist", message)

@@ -28,6 +28,8 @@ def mapping_reviewed(gate: MappingReviewed, evidence: Evidence) -> GateResult:
             "start_phase", f"Phase {BACKFILL} has not mapped the values. Start it first."
         )
     reviewed = f"{counts.reviewed:,} of {counts.values:,} values reviewed"
+    if counts.since_review:
+        reviewed += f" ({counts.since_review:,} new since the review)"
     may_wait = f"{counts.recent:,} new may wait: younger than {duration(gate.grace)}"
     if due := counts.open - counts.recent:
         rest = f"; {may_wait}" if counts.recent else ""
@@ -55,6 +57,7 @@ def _counts(connection: Connection, plan: Plan, grace: timedelta) -> ReviewCount
             _later(total.reviewed_at, counts.reviewed_at),
             total.new + counts.new,
             total.recent + counts.recent,
+            total.since_review + counts.since_review,
         )
     return total
 

@@ -1,16 +1,30 @@
 """The demo's guide: its steps tick by the journal alone, and each has the one next button."""
 
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from django.contrib.auth.models import User
 from django.test import Client
+from django.utils import timezone
 
+from config.guides import DemoGuide
 from config.home import Home
 from config.slowness import seconds_left
-from rollout.models import AuditReport, PhaseRun, Rehearsal, Repair, SignOff
+from rollout.gates import GateStatus
+from rollout.gates.registry import Action
+from rollout.models import (
+    AuditReport,
+    BackfillJob,
+    PhaseRun,
+    Rehearsal,
+    Repair,
+    RuleState,
+    SignOff,
+)
+from rollout.queries.status import status_of
 from tests.console import journal
 from tests.support.demo_sites import become_demo, logged_in
 
@@ -38,7 +52,7 @@ def guide(browser: Client) -> tuple[int, list[str]]:
 
 def test_steps_tick_by_the_journal_and_the_next_has_the_button(lead: Client) -> None:
     rollout = journal.the_rollout()
-    assert guide(lead) == (0, ["Open the listings", "Start phase 0"])
+    assert guide(lead) == (0, ["Open the listings", "Start phase 0 now"])
     run = journal.ran(rollout, 0, "running")
     assert guide(lead) == (1, ["Pause", "Watch"])
     run.delete()
@@ -46,17 +60,17 @@ def test_steps_tick_by_the_journal_and_the_next_has_the_button(lead: Client) -> 
     journal.probed(rollout)
     review = ["Map it, confirm the rest", "Review the values"]
     assert guide(lead) == (2, review)
-    journal.reviewed(rollout)
-    assert guide(lead) == (2, review), "the statuses are open"
     journal.reviewed(rollout, legacy_column="status")
-    assert guide(lead) == (3, ["Take snapshot and rehearse"])
+    assert guide(lead) == (2, review), "Apt is open"
+    journal.reviewed(rollout)
+    assert guide(lead) == (3, ["Take snapshot and rehearse"]), "mapped by hand"
     snapshot = journal.taken(rollout)
     rehearsal = journal.rehearsed(snapshot, "running")
     assert guide(lead) == (3, ["Watch the rehearsals", "Mark both done"])
     Rehearsal.objects.filter(pk=rehearsal.pk).update(state="passed")
     assert guide(lead) == (4, ["Mark both done"])
     assert lead.post("/demo/mark/").status_code == 302
-    assert guide(lead) == (5, ["Start phase 1"])
+    assert guide(lead) == (5, ["Start phase 1 now"])
     SignOff.objects.all().delete()
     assert guide(lead) == (4, ["Mark both done"]), "what is taken back is open again"
 
@@ -122,17 +136,57 @@ def test_the_switch_makes_the_application_slow_for_20_seconds(
     journal.reviewed(rollout, legacy_column="status")
     for number in (0, 1):
         journal.ran(rollout, number)
-    journal.ran(rollout, 2, "running")
-    buttons = ["Pause", "Watch", "Make the application slow for 20 s", "Lift the limit"]
+    run = journal.ran(rollout, 2, "running")
+    buttons = ["Pause", "Watch", "Make the application slow for 20 s", "Lift the limit of 10 %"]
     assert guide(lead)[1][-4:] == buttons
+
+    def page() -> str:
+        return lead.get(journal.PAGE).content.decode()
+
+    assert "lets it work 10 % of the time" in page()
     assert lead.post("/demo/slow/").status_code == 302
     assert 18 <= seconds_left() <= 20
     assert buttons[2] not in guide(lead)[1]
-    page = lead.get(journal.PAGE).content.decode()
-    assert "lets it work 10 % of the time" in page
-    assert "The application is slow for another" in page
+    assert "The application is slow for another" in page()
+    assert "Watch Health: a guardrail throttles the backfill" in page()
+    by = {"by": "guardrail", "rule": "slow", "message": "", "at": timezone.now().isoformat()}
+    PhaseRun.objects.filter(pk=run.pk).update(state="paused", pause=by)
+    assert "Paused by guardrail “slow”. The application is slow for another" in page()
     settings.HOME.slow_until.write_text("0")
     assert seconds_left() == 0
+    assert "Paused by guardrail “slow”. Resume: it loses nothing." in page()
+    PhaseRun.objects.filter(pk=run.pk).update(state="running", pause=None)
+    now = timezone.now()
+    state = RuleState.objects.create(
+        rollout=rollout, rule="slower", action="throttle", acting=True, since=now, judged_at=now
+    )
+    assert "until the application has recovered: nothing to do." in page()
+    state.delete()
+    job = journal.job_of(journal.reached(run, "backfill", "running"), duty_percent=10)
+    assert buttons[3] in guide(lead)[1]
+    BackfillJob.objects.filter(pk=job.pk).update(duty_percent=100)
+    assert "lets it work 10 %" not in page()
+    assert buttons[3] not in guide(lead)[1]
+
+
+def test_open_values_and_what_runs_hold_a_phase_up_with_their_own_words(
+    lead: Client,
+) -> None:
+    rollout = journal.the_rollout()
+    for number in range(3):
+        journal.ran(rollout, number)
+        status = status_of(rollout)
+        phase = status.phases[number + 1]
+        message = f"This holds phase {number + 1} up."
+        action: Action = "wait" if number < 2 else "review_mapping"
+        phase.gates[:] = [GateStatus("some gate", "pending", message, action)]
+        status.phases[number + 1] = replace(phase, start_refusal=message, preparation=[])
+        step = DemoGuide(status).phase(number + 1, "Why.")
+        assert step.button is not None
+        assert (step.note, step.waits) == (message, number < 2)
+        labels = ("See what it waits for", "Confirm open values")
+        assert step.button.label == labels[number == 2]
+    assert [step.note for step in DemoGuide(status).steps()][8] == message
 
 
 def test_the_limit_of_the_backfill_is_lifted(lead: Client) -> None:

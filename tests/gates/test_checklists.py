@@ -1,5 +1,6 @@
 """The checklist of phase 0: what is found out, and what a person answers for."""
 
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -152,6 +153,10 @@ def test_a_rehearsal_that_passed_has_looked_at_a_staging_schema(rollout: Rollout
     )
     for item in (EnvironmentIntrospected(), BackfillRehearsed()):
         assert _automatic(item, Evidence(rollout, 1)) == running
+    plan = replace(plans.get(rollout.plan), checklist=(EnvironmentIntrospected(),))
+    whole = gates.check_gate(ChecklistComplete(), Evidence(rollout, 1, plan=plan))
+    assert (whole.action, whole.progress) == ("wait", 0.2)
+    assert whole.message.endswith(running.message), "nobody has anything to complete"
     rehearsal.state, rehearsal.finished_at = "failed", timezone.now()
     rehearsal.save()
     assert status() == "pending"

@@ -79,7 +79,9 @@ def test_a_value_that_comes_after_the_review_is_to_be_reviewed_once_it_is_old_en
 ) -> None:
     rollouts.review_mapping(filled)
     write_type("Moon base 1")
-    assert "Confirm or map 1." in answer(filled).message
+    message = answer(filled).message
+    assert "Confirm or map 1." in message
+    assert " values reviewed (1 new since the review), 1 open." in message
     patient = MappingReviewed(grace=DAY)
     waits = answer(filled, patient)
     assert waits.status == "pass"

@@ -41,8 +41,8 @@ def test_the_guide_leads_to_phase_4_and_back_in_14_clicks_and_one_log_in(
             press("Open the listings")
         listings.value.close()
         for label in (
-            *("Start phase 0", "Map it, confirm the rest", "Mark both done", "Start phase 1"),
-            *("Start phase 2", "Plant 12 rows and audit", "Repair them"),
+            *("Start phase 0 now", "Map it, confirm the rest", "Mark both done"),
+            *("Start phase 1 now", "Start phase 2 now", "Plant 12 rows and audit", "Repair them"),
             *("Take snapshot, request approval", "Approve phases 3 and 4 as lead2"),
         ):
             press(label)
