@@ -35,6 +35,10 @@ class DemoGuide(RolloutGuide):
         "docs/first-plan.md leads to a plan for a table of your own."
     )
 
+    @property
+    def is_shown(self) -> bool:
+        return True
+
     def steps(self) -> Iterable[GuideStep]:
         yield self.application()
         yield self.phase(

@@ -174,8 +174,6 @@ ROLLOUT: dict[str, Any] = {
     "LINKS": {"Properties": "properties:list"},
     # What stands in the place of the user's name at the top of each page.
     "USER_MENU": "demo/user_menu.html" if DEMO and not DEMO_STRICT else "",
-    # The guide on a rollout's page.
-    "GUIDE": "config.guides.DemoGuide" if DEMO else "",
     # Percent of full speed at which a backfill of production begins.
     "BACKFILL_DUTY_PERCENT": whole_number("BACKFILL_DUTY_PERCENT", 100),
     # Where the application shows a row of a table, for the links of mismatching rows.
@@ -210,6 +208,11 @@ ROLLOUT: dict[str, Any] = {
     "SHARE_PARTS": not TESTING,
     "SHADOW": flag("ROLLOUT_SHADOW", default="" if TESTING else "yes"),
 }
+if DEMO:
+    ROLLOUT["GUIDE"] = "config.guides.DemoGuide"
+elif TESTING:
+    # Tests are about what a rollout's page has besides.
+    ROLLOUT["GUIDE"] = ""
 
 # The queue delivers, the journal decides: lost work is found by leases and the watchdog, within
 # seconds. Everything here keeps the queue from repeating work on its own.

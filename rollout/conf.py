@@ -63,9 +63,9 @@ SETTINGS = {
         '""', "A template of yours that replaces the user's name at the top of each page."
     ),
     "GUIDE": Setting(
-        '""',
-        "The dotted path of a subclass of `rollout.console.guides.RolloutGuide`: your guide on "
-        "the page of production's rollout.",
+        '"rollout.console.guides.RolloutGuide"',
+        "The dotted path of `RolloutGuide`, a guide through a project's first rollout on its page, "
+        "or of a subclass of yours; empty for none.",
     ),
     "BACKFILL_DUTY_PERCENT": Setting(
         "100",

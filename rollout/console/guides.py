@@ -1,7 +1,8 @@
 """A guide through a rollout: what to do next and why, each step with its one button.
 
-Its steps are done by what the journal says; nobody ticks them. A project's guide of its own is a
-subclass, named by ``ROLLOUT["GUIDE"]``.
+Its steps are done by what the journal says; nobody ticks them. It leads through a project's first
+rollout until phase 4 begins. A project's guide of its own is a subclass, named by
+``ROLLOUT["GUIDE"]``.
 """
 
 from collections.abc import Iterable, Mapping
@@ -19,7 +20,7 @@ from rollout.gates import GateStatus
 from rollout.gates.checklists import ItemStatus, checklist_of
 from rollout.gates.registry import Action
 from rollout.journal.environments import DEFAULT
-from rollout.models import AuditMode, AuditReport, Direction, RehearsalState, RunState
+from rollout.models import AuditMode, AuditReport, Direction, RehearsalState, Rollout, RunState
 from rollout.plan.gates import Approved
 from rollout.plan.step import CONTRACT, ENFORCE
 from rollout.queries.status import PhaseStatus, RolloutStatus
@@ -82,7 +83,7 @@ class RolloutGuide:
     """The guide through any plan's rollout, made of where the rollout stands."""
 
     status: RolloutStatus
-    title: ClassVar[str] = "Guide"
+    title: ClassVar[str] = "Guide to your first rollout"
     closing: ClassVar[str] = ""
     checklist_title: ClassVar[str] = "Mark the items of the checklist"
     checklist_why: ClassVar[str] = (
@@ -98,6 +99,15 @@ class RolloutGuide:
         yield self.approval()
         yield self.phase(3, "Validate constraints, then cut reads and writes over.")
         yield self.phase(4, "Archive and drop the legacy columns.")
+
+    @property
+    def is_shown(self) -> bool:
+        """Whether this is the project's first rollout, and phase 4 is still to come."""
+        rollout = self.status.rollout
+        if self.status.phases[CONTRACT].run is not None or self.goes_back:
+            return False
+        older = Rollout.objects.filter(environment=DEFAULT, pk__lt=rollout.pk)
+        return not older.exists()
 
     def guide(self) -> Guide:
         return Guide(self.title, list(placed(self.steps())), self.closing)
@@ -313,9 +323,10 @@ def placed(steps: Iterable[GuideStep]) -> Iterable[GuideStep]:
 
 
 def guide_of(status: RolloutStatus) -> Guide | None:
-    """The project's guide through a rollout of production; None where it has none."""
-    path = setting("GUIDE", "")
+    """The project's guide through a rollout of production; None where it shows none."""
+    path = setting("GUIDE", f"{__name__}.RolloutGuide")
     if not path or status.rollout.environment != DEFAULT:
         return None
     maker: type[RolloutGuide] = import_string(path)
-    return maker(status).guide()
+    guide = maker(status)
+    return guide.guide() if guide.is_shown else None

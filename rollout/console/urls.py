@@ -164,6 +164,7 @@ urlpatterns: Addresses = [
     path("glossary/", glossaries.glossary, name="glossary"),
     path("style/", styles.parts, name="style"),
     path("theme/", styles.theme, name="theme"),
+    path("guide/", styles.guide, name="guide"),
     path("confirm/", sessions.confirm, name="confirm"),
     path("login/", _login, name="login"),
     path("logout/", _logout, name="logout"),

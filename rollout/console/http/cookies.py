@@ -1,4 +1,4 @@
-"""Cookies: the time zone of the browser, and the theme."""
+"""Cookies: the time zone of the browser, the theme, and whether the guide is hidden."""
 
 from contextlib import AbstractContextManager
 from functools import lru_cache
@@ -9,8 +9,9 @@ from django.http import HttpRequest
 from django.utils import timezone
 
 # Names of cookies. console.js sets the zone; without scripts, times stay in the site's zone.
-ZONE, THEME = "zone", "theme"
+ZONE, THEME, GUIDE = "zone", "theme", "guide"
 THEMES = ("light", "dark")
+HIDDEN = "hidden"
 
 
 @lru_cache(maxsize=256)
@@ -32,3 +33,8 @@ def theme_of(request: HttpRequest | None) -> str:
     """Light, dark, or an empty text: as the system has it."""
     theme = request.COOKIES.get(THEME, "") if request is not None else ""
     return theme if theme in THEMES else ""
+
+
+def hides_guide(request: HttpRequest) -> bool:
+    """Whether the guide on a rollout's page was hidden in this browser."""
+    return request.COOKIES.get(GUIDE) == HIDDEN

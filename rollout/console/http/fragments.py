@@ -22,6 +22,7 @@ from django.utils import timezone
 
 from rollout.conf import setting
 from rollout.console.http.access import ConsoleRequest, View
+from rollout.console.http.cookies import hides_guide
 from rollout.models import LogEntry
 from rollout.permissions import PERMISSIONS
 
@@ -136,8 +137,8 @@ def _newest_entry(request: HttpRequest) -> int | None:
 
 
 def _key(request: ConsoleRequest) -> str:
-    zone = timezone.get_current_timezone_name()
-    return _named("part", request.get_full_path(), _newest_entry(request), _granted(request), zone)
+    shown = (timezone.get_current_timezone_name(), hides_guide(request))
+    return _named("part", request.get_full_path(), _newest_entry(request), _granted(request), shown)
 
 
 def _granted(request: ConsoleRequest) -> list[str]:

@@ -13,6 +13,7 @@ from rollout.console.completions import completion_of
 from rollout.console.guides import guide_of
 from rollout.console.histories import timeline_of
 from rollout.console.http.access import ConsoleRequest, environments_seen_by, may
+from rollout.console.http.cookies import hides_guide
 from rollout.console.http.fragments import (
     cache_fragment,
     kept_until_next_entry,
@@ -109,6 +110,7 @@ def rollout(request: ConsoleRequest, plan: str, environment: str) -> HttpRespons
         "rollout": status.rollout,
         "status": status,
         "guide": guide_of(status),
+        "hides_guide": hides_guide(request),
         "vitals": vitals,
         "safety": safety,
         "is_protected": is_protected(status.rollout.environment),

@@ -1,5 +1,6 @@
-"""The console's own look: every part on one page, and the choice between light and dark."""
+"""The console's own look: every part on one page, and what a browser chooses to see."""
 
+from collections.abc import Sequence
 from datetime import timedelta
 from math import sin
 from types import SimpleNamespace
@@ -14,7 +15,7 @@ from django.views.decorators.http import require_POST, require_safe
 from rollout.console.alerts import Alert
 from rollout.console.charts.lines import Level, Values, numbers_of, plot_of
 from rollout.console.http.access import ConsoleRequest, may
-from rollout.console.http.cookies import THEME, THEMES
+from rollout.console.http.cookies import GUIDE, HIDDEN, THEME, THEMES
 from rollout.console.lists.filters import ListFilter, choice
 from rollout.console.lists.pages import BY_AGE, NEWEST, Order, Page
 from rollout.console.previews import Preview, StepPreview, TableLock
@@ -119,12 +120,24 @@ def parts(request: ConsoleRequest) -> HttpResponse:
 @require_POST
 def theme(request: ConsoleRequest) -> HttpResponse:
     """Choose light or dark; anything else leaves it to the system."""
+    return _choice_kept(request, THEME, THEMES)
+
+
+@may("view_rollout", anywhere=True)
+@require_POST
+def guide(request: ConsoleRequest) -> HttpResponse:
+    """Hide the guide through a rollout in this browser; anything else shows it again."""
+    return _choice_kept(request, GUIDE, (HIDDEN,))
+
+
+def _choice_kept(request: ConsoleRequest, name: str, choices: Sequence[str]) -> HttpResponse:
+    """A choice of the browser's is kept in the cookie of its name for a year."""
     response = redirect_back(request, "rollout:overview")
-    chosen = request.POST.get("theme", "")
-    if chosen in THEMES:
+    chosen = request.POST.get(name, "")
+    if chosen in choices:
         response.set_cookie(
-            THEME, chosen, max_age=YEAR_SECONDS, samesite="Lax", secure=request.is_secure()
+            name, chosen, max_age=YEAR_SECONDS, samesite="Lax", secure=request.is_secure()
         )
     else:
-        response.delete_cookie(THEME, samesite="Lax")
+        response.delete_cookie(name, samesite="Lax")
     return response

@@ -22,7 +22,7 @@ EVERYBODY = ("anonymous", "viewer", "engineer", "lead")
 OF_NO_ENVIRONMENT = ("notifications/",)
 """Beginnings of addresses that a role in one environment opens nothing of."""
 OF_EVERY_ENVIRONMENT = (
-    *("", "find/", "glossary/", "inbox/", "style/", "theme/", "confirm/"),
+    *("", "find/", "glossary/", "inbox/", "style/", "theme/", "guide/", "confirm/"),
     *("log/", "log/export.csv", "log/export.jsonl", "log/verify/"),
 )
 READERS = frozenset({"viewer", "engineer", "lead"})
@@ -43,6 +43,7 @@ WHO_MAY = {
     "inbox/": (READERS, READERS),
     "style/": (READERS, READERS),
     "theme/": (READERS, READERS),
+    "guide/": (READERS, READERS),
     "notifications/": (READERS, READERS),
     "notifications/webhooks/{webhook}/choose/": (LEADS, LEADS),
     "notifications/webhooks/{webhook}/test/": (LEADS, LEADS),
@@ -128,7 +129,7 @@ ITEM, GATE = "rollback-scripts", "checklist-complete"
 POST_ONLY = {
     *("pause", "resume", "cancel", "cancel-rollback", "pace", "retry-quarantined", "estimate"),
     *("waive", "unwaive", "verify", "delete", "preview", "apply", "release", "shadow"),
-    *("choose", "test", "resend", "theme"),
+    *("choose", "test", "resend", "theme", "guide"),
     *("stage", "restore", "approve", "drop"),
     *("ask-for-approval", "schedule", "unschedule", ITEM, "probe", "prepare"),
     *("agree", "withdraw", "remind"),

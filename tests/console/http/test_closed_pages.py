@@ -47,6 +47,7 @@ OF_NO_ROLLOUT = (
     "glossary/",
     "style/",
     "theme/",
+    "guide/",
     "confirm/",
     "notifications/",
 )

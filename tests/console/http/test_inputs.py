@@ -63,6 +63,7 @@ POSTED: dict[str, tuple[str, ...]] = {
     "notifications": ("ticked",),
     "choose": ("ticked",),
     "theme": ("theme", "next"),
+    "guide": ("guide", "next"),
     "confirm": ("password", "next"),
 }
 """Fields of forms, by a part of the address that they are sent to."""
