@@ -74,6 +74,7 @@ class CheckId(StrEnum):
         "Legacy columns are dropped that were not frozen before they were archived.",
     )
     BUILT_ON_LEGACY = "rollout.E057", "A step builds on a legacy column that the plan drops."
+    UNIQUE_OF_PARTITIONS = "rollout.E058", "A partitioned table would get a UNIQUE constraint."
     WRONG_LOOKUP_ROW = "rollout.E018", "A row of a lookup has an impossible id, name or column."
     WRONG_LOOKUP_COLUMN = (
         "rollout.E019",

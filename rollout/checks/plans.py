@@ -14,6 +14,7 @@ from rollout.checks.problems import Problem, numbered_steps
 from rollout.checks.removals import removal_problems
 from rollout.checks.rollbacks import rollback_problems
 from rollout.plan import plans
+from rollout.plan.constraints import AddUnique
 from rollout.plan.plan import Plan
 from rollout.plan.sql_files import SqlFile, SqlFiles
 from rollout.plan.table import Table
@@ -44,6 +45,7 @@ def check_plan(plan: Plan) -> list[CheckMessage]:
         *_columns(plan),
         *_names(plan),
         *_phases(plan),
+        *_constraints(plan),
         *_tables(plan),
         *_translations(plan),
         *rollback_problems(plan),
@@ -121,6 +123,18 @@ def _phases(plan: Plan) -> Iterator[Problem]:
                 CheckId.UNSAFE_STEP,
                 f"Step '{step.id}' ({type(step).__name__}) is not allowed in phase {number}.",
                 f"Move it to phase {allowed}.",
+            )
+
+
+def _constraints(plan: Plan) -> Iterator[Problem]:
+    for number, step in numbered_steps(plan):
+        if isinstance(step, AddUnique) and step.table.partitioned:
+            yield Problem(
+                CheckId.UNIQUE_OF_PARTITIONS,
+                f"Step '{step.id}' of phase {number} adds a UNIQUE constraint to "
+                f"{step.table.label}, which is partitioned: PostgreSQL would build its index under "
+                "a long lock.",
+                "Use CreateIndex with unique=True, which is built partition by partition.",
             )
 
 

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from rollout.checks.ids import CheckId
 from rollout.checks.problems import Problem
 from rollout.plan.archives import ArchiveLegacy
+from rollout.plan.constraints import AddUnique
 from rollout.plan.indexes import CreateIndex, DropIndex
 from rollout.plan.plan import Plan
 from rollout.plan.removals import DropLegacy, FreezeLegacy
@@ -64,7 +65,7 @@ def _not_unique_meanwhile(plan: Plan, drop: DropIndex, before: list[Step]) -> It
         if isinstance(step, CutOver) and step.table == drop.table
     ]
     if any(
-        isinstance(step, CreateIndex)
+        isinstance(step, CreateIndex | AddUnique)
         and step.unique
         and step.table == drop.table
         and set(step.columns) <= set(wanted)

@@ -9,7 +9,7 @@ from rollout.plan.checklist import (
     StepsDescribed,
     TypesMatch,
 )
-from rollout.plan.constraints import AddCheck
+from rollout.plan.constraints import AddCheck, AddUnique
 from rollout.plan.gates import (
     Approved,
     AuditClean,
@@ -55,6 +55,7 @@ __all__ = [
     "AddCheck",
     "AddColumns",
     "AddForeignKey",
+    "AddUnique",
     "Approved",
     "ArchiveLegacy",
     "AuditClean",

@@ -2,14 +2,16 @@
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from psycopg import sql
 
 from rollout.plan import facts
 from rollout.plan.actions import Lock, LockMode, Statement
-from rollout.plan.catalog import CHECK_COMMENT, Catalog, Part, check_text
-from rollout.plan.hazards import Hazard, breaking, partitions_of
+from rollout.plan.catalog import CHECK_COMMENT, Catalog, Part, check_text, unique_text
+from rollout.plan.hazards import Hazard, breaking, duplicates_of, partitions_of
+from rollout.plan.indexes import create_index, drop_index
+from rollout.plan.names import django_name
 from rollout.plan.step import CONTRACT, ENFORCE, Actions, Step
 from rollout.plan.table import Table
 from rollout.plan.translations import Condition
@@ -92,3 +94,64 @@ class AddCheck(Step):
 
     def hazards(self, plan: "Plan") -> tuple[Hazard, ...]:
         return (self._breaking, partitions_of(self.table))
+
+
+@dataclass(frozen=True, kw_only=True)
+class AddUnique(Step):
+    """A UNIQUE constraint, whose index is built concurrently first.
+
+    It has the name that Django would give it unless ``name`` says otherwise.
+    """
+
+    table: Table
+    """The table that gets it; not a partitioned one."""
+    columns: tuple[str, ...]
+    """Its columns, in order."""
+    name: str = ""
+    """The name of constraint and index; empty for the name that Django would give it."""
+    phases = frozenset({ENFORCE, CONTRACT})
+    restrictive = True
+    unique: ClassVar[bool] = True
+
+    @property
+    def needs(self) -> tuple[str, ...]:
+        return self.columns
+
+    @property
+    def constraint(self) -> str:
+        return self.name or django_name(self.table.name, self.columns, "_uniq")
+
+    def forward(self, plan: "Plan") -> Actions:
+        name = sql.Identifier(self.constraint)
+        return (
+            *create_index(self.table, self.constraint, self.columns, unique=True),
+            Statement(
+                sql=sql.SQL("ALTER TABLE {} ADD CONSTRAINT {} UNIQUE USING INDEX {}").format(
+                    self.table.identifier, name, name
+                ),
+                done=facts.unique_exists(self.table, self.constraint, self.columns),
+                locks=(Lock(LockMode.ACCESS_EXCLUSIVE, self.table.label),),
+            ),
+        )
+
+    def backward(self, plan: "Plan") -> Actions:
+        return (
+            Statement(
+                sql=sql.SQL("ALTER TABLE {} DROP CONSTRAINT {}").format(
+                    self.table.identifier, sql.Identifier(self.constraint)
+                ),
+                done=facts.no(facts.unique_exists(self.table, self.constraint, self.columns)),
+                locks=(Lock(LockMode.ACCESS_EXCLUSIVE, self.table.label),),
+            ),
+            # What a build left that never became a constraint.
+            *drop_index(self.table, self.constraint),
+        )
+
+    def recatalog(self, plan: "Plan", catalog: Catalog) -> None:
+        part = Part("constraint", self.constraint)
+        catalog.put(self.table.label, part, unique_text(self.columns))
+        # Until the constraint has it.
+        catalog.know(self.table.label, Part("index", self.constraint))
+
+    def hazards(self, plan: "Plan") -> tuple[Hazard, ...]:
+        return (duplicates_of(self.table, self.columns), partitions_of(self.table))

@@ -15,6 +15,7 @@ from rollout.plan.archives import (
     texts_are_back,
 )
 from rollout.plan.catalog import Catalog, Part
+from rollout.plan.constraints import AddUnique
 from rollout.plan.hazards import Hazard, fed_around
 from rollout.plan.indexes import CreateIndex, DropIndex
 from rollout.plan.names import code, identifier, in_target
@@ -257,7 +258,9 @@ class DropLegacy(Step):
             tuple(legacy.get(column, column) for column in step.columns)
             for phase in plan.phases[:CONTRACT]
             for step in phase.steps
-            if isinstance(step, CreateIndex) and step.unique and step.table == self.table
+            if isinstance(step, CreateIndex | AddUnique)
+            and step.unique
+            and step.table == self.table
         ]
 
 

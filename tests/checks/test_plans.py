@@ -13,6 +13,7 @@ from rollout.checks import plans
 from rollout.checks.plans import check_plan, check_plans
 from rollout.plan import (
     AddForeignKey,
+    AddUnique,
     ChecklistComplete,
     Column,
     CreateIndex,
@@ -94,6 +95,15 @@ def test_a_derived_value_of_a_column_that_is_not_there_is_e002() -> None:
     derived = replace(BIGINT.is_open, expression="{colour} = 'red'")
     plan = replace(PLAN, translations=(BIGINT.kind, BIGINT.state, derived))
     assert ("rollout.E002", MISSING_COLUMN.format("is_open", "colour")) in problems(plan)
+
+
+def test_a_unique_constraint_of_a_partitioned_table_is_e058() -> None:
+    parted = replace(TABLE, partitioned=True)
+    step = AddUnique(id="u", description="", table=parted, columns=("id",))
+    plan = replace(with_step(PLAN, 3, step), tables=(TABLE, parted))
+    ((check, message),) = problems(plan)
+    assert check == "rollout.E058"
+    assert "adds a UNIQUE constraint to things, which is partitioned" in message
 
 
 def test_a_lookup_of_a_column_that_is_not_there_is_e002() -> None:

@@ -27,6 +27,16 @@ def plan_over(sample: "Sample") -> r.Plan:
     index = r.CreateIndex(
         **words("index"), table=table, name=sample.column("kind_idx"), columns=(kind.column,)
     )
+    # PostgreSQL gives partitions no such constraint without a long lock.
+    unique = (
+        ()
+        if table.partitioned
+        else (
+            r.AddUnique(
+                **words("unique"), table=table, columns=(*table.key, sample.column("made_at"))
+            ),
+        )
+    )
     return r.Plan(
         name=f"sample-{sample.name}",
         title="A sample",
@@ -72,6 +82,7 @@ def plan_over(sample: "Sample") -> r.Plan:
                         condition=f"{{{sample.column('made_at')}}} >= '2000-01-01'"
                         " AND '{{}} 100 % %s' <> ''",
                     ),
+                    *unique,
                     r.CutOver(**words("cut-over"), table=table),
                     r.FullAudit(**words("audit")),
                 )

@@ -13,7 +13,7 @@ from rollout.plan import Plan
 from tests.engine.actions import act, do_phase, do_step, undo_step
 from tests.engine.preflight.looks import item
 from tests.engine.sample_plans import with_phases
-from tests.engine.samples import BIGINT, ODD, PARTITIONED, UUIDS, Sample
+from tests.engine.samples import BIGINT, COMPOSITE, ODD, PARTITIONED, UUIDS, Sample
 from tests.engine.test_every_phase import schema_of
 
 SHAPES = pytest.mark.parametrize("sample", [BIGINT, UUIDS, ODD, PARTITIONED], ids=str)
@@ -175,3 +175,86 @@ def test_rows_that_are_not_found_in_time_leave_the_servers_own_error(
     assert hazard is not None
     ddl.raise_for_rows(connection, hazard, errors.CheckViolation("some row"))
     assert connection.execute("SHOW statement_timeout").fetchone() == ("0",)
+
+
+def unique_of(sample: Sample) -> r.AddUnique:
+    return r.AddUnique(
+        id="unique",
+        description="Make kinds and states unique",
+        table=sample.table,
+        columns=(sample.column("kind"), sample.column("state")),
+    )
+
+
+@pytest.mark.parametrize("sample", [BIGINT, UUIDS, COMPOSITE, ODD], ids=str)
+def test_duplicates_are_listed_before_and_by_the_error_and_the_failed_build_is_done_again(
+    sample: Sample, target: Target, connection: Connection
+) -> None:
+    step = unique_of(sample)
+    plan = plan_with(sample, step)
+    sample.create(connection)
+    for number in range(30):
+        sample.insert(connection, number, kind=f"kind {number // 3}", state=number // 3 or None)
+    before = schema_of(target)
+    kind, state = step.columns
+    name = f"duplicates of {sample.table.label} ({kind}, {state})"
+    look = item(preflight.look(target, plan, 3), name)
+    assert look.level == "blocks"
+    # Rows without a state are no duplicates.
+    assert f"9 duplicate values in {sample.table.label}" in look.evidence
+    keys = [" ".join(map(str, sample.make_key(number))) for number in (27, 28, 29)]
+    assert f"kind 9 9 (3 rows: {min(keys)} … {max(keys)})" in look.evidence
+    with pytest.raises(ddl.RowsInTheWay) as refused:
+        do_step(target, connection, plan, 3, step)
+    assert str(refused.value) == f"{look.evidence} {look.advice}"
+    left = "SELECT indisvalid FROM pg_index JOIN pg_class AS c ON c.oid = indexrelid"
+    named = [*connection.execute(f"{left} WHERE relname = %s".encode(), [step.constraint])]
+    assert named == [(False,)]
+    for number in range(30):
+        if number % 3:
+            sample.delete(connection, number)
+    do_step(target, connection, plan, 3, step)
+    assert drifts(connection, plan) == []
+    with pytest.raises(errors.UniqueViolation):
+        sample.insert(connection, 31, kind="kind 9", state="9")
+    assert not any(act(target, connection, plan, 3, a) for a in step.forward(plan))
+    undo_step(target, connection, plan, 3, step)
+    assert schema_of(target) == before
+    assert not any(act(target, connection, plan, 3, a) for a in step.backward(plan))
+
+
+@pytest.mark.parametrize("actions", [1, 2])
+def test_a_unique_constraint_that_stopped_half_way_is_taken_back(
+    actions: int, target: Target, connection: Connection
+) -> None:
+    step = unique_of(ODD)
+    plan = plan_with(ODD, step)
+    fill(ODD, connection, "a", "b")
+    before = schema_of(target)
+    for action in step.forward(plan)[:actions]:
+        act(target, connection, plan, 3, action)
+    undo_step(target, connection, plan, 3, step)
+    assert schema_of(target) == before
+
+
+def test_a_unique_constraint_has_the_name_that_django_gives_and_another_one_is_drift(
+    target: Target, connection: Connection
+) -> None:
+    step = unique_of(BIGINT)
+    plan = plan_with(BIGINT, step)
+    fill(BIGINT, connection)
+    do_phase(target, connection, plan, 3)
+    name = "things_kind_state_5f907327_uniq"
+    assert step.constraint == name
+    for change, has in (
+        (f"DROP CONSTRAINT {name}", "no constraint"),
+        (f"ADD CONSTRAINT {name} UNIQUE (state, kind)", "unique (state, kind)"),
+        (
+            f"DROP CONSTRAINT {name}, ADD CONSTRAINT {name} UNIQUE (kind, state) INCLUDE (id)",
+            "UNIQUE (kind, state) INCLUDE (id)",
+        ),
+    ):
+        connection.execute(f"ALTER TABLE things {change}".encode())
+        assert drifts(connection, plan) == [
+            f"things constraint {name}: expected unique (kind, state), found {has}"
+        ]

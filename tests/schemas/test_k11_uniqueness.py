@@ -106,6 +106,19 @@ def test_a_plan_as_scaffolded_takes_no_row_twice_between_any_two_statements(
     refuses_a_second(rooms)
 
 
+def test_a_unique_constraint_over_the_new_columns_takes_the_place_of_one_over_the_legacy_ones(
+    scenario: MakeScenario, newest: Target
+) -> None:
+    constraint = r.AddUnique(
+        id="unique", description="Unique", table=OF_ROOM, columns=("person", "kind_id")
+    )
+    rooms = scenario(INDEXED, plan_with(constraint))
+    assert rooms.preflight(0).refusal == ""
+    through_all_statements(rooms)
+    rooms.take_back(4, 3)
+    refuses_a_second(rooms)
+
+
 def test_an_upsert_by_the_new_columns_has_its_index_from_the_cutover_on(
     scenario: MakeScenario, newest: Target
 ) -> None:
@@ -142,7 +155,10 @@ def test_the_check_refuses_a_unique_index_without_a_successor_before_the_cutover
 
 
 def test_the_check_takes_a_successor_that_is_built_in_time() -> None:
-    for successor in (BUILD, replace(BUILD, columns=("kind_id", "person"))):
+    constraint = r.AddUnique(
+        id="unique", description="Unique", table=OF_ROOM, columns=("person", "kind_id")
+    )
+    for successor in (BUILD, replace(BUILD, columns=("kind_id", "person")), constraint):
         assert Scenario(None, None, plan_with(successor)).check() == []  # type: ignore[arg-type]
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from rollout.engine.preflight.item import Item, Scope, one_row, rows, size_text
 from rollout.engine.target import Connection, Target
+from rollout.plan.constraints import AddUnique
 from rollout.plan.indexes import CreateIndex
 from rollout.plan.names import SCHEMA
 
@@ -236,7 +237,7 @@ def _needed(connection: Connection, scope: Scope) -> int:
             table = tables.get(statement.locks[0].table)
             need += _size(connection, table.identifier.as_string()) if table else 0
     for step in scope.plan.phases[scope.phase].steps:
-        if isinstance(step, CreateIndex):
+        if isinstance(step, CreateIndex | AddUnique):
             need += _index_size(connection, step)
     return need
 
@@ -253,7 +254,7 @@ def _size(connection: Connection, table: str) -> int:
     return int(size)
 
 
-def _index_size(connection: Connection, step: CreateIndex) -> int:
+def _index_size(connection: Connection, step: CreateIndex | AddUnique) -> int:
     (size,) = one_row(
         connection,
         """
