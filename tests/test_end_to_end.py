@@ -29,7 +29,7 @@ from rollout.models import (
 )
 from rollout.plan import plans
 from tests.support import rollouts
-from tests.support.browser import Browser
+from tests.support.browser import Answer, Browser
 from tests.support.processes import Running, completed, manage_process, stopped_after, wait_until
 from tests.support.servers import Database
 from tests.support.writers import Writer
@@ -175,18 +175,15 @@ def complete_checklist(browser: Browser) -> None:
 
 def approve(browser: Browser, phase: int) -> None:
     """Read what a phase runs, and approve just that."""
-    page = browser.get(f"{HERE}/phases/{phase}/approval/")
-    seen = re.search(r'name="seen" value="([0-9a-f]+)"', page.html)
-    assert seen, page.text
-    answer = browser.post(f"{HERE}/phases/{phase}/approval/", page.token, seen=seen[1])
+    path = f"{HERE}/phases/{phase}/approval/"
+    answer = browser.press(path, f"Approve phase {phase}")
     assert f"Phase {phase} approved." in answer.text
 
 
 def start(browser: Browser, phase: int) -> None:
     path = f"{HERE}/phases/{phase}/start/"
-    page = browser.get(path)
-    assert f"Start phase {phase} in production" in page.text, page.text
-    answer = browser.post(path, page.token, typed=rollouts.PLAN if phase > 2 else "")
+    typed = rollouts.PLAN if phase > 2 else ""
+    answer = browser.press(path, f"Start phase {phase} in production", typed=typed)
     assert f"Phase {phase} queued." in answer.text
     wait_for_end("forward", phase)
 
@@ -211,16 +208,16 @@ def roll_back(browser: Browser, phase: int) -> None:
 def press_start_at_once(*browsers: Browser) -> list[str]:
     """Both have the form before them, and press at the same moment."""
     path = f"{HERE}/phases/0/start/"
-    tokens = [browser.get(path).token for browser in browsers]
+    pages = [browser.get(path) for browser in browsers]
     barrier = threading.Barrier(len(browsers))
     answers: list[str] = []
 
-    def press(browser: Browser, token: str) -> None:
+    def press(browser: Browser, page: Answer) -> None:
         barrier.wait()
-        answers.append(browser.post(path, token).text)
+        answers.append(browser.post(path, page.token, seen=page.seen).text)
 
     threads = [
-        threading.Thread(target=press, args=pair) for pair in zip(browsers, tokens, strict=True)
+        threading.Thread(target=press, args=pair) for pair in zip(browsers, pages, strict=True)
     ]
     for thread in threads:
         thread.start()
@@ -233,7 +230,8 @@ def refuse_what_is_out_of_order(lead: Browser) -> None:
     token = lead.get(f"{HERE}/phases/0/start/").token
     answer = lead.post(f"{HERE}/phases/3/start/", token)
     assert "Phases 0 to 2 must run first." in answer.text
-    answer = lead.post(f"{HERE}/phases/0/roll-back/", token)
+    read = plans.get(rollouts.PLAN).digest
+    answer = lead.post(f"{HERE}/phases/0/roll-back/", token, seen=read)
     assert "there is nothing to roll back" in answer.text
     for address in ("phases/5/", "phases/5/start/", "phases/99/roll-back/", "phases/-1/"):
         assert lead.get(f"{HERE}/{address}").status == 404

@@ -112,11 +112,10 @@ def add_verbs(add: AddVerb) -> None:
     )
 
 
-def add_digest(verb: Any, *, required: bool = False) -> None:
+def add_digest(verb: Any, *, required: bool = False, more: str = "") -> None:
     """Let a verb refuse a phase that has changed since it was reviewed."""
-    verb.add_argument(
-        "--digest", required=required, help="phase digest that you reviewed, as printed by sql"
-    )
+    text = f"phase digest that you reviewed, as printed by sql{more}"
+    verb.add_argument("--digest", required=required, help=text)
 
 
 def ask(

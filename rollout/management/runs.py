@@ -55,6 +55,7 @@ def add_verbs(add: AddVerb) -> None:
     which.add_argument(
         "--to", type=int, metavar="N", help="roll back every phase after N; -1 for all of them"
     )
+    add_digest(backs, more="; with --to, the plan version")
     changes = [
         add(
             name,
@@ -126,19 +127,22 @@ def roll_back(
     to: int | None,
     wait: bool,
     user: str | None,
+    digest: str | None,
     as_json: bool,
 ) -> int:
     actor = actor_of(user, "roll_back_rollout", rollout.environment)
     if to is None:
         assert phase is not None
-        return _begin(out, runner.roll_back, rollout, phase, wait, as_json, actor)
+        verb = partial(runner.roll_back, seen=digest)
+        return _begin(out, verb, rollout, phase, wait, as_json, actor)
     if to not in range(-1, 4):
         return out.complain(no_phase(to + 1))
-    return _begin(out, _roll_back_after, rollout, to + 1, wait, as_json, actor)
+    verb = partial(_roll_back_after, seen=digest)
+    return _begin(out, verb, rollout, to + 1, wait, as_json, actor)
 
 
-def _roll_back_after(rollout: Rollout, last: int, *, actor: Actor, source: str) -> PhaseRun:
-    return runner.roll_back_to(rollout, last - 1, actor=actor, source=source)
+def _roll_back_after(rollout: Rollout, last: int, **words: Any) -> PhaseRun:
+    return runner.roll_back_to(rollout, last - 1, **words)
 
 
 def _begin(

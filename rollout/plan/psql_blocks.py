@@ -20,7 +20,7 @@ FORWARD_END = """\
 -- "no drift" fails until then, because the schema is ahead of the journal: override it.
 """
 ROLLBACK_HEAD = """\
--- Rollback of phase {number} ({role}) of {name}, plan version {digest}.
+-- Rollback of phase {number} ({role}) of {name}, digest {of_phase}, plan version {digest}.
 --
 -- The last resort, if the console is down. While it is up, use it instead:
 --   manage.py rollout rollback {name} {number} --wait

@@ -103,7 +103,7 @@ def approve(
         gate = _approved_gate(evidence)
         if gates.is_done(evidence.run):
             raise Refused(f"Phase {phase} is already complete and needs no approval.")
-        refuse_unread(evidence.plan, phase, seen, "approve")
+        refuse_unread(evidence.plan, phase, seen, "approve it")
         for sign_off in evidence.sign_offs(SignOffKind.APPROVAL):
             if sign_off.actor_id == user.pk and not void_reason(sign_off, evidence):
                 return sign_off
@@ -137,7 +137,7 @@ def reject(
         gate = _approved_gate(evidence)
         if gates.is_done(evidence.run):
             raise Refused(f"Phase {phase} is done already. Roll it back instead.")
-        refuse_unread(evidence.plan, phase, seen, "reject")
+        refuse_unread(evidence.plan, phase, seen, "reject it")
         reason = reason_of(
             reason,
             shortest=SHORTEST_REASON,

@@ -83,11 +83,12 @@ def review_mapping(
     decisions: Mapping[str, Decision],
     *,
     actor: Actor,
-    seen: str = "",
+    seen: str | None = None,
     source: str = "web",
 ) -> MappingChange:
     """Apply decisions in the actor's name. Raises Refused and psycopg.Error.
 
+    ``seen`` is the digest of the preview that the actor has read; None if nobody has.
     The target commits before the journal: should the journal fail then, the decisions still stand
     there with the reviewer's name.
     """
@@ -100,7 +101,7 @@ def review_mapping(
             raise Refused("No value is selected. Select the values to map first.")
         if not preview.outcome.decided and not preview.outcome.changes:
             raise Refused("No changes: every value already has this mapping.")
-        if seen and seen != preview.seen:
+        if seen is not None and seen != preview.seen:
             raise Refused(
                 "The data or the mapping changed since your preview. Preview the change again."
             )

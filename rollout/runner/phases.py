@@ -48,7 +48,7 @@ def start(
     plan = plan_of(rollout)
     gates.invalidate()
     if 0 <= phase < len(plan.phases):
-        refuse_unread(plan, phase, seen, "start")
+        refuse_unread(plan, phase, seen, "start it")
     _refuse_start(plan, rollout, phase, actor)
     # Before the lock: it may take seconds.
     preflight = preflights.look_before(rollout, phase)
@@ -89,16 +89,21 @@ def roll_back(
     rollout: Rollout,
     phase: int,
     *,
+    seen: str | None = None,
     chain: RollbackChain | None = None,
     actor: Actor,
     source: str = "web",
 ) -> PhaseRun:
-    """Start the rollback of a phase, or resume it if it stopped. Raises Refused.
+    """Start the rollback of a phase, or resume it if it stopped.
 
-    ``chain`` is the rollback of several phases that it is part of.
+    ``seen`` is the digest of the phase that the actor has read; None if nobody has. ``chain`` is
+    the rollback of several phases that it is part of. Raises Refused, and its subclass PhaseChanged
+    if the phase has changed since.
     """
     refuse_out_of_reach(rollout)
     plan = plan_of(rollout)
+    if 0 <= phase < len(plan.phases):
+        refuse_unread(plan, phase, seen, "roll it back")
     with alone_with(rollout):
         evidence = Evidence(rollout, phase, plan=plan)
         reason = refusal_to_roll_back(evidence, active_run(rollout), chain)

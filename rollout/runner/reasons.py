@@ -6,6 +6,8 @@ from rollout.plan.plan import Plan
 
 # Characters: it is shown on pages and kept in the activity log.
 LONGEST_REASON = 1_000
+# What came without a digest: from a page that an earlier version of the console made.
+UNKNOWN_READ = "The page is older than this version of the console."
 
 
 class PhaseChanged(Refused):
@@ -15,10 +17,8 @@ class PhaseChanged(Refused):
 def refuse_unread(plan: Plan, phase: int, seen: str | None, verb: str) -> None:
     """Raises PhaseChanged where ``seen`` is not the phase's digest; None leaves it open."""
     if seen is not None and seen != plan.digest_of(phase):
-        raise PhaseChanged(
-            f"Phase {phase} has changed since you read it ({seen or 'none'}). "
-            f"Review it again before you {verb} it."
-        )
+        reason = f"Phase {phase} has changed since you read it ({seen})." if seen else UNKNOWN_READ
+        raise PhaseChanged(f"{reason} Review phase {phase} again before you {verb}.")
 
 
 def reason_of(text: str, *, missing: str, shortest: int = 1) -> str:

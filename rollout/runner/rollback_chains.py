@@ -14,7 +14,7 @@ from rollout.models import ChainState, PhaseRun, RollbackChain, Rollout, RunStat
 from rollout.permissions import allowed_in
 from rollout.plan.plan import Plan
 from rollout.runner.phases import roll_back
-from rollout.runner.reasons import PhaseChanged
+from rollout.runner.reasons import UNKNOWN_READ, PhaseChanged
 
 
 def seen_of(plan: Plan, first_phase: int | None) -> str:
@@ -27,17 +27,17 @@ def roll_back_to(
 ) -> PhaseRun:
     """Roll back every phase after ``to_phase``, the newest first: the run of that one.
 
-    With -1 no phase stays. ``seen`` is what the actor has read, by ``seen_of``; None if nobody has.
-    Raises Refused, and its subclass PhaseChanged if the phases have changed since.
+    With -1 no phase stays. ``seen`` is what the actor has read, by ``seen_of`` or as the plan's
+    digest alone; None if nobody has. Raises Refused, and its subclass PhaseChanged if the phases
+    have changed since.
     """
     plan = plan_of(rollout)
     with alone_with(rollout):
         phases = gates.started_after(gates.newest_runs(rollout), to_phase)
         first = phases[0] if phases else to_phase + 1
-        if seen is not None and seen != seen_of(plan, first):
-            raise PhaseChanged(
-                "The phases to roll back have changed since you read them. Review them again."
-            )
+        if seen is not None and seen not in (plan.digest, seen_of(plan, first)):
+            reason = "The phases to roll back have changed since you read them."
+            raise PhaseChanged(f"{reason if seen else UNKNOWN_READ} Review them again.")
         chain = None
         if len(phases) > 1 and _running(rollout) is None:
             chain = RollbackChain.objects.create(

@@ -46,7 +46,7 @@ def schedule_start(
     plan, now = plan_of(rollout), timezone.now()
     if not 0 <= phase < len(plan.phases):
         raise Refused(no_phase(phase))
-    refuse_unread(plan, phase, seen, "schedule")
+    refuse_unread(plan, phase, seen, "schedule it")
     if at <= now:
         raise Refused(f"{in_zone(at, zone)} is in the past. Choose a later time.")
     if at > now + MAX_AHEAD:

@@ -1,5 +1,6 @@
 """A journal made by hand: what pages show, without the time it takes to happen."""
 
+import re
 from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import Any, cast
@@ -60,6 +61,18 @@ def text_of(client: Client, address: str, **query: str) -> str:
     response = client.get(address, query)
     assert response.status_code == 200, response.content
     return response.content.decode()
+
+
+def seen_in(text: str) -> str:
+    """The digest of what a page shows, as its form sends it."""
+    field = re.search(r'name="seen" value="([^"]*)"', text)
+    assert field is not None
+    return field[1]
+
+
+def read(phase: int, **fields: str) -> dict[str, str]:
+    """The form of somebody who has read a phase."""
+    return {"seen": plans.get(PLAN).digest_of(phase), **fields}
 
 
 def fragment_of(client: Client, address: str) -> str:

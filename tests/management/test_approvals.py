@@ -105,9 +105,31 @@ def test_an_unread_phase_is_neither_approved_nor_started(
     read = ("--digest", "0123456789ab", "--user", "lead2")
     code, _, err = shell(verb, PLAN, "3", *more, *read)
     assert code == 1
-    assert f"({read[1]}). Review it again before you {verb} it." in err
+    assert f"({read[1]}). Review phase 3 again before you {verb} it." in err
     assert "Phase 3 has changed since you read it" in err
     assert not rollout.runs.filter(phase=3).exists()
+
+
+def test_a_rollback_of_one_phase_or_several_is_of_what_was_read(
+    rollout: Rollout, shell: Shell
+) -> None:
+    unread = ("--digest", "0123456789ab", "--user", "lead")
+    code, _, err = shell("rollback", PLAN, "2", *unread)
+    assert (code, err) == (
+        1,
+        "Phase 2 has changed since you read it (0123456789ab). "
+        "Review phase 2 again before you roll it back.\n",
+    )
+    code, _, err = shell("rollback", PLAN, "--to", "0", *unread)
+    assert code == 1
+    assert "The phases to roll back have changed since you read them. Review them again." in err
+    assert not rollout.runs.filter(way="backward").exists()
+    plan = plans.get(PLAN)
+    for words, digest in (("2",), plan.digest_of(2)), (("--to", "0"), plan.digest):
+        # As ``sql`` prints it.
+        assert digest in shell("sql", PLAN, "2", "--rollback")[1].partition("\n")[0]
+        assert shell("rollback", PLAN, *words, "--digest", digest, "--user", "lead")[0] == 0
+        rollout.runs.filter(way="backward").delete()
 
 
 def test_a_shell_without_a_name_starts_nothing_that_needs_approval(

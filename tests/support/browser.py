@@ -26,6 +26,12 @@ class Answer:
         assert field, f"no form on {self.url}: {self.text}"
         return field[1]
 
+    @property
+    def seen(self) -> str:
+        """The digest of what the page shows, which its form sends; empty where it has none."""
+        field = re.search(r'name="seen" value="([^"]+)"', self.html)
+        return field[1] if field else ""
+
 
 class Browser:
     """One person's window on the site."""
@@ -45,7 +51,7 @@ class Browser:
         """Open a page with a form, look for its button, and press that."""
         page = self.get(path)
         assert button in page.text, page.text
-        return self.post(path, page.token, **fields)
+        return self.post(path, page.token, seen=page.seen, **fields)
 
     def log_in(self, name: str, password: str) -> "Browser":
         token = self.get("/accounts/login/").token

@@ -114,7 +114,7 @@ def _waiting(
 
 
 def _started(request: ConsoleRequest, plan: str, environment: str, number: int) -> HttpResponse:
-    rollout, seen = rollout_or_404(plan, environment), request.POST.get("seen")
+    rollout, seen = rollout_or_404(plan, environment), request.POST.get("seen", "")
     try:
         runner.start(rollout, number, seen=seen, actor=request.user)
     except runner.PhaseChanged as refusal:
@@ -150,7 +150,7 @@ def roll_back(request: ConsoleRequest, plan: str, environment: str, number: int)
     is_destructive = destroys(status, number)
     named = not is_destructive or has_typed_name(request, status.plan)
     if request.method == "POST" and named:
-        seen, who = request.POST.get("seen"), request.user
+        seen, who = request.POST.get("seen", ""), request.user
         perform(
             request,
             lambda: runner.roll_back_to(status.rollout, number - 1, seen=seen, actor=who),

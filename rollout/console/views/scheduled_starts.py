@@ -55,7 +55,7 @@ def schedule(request: ConsoleRequest, plan: str, environment: str, number: int) 
     elif perform(
         request,
         lambda: runner.schedule_start(
-            rollout, number, at=at, zone=zone, seen=request.POST.get("seen"), actor=request.user
+            rollout, number, at=at, zone=zone, seen=request.POST.get("seen", ""), actor=request.user
         ),
         f"Phase {number} scheduled. Preflight and gates are checked again then.",
     ):

@@ -124,10 +124,11 @@ def test_a_destructive_phase_is_scheduled_only_for_the_typed_name(
 ) -> None:
     page = f"{journal.PAGE}phases/{phase}/schedule/"
     at = f"{timezone.now() + timedelta(days=2):%Y-%m-%dT%H:%M}"
-    refused = lead.post(page, {"at": at, "typed": "properties"}, follow=True).content.decode()
+    form = journal.read(phase, at=at)
+    refused = lead.post(page, {**form, "typed": "properties"}, follow=True).content.decode()
     assert (f"Not scheduled. Type exactly {journal.PLAN}." in refused) == asks
     assert ScheduledStart.objects.exists() != asks
-    lead.post(page, {"at": at, "typed": journal.PLAN})
+    lead.post(page, {**form, "typed": journal.PLAN})
     assert ScheduledStart.objects.get().phase == phase
 
 
@@ -146,5 +147,5 @@ def test_a_destructive_phase_that_cannot_start_yet_asks_for_the_name_all_the_sam
 ) -> None:
     page = f"{journal.PAGE}phases/4/start/"
     assert lead.post(page).status_code == 422
-    assert lead.post(page, {"typed": journal.PLAN}).status_code == 302
+    assert lead.post(page, journal.read(4, typed=journal.PLAN)).status_code == 302
     assert not PhaseRun.objects.exists()

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from django.test import Client
 
-from tests.console.journal import PAGE, text_of
+from tests.console.journal import PAGE, seen_in, text_of
 
 LIST = f"{PAGE}mappings/"
 TYPES = f"{LIST}properties/type/"
@@ -32,10 +32,9 @@ def decisions_in(text: str) -> list[list[object]]:
     return json.loads(field[1].replace("&quot;", '"'))  # type: ignore[no-any-return]
 
 
-def seen_in(text: str) -> str:
-    field = re.search(r'name="seen" value="([^"]*)"', text)
-    assert field is not None
-    return field[1]
+def applied_by(preview: str) -> dict[str, str]:
+    """What the form of a preview sends."""
+    return {"decisions": json.dumps(decisions_in(preview)), "seen": seen_in(preview)}
 
 
 def preview(browser: Client, **typed: str) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from html import unescape
 from typing import TYPE_CHECKING, Any
@@ -16,10 +15,10 @@ from tests.console.views.mapping_pages import (
     HOSTILE,
     LIST,
     TYPES,
+    applied_by,
     decisions_in,
     fields_of,
     number_of,
-    seen_in,
     take_long_to_count,
     values_in,
 )
@@ -143,7 +142,7 @@ def test_placeholders_are_offered_no_value_and_progress_counts_what_people_revie
     assert decisions_in(shown) == [["n/a", None, False]]
     typed = reviewer.post(f"{TYPES}preview/", {**fields, f"name-{number}": ""}).content.decode()
     assert decisions_in(typed) == decisions_in(shown), "an emptied field means no value"
-    sent = {"decisions": json.dumps(decisions_in(shown)), "seen": seen_in(shown)}
+    sent = applied_by(shown)
     after = reviewer.post(f"{TYPES}apply/", sent, follow=True).content.decode()
     assert f'<dd class="number">1 of {of[1]} ' in after
 

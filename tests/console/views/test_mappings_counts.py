@@ -15,12 +15,12 @@ from tests.console import journal
 from tests.console.journal import browser_of, reviewed, text_of
 from tests.console.views.mapping_pages import (
     TYPES,
+    applied_by,
     audited,
     decisions_in,
     fields_of,
     number_of,
     preview,
-    seen_in,
     take_long_to_count,
     values_in,
     write_around_the_triggers,
@@ -74,7 +74,7 @@ def test_texts_that_no_mapping_knows_come_to_a_clean_audit_by_the_pages_alone(
     shown = lead.post(f"{TYPES}preview/", {**fields, **none}).content.decode()
     assert "5 spellings will be mapped differently" in shown
     assert "Confirms the current mapping" not in shown
-    sent = {"decisions": json.dumps(decisions_in(shown)), "seen": seen_in(shown)}
+    sent = applied_by(shown)
     text = lead.post(f"{TYPES}apply/", sent, follow=True).content.decode()
     assert "New writes use it immediately." in text
     assert "4 values reviewed, 5 spellings mapped differently" in text
@@ -118,11 +118,7 @@ def test_texts_that_take_too_long_to_count_are_those_of_the_newest_audit_and_can
     assert '<td class="number">3</td>' in page
     number = number_of(fields_of(page), "moon base 1")
     shown = lead.post(f"{TYPES}preview/", {**fields_of(page), f"name-{number}": "House"})
-    sent = {
-        "decisions": json.dumps(decisions_in(shown.content.decode())),
-        "seen": seen_in(shown.content.decode()),
-    }
-    lead.post(f"{TYPES}apply/", sent)
+    lead.post(f"{TYPES}apply/", applied_by(shown.content.decode()))
     lead.post(f"/rollout/mapping-changes/{MappingChange.objects.get().pk}/correct/")
     rollouts.work()
     assert AuditReport.objects.latest("pk").status == "clean"
@@ -176,7 +172,7 @@ class TestManyValues:
             text_of(reviewer, TYPES + query)
         assert len(read) == 1
         page = preview(reviewer, villa="Country house")
-        sent = {"decisions": json.dumps(decisions_in(page)), "seen": seen_in(page)}
+        sent = applied_by(page)
         text = reviewer.post(f"{TYPES}apply/", sent, follow=True).content.decode()
         assert 'value="Country house"' in text
         assert len(read) == 2
@@ -245,7 +241,7 @@ class TestManyValues:
         shown = reviewer.post(unescape(form[1]), sent).content.decode()
         form = re.search(r'action="([^"]*/apply/[^"]*)"', shown)
         assert form is not None
-        sent = {"decisions": json.dumps(decisions_in(shown)), "seen": seen_in(shown)}
+        sent = applied_by(shown)
         after = reviewer.post(unescape(form[1]), sent, follow=True).content.decode()
         assert "1 value of properties.type reviewed" in after
         assert "counted=" not in form[1]

@@ -15,6 +15,7 @@ from tests.console.views.mapping_pages import (
     HOSTILE,
     LIST,
     TYPES,
+    applied_by,
     decisions_in,
     fields_of,
     number_of,
@@ -37,7 +38,7 @@ def test_before_phase_2_a_decision_says_that_phase_2_will_follow_it(
     rows = rollouts.ask("SELECT count(*) FROM properties WHERE lower(trim(type)) = 'apt'")
     assert re.search(rf'<dt>Rows that phase 2 fills by it</dt>\s*<dd class="number">{rows}<', page)
     assert "rows to update" not in page
-    sent = {"decisions": json.dumps(decisions_in(page)), "seen": seen_in(page)}
+    sent = applied_by(page)
     text = reviewer.post(f"{TYPES}apply/", sent, follow=True).content.decode()
     assert "1 value of properties.type reviewed, " in text
     assert " mapped differently. Phase 2 will use it." in text
@@ -53,7 +54,11 @@ def test_typed_decisions_are_previewed_recorded_by_name_and_listed(
     assert "Apply changes" in page
     assert "Lookup rows retired" in page
     assert not MappingChange.objects.exists()
-    sent = {"decisions": json.dumps(decisions_in(page)), "seen": seen_in(page)}
+    sent = applied_by(page)
+    unread = reviewer.post(f"{TYPES}apply/", {**sent, "seen": ""})
+    assert unread.status_code == 409
+    assert "Preview the change again." in unread.content.decode()
+    assert not MappingChange.objects.exists()
     response = reviewer.post(f"{TYPES}apply/", sent, follow=True)
     change = MappingChange.objects.get()
     assert change.reviewer == "engineer"
@@ -179,6 +184,6 @@ def test_the_tab_counts_at_once_what_a_decision_leaves_open(
         return int(badge[1])
 
     before = still_open()
-    sent = {"decisions": json.dumps([["loft", "Loft", False]])}
+    sent = applied_by(preview(reviewer, loft="House"))
     assert reviewer.post(f"{TYPES}apply/", sent).status_code == 302
     assert still_open() == before - 1

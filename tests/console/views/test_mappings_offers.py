@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from django.test import Client
 
 from tests.console.journal import PAGE, browser_of, text_of
-from tests.console.views.mapping_pages import TYPES, decisions_in, seen_in
+from tests.console.views.mapping_pages import TYPES, applied_by, decisions_in
 
 if TYPE_CHECKING:
     from rollout.models import Rollout
@@ -30,7 +30,7 @@ def send(browser: Client, **fields: str) -> str:
 
 
 def applied(browser: Client, page: str) -> None:
-    sent = {"decisions": json.dumps(decisions_in(page)), "seen": seen_in(page)}
+    sent = applied_by(page)
     assert browser.post(f"{TYPES}apply/", sent).status_code == 302
 
 

@@ -225,15 +225,28 @@ def test_the_form_of_a_start_stands_before_everything_that_is_read_on_demand(
 
 
 def test_a_press_starts_the_phase_once(rollout: Rollout, lead: Client) -> None:
-    response = lead.post(f"{PAGE}phases/0/start/", follow=True)
+    response = lead.post(f"{PAGE}phases/0/start/", journal.read(0), follow=True)
     assert response.redirect_chain == [(f"{PAGE}phases/0/", 302)]
     text = response.content.decode()
     assert "Phase 0 queued." in text
-    again = lead.post(f"{PAGE}phases/0/start/", follow=True).content.decode()
+    again = lead.post(f"{PAGE}phases/0/start/", journal.read(0), follow=True).content.decode()
     assert "lead&#x27;s phase 0 is queued." in again
     assert "tone-bad" in again
     assert rollout.runs.count() == 1
     assert LogEntry.objects.filter(event="phase started", actor="lead", source="web").count() == 1
+
+
+@pytest.mark.parametrize("unread", [{}, {"seen": ""}])
+def test_a_press_without_the_digest_of_what_was_read_starts_and_schedules_nothing(
+    rollout: Rollout, lead: Client, unread: dict[str, str]
+) -> None:
+    form = {"at": f"{timezone.now() + timedelta(days=2):%Y-%m-%dT%H:%M}", **unread}
+    for verb in ("start", "schedule"):
+        text = lead.post(f"{PAGE}phases/0/{verb}/", form, follow=True).content.decode()
+        assert "The page is older than this version of the console." in text
+        assert f"Review phase 0 again before you {verb} it." in text
+    assert not rollout.runs.exists()
+    assert not ScheduledStart.objects.exists()
 
 
 def test_the_reason_that_a_phase_waits_is_one_after_a_rollback_too(

@@ -8,7 +8,7 @@ from rollout import runner
 from rollout.models import Rollout
 from rollout.watchdog.lost_work import continue_chains
 from tests.console import journal
-from tests.console.journal import PAGE, ran, text_of
+from tests.console.journal import PAGE, ran, seen_in, text_of
 from tests.support.rollouts import ADA
 
 
@@ -30,7 +30,8 @@ def test_rolling_back_asks_first_and_names_the_steps_newest_first(
     text = text_of(lead, f"{PAGE}phases/1/roll-back/")
     assert "Ready to roll back" in text
     assert text.index("add-image-columns") < text.index("create-types")
-    response = lead.post(f"{PAGE}phases/1/roll-back/", {"typed": journal.PLAN}, follow=True)
+    read = {"typed": journal.PLAN, "seen": seen_in(text)}
+    response = lead.post(f"{PAGE}phases/1/roll-back/", read, follow=True)
     assert "Rollback of phase 1 queued." in response.content.decode()
     assert rollout.runs.first().way == "backward"  # type: ignore[union-attr]
 
@@ -61,7 +62,7 @@ def test_rolling_back_to_a_phase_shows_what_each_rollback_does_and_needs_one_pre
     for number, name in ((3, "Phase 2"), (1, "Phase 0"), (0, "Before phase 0")):
         assert f"{PAGE}phases/{number}/roll-back/" in text
         assert f">{name}</a>" in text
-    seen = re.findall('name="seen" value="([^"]+)"', text)[0]
+    seen = seen_in(text)
     typed = {"typed": journal.PLAN}
     for name in ("", "properties"):
         untyped = lead.post(address, {"seen": seen, "typed": name})
@@ -70,6 +71,9 @@ def test_rolling_back_to_a_phase_shows_what_each_rollback_does_and_needs_one_pre
         assert f'name="typed" value="{name}"' in untyped.content.decode()
     stale = lead.post(address, {"seen": f"{seen}0", **typed}, follow=True).content.decode()
     assert "The phases to roll back have changed since you read them." in stale
+    for unread in ({}, {"seen": ""}):
+        older = lead.post(address, {**unread, **typed}, follow=True).content.decode()
+        assert "The page is older than this version of the console." in older
     assert not rollout.runs.filter(way="backward").exists()
     pressed = lead.post(address, {"seen": seen, **typed}, follow=True)
     assert pressed.redirect_chain == [(PAGE, 302)]
