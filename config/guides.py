@@ -10,7 +10,7 @@ from config.slowness import SECONDS, seconds_left
 from rollout.console.guides import Button, GuideStep, RolloutGuide, gate_asking
 from rollout.gates.checklists import ItemStatus
 from rollout.models import AuditReport, AuditStatus, BackfillJob, Direction, SignOffKind
-from rollout.plan.step import BACKFILL, CONTRACT, ENFORCE
+from rollout.plan.plan import BACKFILL, CONTRACT, ENFORCE
 from rollout.queries.pauses import pause_of
 from rollout.queries.status import PhaseStatus
 

@@ -8,9 +8,8 @@ from zoneinfo import available_timezones
 from rollout.checks.ids import CheckId
 from rollout.checks.problems import Problem
 from rollout.plan.gates import ChecklistComplete, MaintenanceWindow, MappingReviewed
-from rollout.plan.plan import Plan
+from rollout.plan.plan import BACKFILL, Plan
 from rollout.plan.rules import COUNTED, Rule
-from rollout.plan.step import BACKFILL
 from rollout.telemetry.recorder import INTERVAL_SECONDS
 
 # Older measurements are merged into longer ones.

@@ -4,8 +4,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from rollout.checks.ids import CheckId
-from rollout.plan.plan import Plan
-from rollout.plan.step import Step
+from rollout.plan.plan import Plan, Step
 
 
 class Problem(NamedTuple):

@@ -7,9 +7,8 @@ from rollout.checks.problems import Problem
 from rollout.plan.archives import ArchiveLegacy
 from rollout.plan.constraints import AddUnique
 from rollout.plan.indexes import CreateIndex, DropIndex
-from rollout.plan.plan import Plan
+from rollout.plan.plan import ENFORCE, Plan, Step
 from rollout.plan.removals import DropLegacy, FreezeLegacy
-from rollout.plan.step import ENFORCE, Step
 from rollout.plan.transition import CutOver
 
 

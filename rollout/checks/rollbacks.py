@@ -9,10 +9,9 @@ from rollout.checks.ids import CheckId
 from rollout.checks.problems import Problem, numbered_steps
 from rollout.plan.actions import Statement
 from rollout.plan.archives import ArchiveLegacy
-from rollout.plan.plan import Plan
+from rollout.plan.plan import BACKFILL, Plan
 from rollout.plan.removals import DropLegacy, FreezeLegacy
 from rollout.plan.schema import AddColumns, RequireValues
-from rollout.plan.step import BACKFILL
 from rollout.plan.transition import CutOver, MapLegacyValues
 from rollout.plan.translations import Derived, Lookup
 

@@ -9,8 +9,8 @@ from django.urls import reverse
 
 from rollout.console.badges import PENDING
 from rollout.console.formats import duration
+from rollout.console.guardrails import RuleRow
 from rollout.console.http.links import rollout_url
-from rollout.console.views.guardrails import RuleRow
 from rollout.console.vitals import Vital
 from rollout.journal import watched_times
 from rollout.journal.events import Event

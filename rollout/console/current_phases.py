@@ -26,7 +26,7 @@ from rollout.models import (
     StepState,
 )
 from rollout.plan.gates import MappingReviewed
-from rollout.plan.step import EXPAND, Step
+from rollout.plan.plan import EXPAND, Step
 from rollout.queries.pauses import Pause, pause_of
 from rollout.queries.progress import JobProgress, progress_of
 from rollout.queries.status import (

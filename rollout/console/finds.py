@@ -16,7 +16,7 @@ from rollout.engine import mapping
 from rollout.engine.catalog import tables_of
 from rollout.journal.environments import target_of
 from rollout.models import AuditReport, BackfillJob, Finding, Rehearsal, Rollout, Snapshot
-from rollout.plan.step import BACKFILL
+from rollout.plan.plan import BACKFILL
 from rollout.queries.status import RolloutSummary
 
 MAX_RESULTS = 40

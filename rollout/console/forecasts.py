@@ -7,7 +7,7 @@ from rollout.engine.planner import FillPlan
 from rollout.engine.target import TargetAway
 from rollout.journal.environments import target_of
 from rollout.models import BackfillEstimate
-from rollout.plan.step import Step
+from rollout.plan.plan import Step
 from rollout.queries.status import RolloutStatus
 from rollout.worker.estimates import Pass, columns_exist, passes_of
 

@@ -22,7 +22,7 @@ from rollout.gates.registry import Action
 from rollout.journal.environments import DEFAULT
 from rollout.models import AuditMode, AuditReport, Direction, RehearsalState, Rollout, RunState
 from rollout.plan.gates import Approved
-from rollout.plan.step import CONTRACT, ENFORCE
+from rollout.plan.plan import CONTRACT, ENFORCE
 from rollout.queries.status import PhaseStatus, RolloutStatus
 
 STOPPED = (RunState.FAILED, RunState.CANCELLED)

@@ -13,8 +13,7 @@ from rollout.journal.environments import is_protected, target_of
 from rollout.models import MappingChange, Rollout
 from rollout.plan import plans
 from rollout.plan.gates import MappingReviewed
-from rollout.plan.plan import Plan
-from rollout.plan.step import ENFORCE
+from rollout.plan.plan import ENFORCE, Plan
 from rollout.plan.translations import Lookup
 
 # A page waits no longer for what it says of a lookup.

@@ -15,9 +15,9 @@ from django.utils import timezone
 from rollout.console.alerts import Alert, alerts_of
 from rollout.console.approvals import approvals_of, overrides_of, requests_of
 from rollout.console.formats import waiting
+from rollout.console.guardrails import rules_of
 from rollout.console.http.links import rollout_url
 from rollout.console.rollout_states import RolloutState, evidence_of, states_of
-from rollout.console.views.guardrails import rules_of
 from rollout.journal.moments import by_the_database, in_words
 from rollout.models import (
     AuditReport,

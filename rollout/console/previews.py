@@ -30,8 +30,7 @@ from rollout.plan.actions import (
     StepActions,
 )
 from rollout.plan.copies import Copy
-from rollout.plan.plan import Plan
-from rollout.plan.step import Step
+from rollout.plan.plan import Plan, Step
 from rollout.queries.rehearsals import Rehearsed, StepReport
 from rollout.queries.status import RolloutStatus
 

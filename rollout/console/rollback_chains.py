@@ -7,9 +7,8 @@ from rollout.console import previews
 from rollout.console.previews import StepPreview, TableLock
 from rollout.models import ChainState, Direction, RollbackChain, RunState
 from rollout.plan.actions import Fill
-from rollout.plan.plan import Plan
+from rollout.plan.plan import Plan, Step
 from rollout.plan.schema_changes import SchemaChange, Sign, of_phase
-from rollout.plan.step import Step
 from rollout.plan.transition import MapLegacyValues
 from rollout.queries.rehearsals import LegReport, Rehearsed, forecast_of
 from rollout.queries.status import PhaseStatus, RolloutStatus

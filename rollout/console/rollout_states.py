@@ -26,7 +26,7 @@ from rollout.models import (
     StepRun,
     StepState,
 )
-from rollout.plan.step import BACKFILL, CONTRACT
+from rollout.plan.plan import BACKFILL, CONTRACT
 from rollout.queries.pauses import PAUSED
 from rollout.queries.progress import progress_of
 from rollout.queries.side_work import SideWork, side_work_of

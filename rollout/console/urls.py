@@ -16,7 +16,6 @@ from rollout.console.views import (
     findings,
     finds,
     glossaries,
-    guardrails,
     headers,
     inboxes,
     jobs,
@@ -103,7 +102,7 @@ _rollout: Addresses = [
     path("mappings/<str:table>/<str:column>/", include(_lookup)),
     path("monitoring/", monitoring.monitoring, name="monitoring"),
     path("shadow/", shadow_reads.share, name="shadow"),
-    path("rules/<str:rule_id>/release/", guardrails.release, name="release_rule"),
+    path("rules/<str:rule_id>/release/", monitoring.release, name="release_rule"),
 ]
 
 _job: Addresses = [

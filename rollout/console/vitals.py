@@ -20,7 +20,7 @@ from rollout.console.formats import (
 from rollout.engine.health import MAX_LAG_SECONDS
 from rollout.gates import is_done
 from rollout.journal.environments import is_protected
-from rollout.plan.step import CONTRACT
+from rollout.plan.plan import CONTRACT
 from rollout.queries.status import RolloutStatus
 from rollout.telemetry.operation_stats import OperationStats, Point
 from rollout.telemetry.retention import interval_start, width_of_points

@@ -15,20 +15,21 @@ from rollout.plan.catalog import (
     Catalog,
     Kind,
     Part,
-    changed_by,
     check_text,
     column_text,
-    expected,
     foreign_key_text,
-    known_parts,
-    labels,
-    settled_triggers,
     trigger_text,
     unique_text,
 )
+from rollout.plan.expected_catalogs import (
+    changed_by,
+    expected,
+    known_parts,
+    labels,
+    settled_triggers,
+)
 from rollout.plan.plan import Plan
-from rollout.plan.step import Shape
-from rollout.plan.table import Column, Table
+from rollout.plan.table import Column, Shape, Table
 
 # UNIQUE without INCLUDE, NULLS NOT DISTINCT and the like: its columns say all of it.
 _PLAIN_UNIQUE = re.compile(r"UNIQUE \((?!.*\) INCLUDE \().*\)", re.DOTALL)

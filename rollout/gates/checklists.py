@@ -32,7 +32,7 @@ from rollout.plan.checklist import (
     TypesMatch,
 )
 from rollout.plan.gates import ChecklistComplete
-from rollout.plan.step import BACKFILL
+from rollout.plan.plan import BACKFILL
 
 
 @dataclass(frozen=True)

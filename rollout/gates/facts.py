@@ -33,8 +33,7 @@ from rollout.models import (
     StepRun,
     WatchedTime,
 )
-from rollout.plan.plan import Plan
-from rollout.plan.step import BACKFILL
+from rollout.plan.plan import BACKFILL, Plan
 
 # Characters of a legacy value that a message quotes.
 MAX_QUOTED = 60

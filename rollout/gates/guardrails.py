@@ -14,8 +14,8 @@ from rollout.journal.moments import duration, in_words, is_to_come, staleness
 from rollout.logs.texts import counted
 from rollout.models import Direction, Measurement
 from rollout.plan.gates import InBounds, MaintenanceWindow, ProbesPassed, Soak
+from rollout.plan.plan import PREPARE
 from rollout.plan.rules import COUNTED, Rule
-from rollout.plan.step import PREPARE
 from rollout.telemetry.baselines import baseline_of
 from rollout.telemetry.comparisons import baseline_value_of, stats_of, value_of, with_unit
 from rollout.telemetry.operation_stats import OperationStats, merged, stats_by_operation

@@ -9,8 +9,7 @@ from rollout.gates.evidence import Evidence
 from rollout.gates.registry import GateResult, check, passed, pending, unknown
 from rollout.journal.moments import duration, in_words
 from rollout.plan.gates import MappingReviewed
-from rollout.plan.plan import Plan
-from rollout.plan.step import BACKFILL
+from rollout.plan.plan import BACKFILL, Plan
 
 
 @check(MappingReviewed)

@@ -10,7 +10,7 @@ from rollout.journal.moments import in_words
 from rollout.logs.texts import counted
 from rollout.models import AuditMode, AuditStatus, PhaseRun, RuleVerdict, RunState
 from rollout.plan.gates import AuditClean, BackfillComplete, EarlierPhaseDone, NoRuleHolds
-from rollout.plan.step import BACKFILL
+from rollout.plan.plan import BACKFILL
 
 
 @check(EarlierPhaseDone)

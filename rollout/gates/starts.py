@@ -6,7 +6,7 @@ from rollout import gates
 from rollout.gates import Evidence, GateStatus
 from rollout.journal.rollouts import is_busy, no_phase
 from rollout.models import ChainState, Direction, PhaseRun, RollbackChain, RunState
-from rollout.plan.step import ENFORCE
+from rollout.plan.plan import ENFORCE
 
 # A run in one of these states is not done, and can be retried.
 STOPPED = (RunState.FAILED, RunState.CANCELLED)

@@ -16,9 +16,8 @@ from rollout.models import (
     RunState,
 )
 from rollout.plan import plans
-from rollout.plan.plan import Plan
+from rollout.plan.plan import CONTRACT, Plan
 from rollout.plan.registry import UnknownPlan
-from rollout.plan.step import CONTRACT
 
 
 def plan_of(rollout: Rollout) -> Plan:

@@ -28,13 +28,12 @@ from rollout.plan.gates import (
 )
 from rollout.plan.indexes import CreateIndex, CreateMaterializedView, DropIndex
 from rollout.plan.names import normal_form
-from rollout.plan.plan import Phase, Plan
+from rollout.plan.plan import Phase, Plan, Step
 from rollout.plan.registry import plans
 from rollout.plan.removals import DropLegacy, FreezeLegacy, UseFeature
 from rollout.plan.rules import STANDARD, Rule
 from rollout.plan.schema import AddColumns, AddForeignKey, CreateLookupTable, RequireValues
 from rollout.plan.sql_files import SqlFile, SqlFiles
-from rollout.plan.step import Step
 from rollout.plan.table import Column, Table
 from rollout.plan.transition import (
     Backfill,

@@ -1,7 +1,6 @@
 """The archive of a table's legacy texts: how it is made, proved, and restored from."""
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from psycopg import sql
 
@@ -10,20 +9,13 @@ from rollout.plan.actions import Lock, LockMode, Proof, Statement
 from rollout.plan.copies import Copy
 from rollout.plan.mapping import text_of_row
 from rollout.plan.names import SCHEMA, identifier, in_target
-from rollout.plan.step import (
-    CONTRACT,
-    Actions,
-    Step,
-)
+from rollout.plan.plan import CONTRACT, Actions, Plan, Step
 from rollout.plan.table import Table
 from rollout.plan.translations import Lookup
 from rollout.plan.updates import Assignment
 
-if TYPE_CHECKING:
-    from rollout.plan.plan import Plan
 
-
-def archive_name(plan: "Plan", table: Table) -> str:
+def archive_name(plan: Plan, table: Table) -> str:
     return identifier(plan.name, table.label, "archive")
 
 
@@ -39,7 +31,7 @@ def fingerprint(archive: sql.Composable) -> sql.Composed:
 DIGEST = "rollout_digest"
 
 
-def digest(plan: "Plan", table: Table, row: str) -> sql.Composed:
+def digest(plan: Plan, table: Table, row: str) -> sql.Composed:
     """SQL of the digest of an archived row; ``row`` is an alias of the table or of its archive."""
     columns: list[sql.Composable] = [sql.Identifier(row, c) for c in table.key]
     for lookup in plan.lookups_of(table):
@@ -51,7 +43,7 @@ def digest(plan: "Plan", table: Table, row: str) -> sql.Composed:
     return sql.SQL("hash_record_extended(ROW({}), 0)").format(sql.SQL(", ").join(columns))
 
 
-def _differs_from_digest(plan: "Plan", table: Table, row: str) -> sql.Composed:
+def _differs_from_digest(plan: Plan, table: Table, row: str) -> sql.Composed:
     """SQL of how an archived row differs from what was archived, null where it does not."""
     return sql.SQL(
         "(CASE WHEN {} <> {} THEN 'the archive has another text or lookup row than when it was"
@@ -59,7 +51,7 @@ def _differs_from_digest(plan: "Plan", table: Table, row: str) -> sql.Composed:
     ).format(sql.Identifier(row, DIGEST), digest(plan, table, row))
 
 
-def archive_is_whole(plan: "Plan", table: Table) -> Proof:
+def archive_is_whole(plan: Plan, table: Table) -> Proof:
     """Every archived row is what it was, and all of them are there.
 
     Clear a row's digest, or the archive's comment, after repairing by hand.
@@ -77,7 +69,7 @@ def archive_is_whole(plan: "Plan", table: Table) -> Proof:
     )
 
 
-def texts_are_back(plan: "Plan", table: Table) -> Proof:
+def texts_are_back(plan: Plan, table: Table) -> Proof:
     """Every row has its text again: the archived one to the letter, or what its lookup row is
     written as.
     """
@@ -123,7 +115,7 @@ def _text_alias(lookup: Lookup) -> str:
 
 
 def joins_of_texts(
-    plan: "Plan", table: Table
+    plan: Plan, table: Table
 ) -> tuple[tuple[sql.Composable, ...], tuple[sql.Composable, ...]]:
     """FROM items that row ``t``'s legacy texts are known from, and the condition of each.
 
@@ -169,7 +161,7 @@ def legacy_text_again(lookup: Lookup) -> sql.Composed:
     )
 
 
-def texts_are_archived(plan: "Plan", table: Table) -> Proof:
+def texts_are_archived(plan: Plan, table: Table) -> Proof:
     """Of every row the way back would restore the text that it has now.
 
     A row that was written since its text was frozen may have what its lookup row is written as
@@ -203,7 +195,7 @@ def texts_are_archived(plan: "Plan", table: Table) -> Proof:
     )
 
 
-def _is_of_old(plan: "Plan", lookup: Lookup) -> sql.Composed:
+def _is_of_old(plan: Plan, lookup: Lookup) -> sql.Composed:
     """SQL condition: the text of row ``t`` is not what its lookup row is written as."""
     return sql.SQL(
         '{} COLLATE "C" IS DISTINCT FROM coalesce('
@@ -232,7 +224,7 @@ class ArchiveLegacy(Step):
     """The table whose legacy columns are archived."""
     phases = frozenset({CONTRACT})
 
-    def forward(self, plan: "Plan") -> Actions:
+    def forward(self, plan: Plan) -> Actions:
         whole, unfinished = archive_name(plan, self.table), _unfinished_name(plan, self.table)
         archive, draft = in_target(whole), in_target(unfinished)
         lookups = plan.lookups_of(self.table)
@@ -275,7 +267,7 @@ class ArchiveLegacy(Step):
             texts_are_archived(plan, self.table),
         )
 
-    def backward(self, plan: "Plan") -> Actions:
+    def backward(self, plan: Plan) -> Actions:
         names = (archive_name(plan, self.table), _unfinished_name(plan, self.table))
         tables = [in_target(name) for name in names]
         return (
@@ -288,7 +280,7 @@ class ArchiveLegacy(Step):
         )
 
 
-def _unfinished_name(plan: "Plan", table: Table) -> str:
+def _unfinished_name(plan: Plan, table: Table) -> str:
     """The name of an archive that is not whole yet."""
     return identifier(plan.name, table.label, "archive unfinished")
 

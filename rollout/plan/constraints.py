@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
 from psycopg import sql
 
@@ -12,12 +12,9 @@ from rollout.plan.catalog import CHECK_COMMENT, Catalog, Part, check_text, uniqu
 from rollout.plan.hazards import Hazard, breaking, duplicates_of, partitions_of
 from rollout.plan.indexes import create_index, drop_index
 from rollout.plan.names import django_name
-from rollout.plan.step import CONTRACT, ENFORCE, Actions, Step
+from rollout.plan.plan import CONTRACT, ENFORCE, Actions, Plan, Step
 from rollout.plan.table import Table
 from rollout.plan.translations import Condition
-
-if TYPE_CHECKING:
-    from rollout.plan.plan import Plan
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,7 +46,7 @@ class AddCheck(Step):
     def _comment(self) -> str:
         return f"{CHECK_COMMENT}{self._condition}"
 
-    def forward(self, plan: "Plan") -> Actions:
+    def forward(self, plan: Plan) -> Actions:
         names = {"table": self.table.identifier, "name": sql.Identifier(self.name)}
         return (
             Statement(
@@ -72,7 +69,7 @@ class AddCheck(Step):
             ),
         )
 
-    def backward(self, plan: "Plan") -> Actions:
+    def backward(self, plan: Plan) -> Actions:
         return (
             Statement(
                 sql=sql.SQL("ALTER TABLE {} DROP CONSTRAINT {}").format(
@@ -84,7 +81,7 @@ class AddCheck(Step):
             ),
         )
 
-    def recatalog(self, plan: "Plan", catalog: Catalog) -> None:
+    def recatalog(self, plan: Plan, catalog: Catalog) -> None:
         part = Part("constraint", self.name)
         catalog.put(self.table.label, part, check_text(str(self._condition)))
 
@@ -92,7 +89,7 @@ class AddCheck(Step):
     def _breaking(self) -> Hazard:
         return breaking(self.table, self._condition.sql, str(self._condition))
 
-    def hazards(self, plan: "Plan") -> tuple[Hazard, ...]:
+    def hazards(self, plan: Plan) -> tuple[Hazard, ...]:
         return (self._breaking, partitions_of(self.table))
 
 
@@ -121,7 +118,7 @@ class AddUnique(Step):
     def constraint(self) -> str:
         return self.name or django_name(self.table.name, self.columns, "_uniq")
 
-    def forward(self, plan: "Plan") -> Actions:
+    def forward(self, plan: Plan) -> Actions:
         name = sql.Identifier(self.constraint)
         return (
             *create_index(self.table, self.constraint, self.columns, unique=True),
@@ -134,7 +131,7 @@ class AddUnique(Step):
             ),
         )
 
-    def backward(self, plan: "Plan") -> Actions:
+    def backward(self, plan: Plan) -> Actions:
         return (
             Statement(
                 sql=sql.SQL("ALTER TABLE {} DROP CONSTRAINT {}").format(
@@ -147,11 +144,11 @@ class AddUnique(Step):
             *drop_index(self.table, self.constraint),
         )
 
-    def recatalog(self, plan: "Plan", catalog: Catalog) -> None:
+    def recatalog(self, plan: Plan, catalog: Catalog) -> None:
         part = Part("constraint", self.constraint)
         catalog.put(self.table.label, part, unique_text(self.columns))
         # Until the constraint has it.
         catalog.know(self.table.label, Part("index", self.constraint))
 
-    def hazards(self, plan: "Plan") -> tuple[Hazard, ...]:
+    def hazards(self, plan: Plan) -> tuple[Hazard, ...]:
         return (duplicates_of(self.table, self.columns), partitions_of(self.table))

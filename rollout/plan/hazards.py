@@ -2,17 +2,13 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from psycopg import sql
 
 from rollout.plan.facts import is_fed
 from rollout.plan.names import code
 from rollout.plan.table import Table
-
-if TYPE_CHECKING:
-    from rollout.plan.translations import Lookup
-
+from rollout.plan.translations import Lookup
 
 # Maximum of rows counted: one is enough to stop a step.
 MAX_COUNTED = 1000
@@ -97,7 +93,7 @@ def generated(table: Table, columns: Sequence[str]) -> Hazard:
     )
 
 
-def orphans(lookup: "Lookup") -> Hazard:
+def orphans(lookup: Lookup) -> Hazard:
     """Rows that point to a lookup row that is not there."""
     table = lookup.table
     return Hazard(
@@ -121,7 +117,7 @@ def orphans(lookup: "Lookup") -> Hazard:
     )
 
 
-def types_differ(lookup: "Lookup") -> Hazard:
+def types_differ(lookup: Lookup) -> Hazard:
     """A foreign key between columns of different types or collations."""
     both = f"{lookup.table.label}.{lookup.column} and {lookup.lookup_label}.id"
     return Hazard(

@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import TYPE_CHECKING
 
 from psycopg import sql
 
@@ -11,13 +10,9 @@ from rollout.plan.actions import Lock, LockMode, Statement
 from rollout.plan.catalog import POPULATED, VIEW, Catalog, Part, index_text
 from rollout.plan.hazards import Hazard, duplicates_in, duplicates_of, partitions_of
 from rollout.plan.names import code, identifier
+from rollout.plan.plan import CONTRACT, ENFORCE, Actions, Plan, Step
 from rollout.plan.removal_hazards import replica_identity
-from rollout.plan.step import CONTRACT, ENFORCE, Actions, Step
 from rollout.plan.table import Named, Table
-
-if TYPE_CHECKING:
-    from rollout.plan.plan import Plan
-
 
 # What an interrupted build or rebuild has left; a rebuild calls its half ``…_ccnew``.
 _BROKEN = """SELECT format('DROP INDEX CONCURRENTLY %s', x.indexrelid::regclass)
@@ -98,17 +93,17 @@ class CreateIndex(Step):
     def needs(self) -> tuple[str, ...]:
         return self.columns
 
-    def forward(self, plan: "Plan") -> Actions:
+    def forward(self, plan: Plan) -> Actions:
         return create_index(self.table, self.name, self.columns, unique=self.unique)
 
-    def backward(self, plan: "Plan") -> Actions:
+    def backward(self, plan: Plan) -> Actions:
         return drop_index(self.table, self.name)
 
-    def recatalog(self, plan: "Plan", catalog: Catalog) -> None:
+    def recatalog(self, plan: Plan, catalog: Catalog) -> None:
         text = index_text(self.columns, unique=self.unique)
         catalog.put(self.table.label, Part("index", self.name), text)
 
-    def hazards(self, plan: "Plan") -> tuple[Hazard, ...]:
+    def hazards(self, plan: Plan) -> tuple[Hazard, ...]:
         duplicates = (duplicates_of(self.table, self.columns),) if self.unique else ()
         return (*duplicates, partitions_of(self.table))
 
@@ -132,20 +127,20 @@ class DropIndex(Step):
     def needs(self) -> tuple[str, ...]:
         return self.columns
 
-    def forward(self, plan: "Plan") -> Actions:
+    def forward(self, plan: Plan) -> Actions:
         return drop_index(self.table, self.name)
 
-    def backward(self, plan: "Plan") -> Actions:
+    def backward(self, plan: Plan) -> Actions:
         return create_index(self.table, self.name, self.columns, unique=self.unique)
 
-    def hazards(self, plan: "Plan") -> tuple[Hazard, ...]:
+    def hazards(self, plan: Plan) -> tuple[Hazard, ...]:
         return (partitions_of(self.table), replica_identity(self.table, self.columns))
 
-    def assume(self, plan: "Plan", catalog: Catalog) -> None:
+    def assume(self, plan: Plan, catalog: Catalog) -> None:
         text = index_text(self.columns, unique=self.unique)
         catalog.put(self.table.label, Part("index", self.name), text)
 
-    def recatalog(self, plan: "Plan", catalog: Catalog) -> None:
+    def recatalog(self, plan: Plan, catalog: Catalog) -> None:
         catalog.take(self.table.label, Part("index", self.name))
 
 
@@ -174,7 +169,7 @@ class CreateMaterializedView(Step, Named):
             long=True,
         )
 
-    def forward(self, plan: "Plan") -> Actions:
+    def forward(self, plan: Plan) -> Actions:
         index = identifier(self.name, "key")
         return (
             Statement(
@@ -193,7 +188,7 @@ class CreateMaterializedView(Step, Named):
             ),
         )
 
-    def backward(self, plan: "Plan") -> Actions:
+    def backward(self, plan: Plan) -> Actions:
         # A refresh of ours may take minutes, and is of no use to what goes: it is called off.
         return (
             Statement(
@@ -208,10 +203,10 @@ class CreateMaterializedView(Step, Named):
             ),
         )
 
-    def recatalog(self, plan: "Plan", catalog: Catalog) -> None:
+    def recatalog(self, plan: Plan, catalog: Catalog) -> None:
         catalog.put(self.label, VIEW, POPULATED)
         index = Part("index", identifier(self.name, "key"))
         catalog.put(self.label, index, index_text(self.key, unique=True))
 
-    def hazards(self, plan: "Plan") -> tuple[Hazard, ...]:
+    def hazards(self, plan: Plan) -> tuple[Hazard, ...]:
         return (duplicates_in(self.label, self.query, self.key),)

@@ -8,7 +8,7 @@ after that.
 from dataclasses import dataclass
 
 from rollout.plan.plan import Plan
-from rollout.plan.step import Shape
+from rollout.plan.table import Shape
 from rollout.plan.typescript import first_difference, interfaces
 
 

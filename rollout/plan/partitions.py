@@ -11,7 +11,7 @@ from psycopg import sql
 from rollout.plan import facts
 from rollout.plan.actions import Lock, LockMode, Statement
 from rollout.plan.hazards import duplicates_of
-from rollout.plan.step import Actions
+from rollout.plan.plan import Actions
 from rollout.plan.table import Table
 
 _PARTS = """

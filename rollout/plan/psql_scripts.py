@@ -22,10 +22,9 @@ from rollout.plan.actions import (
     Statement,
 )
 from rollout.plan.copies import Copy
-from rollout.plan.plan import ROLES, Plan
+from rollout.plan.plan import PREPARE, ROLES, Plan, Step
 from rollout.plan.psql_procedures import SETUP
 from rollout.plan.session_settings import ANNOUNCE, BY_KEY
-from rollout.plan.step import PREPARE, Step
 
 _RELATION = sql.Identifier("the batch's relation")
 MAX_ATTEMPTS = 30

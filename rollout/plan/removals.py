@@ -1,7 +1,6 @@
 """The steps that take the legacy columns away: freeze, archive, drop; and use what came instead."""
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
 
 from psycopg import sql
 
@@ -19,6 +18,7 @@ from rollout.plan.constraints import AddUnique
 from rollout.plan.hazards import Hazard, fed_around
 from rollout.plan.indexes import CreateIndex, DropIndex
 from rollout.plan.names import code, identifier, in_target
+from rollout.plan.plan import CONTRACT, Actions, Plan, Step
 from rollout.plan.removal_hazards import (
     depends_on,
     goes_with,
@@ -30,19 +30,10 @@ from rollout.plan.removal_hazards import (
 from rollout.plan.resolvers import name_the_rows, resolver_name
 from rollout.plan.schema import require_values
 from rollout.plan.sql_files import SqlFile
-from rollout.plan.step import (
-    CONTRACT,
-    Actions,
-    Shape,
-    Step,
-)
 from rollout.plan.switch import stop_using_feature, use_feature
-from rollout.plan.table import Column, Table
+from rollout.plan.table import Column, Shape, Table
 from rollout.plan.transition import triggers
 from rollout.plan.updates import Assignment
-
-if TYPE_CHECKING:
-    from rollout.plan.plan import Plan
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,7 +46,7 @@ class FreezeLegacy(Step):
     restrictive = True
     changes_write_path = True
 
-    def forward(self, plan: "Plan") -> Actions:
+    def forward(self, plan: Plan) -> Actions:
         gone = facts.all_of(
             *(
                 facts.no(facts.column_exists(self.table, lookup.legacy))
@@ -64,13 +55,13 @@ class FreezeLegacy(Step):
         )
         return (unless(gone, triggers(plan, self.table).install("frozen")),)
 
-    def backward(self, plan: "Plan") -> Actions:
+    def backward(self, plan: Plan) -> Actions:
         return (triggers(plan, self.table).install("reverse"),)
 
-    def recatalog(self, plan: "Plan", catalog: Catalog) -> None:
+    def recatalog(self, plan: Plan, catalog: Catalog) -> None:
         triggers(plan, self.table).put_into(catalog, "frozen")
 
-    def hazards(self, plan: "Plan") -> tuple[Hazard, ...]:
+    def hazards(self, plan: Plan) -> tuple[Hazard, ...]:
         own = triggers(plan, self.table)
         return (fed_around(self.table, (own.insert_trigger, own.update_trigger)),)
 
@@ -111,12 +102,12 @@ class DropLegacy(Step):
     destructive = True
     changes_write_path = True
 
-    def _columns(self, plan: "Plan") -> dict[str, Column]:
+    def _columns(self, plan: Plan) -> dict[str, Column]:
         legacy = [lookup.legacy for lookup in plan.lookups_of(self.table)]
         # One that the table lacks is for the plan's check to name, not to stumble over here.
         return {name: self.table.columns[name] for name in legacy if name in self.table.columns}
 
-    def forward(self, plan: "Plan") -> Actions:
+    def forward(self, plan: Plan) -> Actions:
         columns = self._columns(plan)
         not_nulls = [identifier(self.table.name, column, "not_null") for column in columns]
         lookups = [lookup for lookup in plan.lookups_of(self.table) if lookup.legacy in columns]
@@ -149,7 +140,7 @@ class DropLegacy(Step):
         # for as long as its drop waits for the lock.
         return (together(triggers(plan, self.table).remove(), drop),)
 
-    def backward(self, plan: "Plan") -> Actions:
+    def backward(self, plan: Plan) -> Actions:
         columns = self._columns(plan)
         joins, matches = joins_of_texts(plan, self.table)
         add = Statement(
@@ -198,7 +189,7 @@ class DropLegacy(Step):
             texts_are_back(plan, self.table),
         )
 
-    def _triggers_before(self, plan: "Plan") -> Statement:
+    def _triggers_before(self, plan: Plan) -> Statement:
         """The triggers in the stage that they had before they were removed.
 
         Frozen text stays frozen until it is restored: it says no more than its row, so that a
@@ -212,16 +203,16 @@ class DropLegacy(Step):
             return unless(reverse.done, triggers(plan, self.table).install("frozen"))
         return reverse
 
-    def reshape(self, plan: "Plan", shape: Shape) -> None:
+    def reshape(self, plan: Plan, shape: Shape) -> None:
         for column in self._columns(plan):
             shape.get(self.table.label, {}).pop(column, None)
 
-    def recatalog(self, plan: "Plan", catalog: Catalog) -> None:
+    def recatalog(self, plan: Plan, catalog: Catalog) -> None:
         triggers(plan, self.table).take_from(catalog)
         for column in self._columns(plan):
             catalog.know(self.table.label, Part("constraint", facts.check_name(self.table, column)))
 
-    def defaults_by_data(self, plan: "Plan") -> dict[tuple[str, str], str]:
+    def defaults_by_data(self, plan: Plan) -> dict[tuple[str, str], str]:
         columns = self._columns(plan)
         return {
             (self.table.label, lookup.column): f"lookup row for an omitted {lookup.legacy}"
@@ -231,7 +222,7 @@ class DropLegacy(Step):
             if lookup.legacy in columns
         }
 
-    def hazards(self, plan: "Plan") -> tuple[Hazard, ...]:
+    def hazards(self, plan: Plan) -> tuple[Hazard, ...]:
         columns = tuple(self._columns(plan))
         own = triggers(plan, self.table)
         dropped_before = tuple(
@@ -249,7 +240,7 @@ class DropLegacy(Step):
             no_longer_unique(self.table, columns, self._unique_successors(plan)),
         )
 
-    def _unique_successors(self, plan: "Plan") -> list[tuple[str, ...]]:
+    def _unique_successors(self, plan: Plan) -> list[tuple[str, ...]]:
         """The columns of the unique indexes that the plan builds, as the legacy columns that they
         replace.
         """
@@ -264,7 +255,7 @@ class DropLegacy(Step):
         ]
 
 
-def _by_hand_back(plan: "Plan") -> str:
+def _by_hand_back(plan: Plan) -> str:
     """The SQL of all down files: what people bring back by statements of their own."""
     return "\n".join(
         statement.text
@@ -283,8 +274,8 @@ class UseFeature(Step):
     """Its name in ``current_modes().features``."""
     phases = frozenset({CONTRACT})
 
-    def forward(self, plan: "Plan") -> Actions:
+    def forward(self, plan: Plan) -> Actions:
         return (use_feature(plan.name, self.feature),)
 
-    def backward(self, plan: "Plan") -> Actions:
+    def backward(self, plan: Plan) -> Actions:
         return (stop_using_feature(plan.name, self.feature),)

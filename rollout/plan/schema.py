@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
 from psycopg import sql
 
@@ -11,12 +10,9 @@ from rollout.plan.actions import Lock, LockMode, Statement
 from rollout.plan.catalog import DEFERRABLE, EXPRESSION, Catalog, Part, foreign_key_text, index_text
 from rollout.plan.hazards import Hazard, missing_values, orphans, types_differ
 from rollout.plan.names import code, django_name, identifier, normal
-from rollout.plan.step import ENFORCE, EXPAND, Actions, Shape, Step
-from rollout.plan.table import Column, Table
+from rollout.plan.plan import ENFORCE, EXPAND, Actions, Plan, Step
+from rollout.plan.table import Column, Shape, Table
 from rollout.plan.translations import Lookup, Translation
-
-if TYPE_CHECKING:
-    from rollout.plan.plan import Plan
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,7 +27,7 @@ class CreateLookupTable(Step):
     def translations(self) -> tuple[Translation, ...]:
         return (self.lookup,)
 
-    def forward(self, plan: "Plan") -> Actions:
+    def forward(self, plan: Plan) -> Actions:
         name = self.lookup.lookup_sql
         return (
             Statement(
@@ -59,7 +55,7 @@ class CreateLookupTable(Step):
             ),
         )
 
-    def backward(self, plan: "Plan") -> Actions:
+    def backward(self, plan: Plan) -> Actions:
         name = self.lookup.lookup_sql
         return (
             Statement(
@@ -68,7 +64,7 @@ class CreateLookupTable(Step):
             ),
         )
 
-    def reshape(self, plan: "Plan", shape: Shape) -> None:
+    def reshape(self, plan: Plan, shape: Shape) -> None:
         shape[self.lookup.lookup_label] = {
             "id": Column(self.lookup.key_type, null=False),
             "name": self.lookup.name_column,
@@ -76,7 +72,7 @@ class CreateLookupTable(Step):
             **self.lookup.columns,
         }
 
-    def recatalog(self, plan: "Plan", catalog: Catalog) -> None:
+    def recatalog(self, plan: Plan, catalog: Catalog) -> None:
         label = self.lookup.lookup_label
         index = Part("index", identifier(self.lookup.lookup_table, "name_key"))
         catalog.put(label, Part("primary key"), "(id)")
@@ -107,7 +103,7 @@ class AddColumns(Step):
     def added(self) -> dict[str, Column]:
         return {**{n: c for t in self.of for n, c in t.added.items()}, **self.columns}
 
-    def forward(self, plan: "Plan") -> Actions:
+    def forward(self, plan: Plan) -> Actions:
         return (
             Statement(
                 sql=sql.SQL("ALTER TABLE {}\n  {};\n{}").format(
@@ -127,7 +123,7 @@ class AddColumns(Step):
             ),
         )
 
-    def backward(self, plan: "Plan") -> Actions:
+    def backward(self, plan: Plan) -> Actions:
         return (
             Statement(
                 sql=sql.SQL("ALTER TABLE {}\n  {}").format(
@@ -144,12 +140,12 @@ class AddColumns(Step):
             ),
         )
 
-    def reshape(self, plan: "Plan", shape: Shape) -> None:
+    def reshape(self, plan: Plan, shape: Shape) -> None:
         shape.setdefault(self.table.label, {}).update(
             {name: Column(column.type) for name, column in self.added.items()}
         )
 
-    def recatalog(self, plan: "Plan", catalog: Catalog) -> None:
+    def recatalog(self, plan: Plan, catalog: Catalog) -> None:
         # A lookup's column takes on the default of its legacy column, whatever row that means.
         lookups = {t.column for t in self.of if isinstance(t, Lookup)}
         for name in self.added.keys() - lookups:
@@ -181,7 +177,7 @@ class AddForeignKey(Step):
             lookup.table.name, (lookup.column,), f"_fk_{lookup.lookup_table}_id"
         )
 
-    def forward(self, plan: "Plan") -> Actions:
+    def forward(self, plan: Plan) -> Actions:
         table = self.lookup.table
         both = (table.label, self.lookup.lookup_label)
         return (
@@ -214,7 +210,7 @@ class AddForeignKey(Step):
             ),
         )
 
-    def backward(self, plan: "Plan") -> Actions:
+    def backward(self, plan: Plan) -> Actions:
         table = self.lookup.table
         return (
             Statement(
@@ -229,12 +225,12 @@ class AddForeignKey(Step):
             ),
         )
 
-    def recatalog(self, plan: "Plan", catalog: Catalog) -> None:
+    def recatalog(self, plan: Plan, catalog: Catalog) -> None:
         text = foreign_key_text((self.lookup.column,), self.lookup.lookup_label, ("id",))
         text += DEFERRABLE
         catalog.put(self.lookup.table.label, Part("constraint", self.name), text)
 
-    def hazards(self, plan: "Plan") -> tuple[Hazard, ...]:
+    def hazards(self, plan: Plan) -> tuple[Hazard, ...]:
         return (orphans(self.lookup), types_differ(self.lookup))
 
 
@@ -342,10 +338,10 @@ class RequireValues(Step):
     def needs(self) -> tuple[str, ...]:
         return self.columns
 
-    def forward(self, plan: "Plan") -> Actions:
+    def forward(self, plan: Plan) -> Actions:
         return require_values(self.table, self.columns)
 
-    def backward(self, plan: "Plan") -> Actions:
+    def backward(self, plan: Plan) -> Actions:
         changes = [
             sql.SQL("ALTER COLUMN {} DROP NOT NULL").format(sql.Identifier(column))
             for column in self.columns
@@ -376,15 +372,15 @@ class RequireValues(Step):
             ),
         )
 
-    def reshape(self, plan: "Plan", shape: Shape) -> None:
+    def reshape(self, plan: Plan, shape: Shape) -> None:
         columns = shape.get(self.table.label, {})
         for name in self.columns:
             if name in columns:
                 columns[name] = Column(columns[name].type, null=False)
 
-    def recatalog(self, plan: "Plan", catalog: Catalog) -> None:
+    def recatalog(self, plan: Plan, catalog: Catalog) -> None:
         for column in self.columns:
             catalog.know(self.table.label, Part("constraint", facts.check_name(self.table, column)))
 
-    def hazards(self, plan: "Plan") -> tuple[Hazard, ...]:
+    def hazards(self, plan: Plan) -> tuple[Hazard, ...]:
         return tuple(missing_values(self.table, column) for column in self.columns)

@@ -1,13 +1,12 @@
 """What a phase changes in the schema, as the plan declares it: a diff of two expected catalogs."""
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
-from rollout.plan.catalog import KINDS, VIEW, Catalog, Kind, Part, expected
+from rollout.plan.catalog import KINDS, VIEW, Catalog, Kind, Part
+from rollout.plan.expected_catalogs import expected
+from rollout.plan.plan import Plan
 from rollout.plan.sql_files import SqlFile
-
-if TYPE_CHECKING:
-    from rollout.plan.plan import Plan
 
 Sign = Literal["added", "changed", "dropped"]
 
@@ -59,7 +58,7 @@ class SchemaChange:
         return self.count("dropped")
 
 
-def of_phase(plan: "Plan", number: int, *, back: bool = False) -> SchemaChange:
+def of_phase(plan: Plan, number: int, *, back: bool = False) -> SchemaChange:
     """What a phase changes from the end of the one before it to its own, or its rollback."""
     before, after = expected(plan, number), expected(plan, number + 1)
     steps = plan.phases[number].steps

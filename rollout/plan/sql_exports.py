@@ -17,9 +17,8 @@ from rollout.plan.actions import (
 )
 from rollout.plan.copies import Copy
 from rollout.plan.errors import RolloutError
-from rollout.plan.plan import Plan
+from rollout.plan.plan import Plan, Step
 from rollout.plan.sql_effects import is_destructive
-from rollout.plan.step import Step
 
 FIRST_LINE = "-- Written by `manage.py rollout sql {plan} --write`, plan version {digest}."
 _WRITTEN = FIRST_LINE.partition("{")[0]

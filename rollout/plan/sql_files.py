@@ -29,19 +29,14 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from psycopg import sql
 
 from rollout.plan.actions import EVERY_SERVER, NO_END, Lock, LockMode, Statement
 from rollout.plan.names import code
+from rollout.plan.plan import Actions, Plan, Step
 from rollout.plan.sql_effects import bare, is_destructive, is_restrictive
 from rollout.plan.sql_file_headers import Section, sections_of, text_of
-from rollout.plan.step import Actions, Step
-
-if TYPE_CHECKING:
-    from rollout.plan.plan import Plan
-
 
 _NAME = re.compile(r"(?P<number>\d{3})_(?P<description>.+)\.(?P<way>up|down)\.sql")
 _OF_STEP = frozenset(
@@ -100,10 +95,10 @@ class SqlFile(Step):
     def changes_write_path(self) -> bool:  # type: ignore[override]
         return self.says_changes_write_path
 
-    def forward(self, plan: "Plan") -> Actions:
+    def forward(self, plan: Plan) -> Actions:
         return self.ups
 
-    def backward(self, plan: "Plan") -> Actions | None:
+    def backward(self, plan: Plan) -> Actions | None:
         """What the down file says; without one there is nothing to undo, unless it destroys."""
         return self.downs if self.downs is not None or self.destructive or self.restrictive else ()
 

@@ -1,14 +1,12 @@
 """The SQL that switches what the application reads and writes, while no transaction of it looks."""
 
 import hashlib
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 from psycopg import sql
 
 from rollout.plan.actions import Statement
-
-if TYPE_CHECKING:
-    from rollout.plan.plan import Plan
+from rollout.plan.plan import Plan
 
 ReadMode = Literal["legacy", "new"]
 WriteMode = Literal["legacy", "both", "new"]
@@ -56,7 +54,7 @@ def switch_modes(
     )
 
 
-def has_new_columns_alone(plan: "Plan") -> sql.Composed | None:
+def has_new_columns_alone(plan: Plan) -> sql.Composed | None:
     """A query of one boolean: whether the tables have the columns that the plan leaves them with,
     and none of those that it drops. None for a plan that drops no column of its tables.
     """

@@ -16,6 +16,10 @@ class Column:
     """Whether it may be null."""
 
 
+# The columns of tables: table label to column name to column.
+Shape = dict[str, dict[str, Column]]
+
+
 class Named:
     """What has a name in a schema: how SQL and people write it."""
 

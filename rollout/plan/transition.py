@@ -1,7 +1,6 @@
 """The steps that carry the data over: mapping, dual write, backfill, audit, cutover."""
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from psycopg import sql
 
@@ -12,25 +11,16 @@ from rollout.plan.dual_writes import DualWriteTriggers
 from rollout.plan.hazards import Hazard, fed_around, generated
 from rollout.plan.mapping import add_fixed_rows, add_missing, mapping_table
 from rollout.plan.names import SCHEMA, in_target
+from rollout.plan.plan import BACKFILL, CONTRACT, ENFORCE, Actions, Plan, Step
 from rollout.plan.refusals import refusal
 from rollout.plan.resolvers import drop_resolver, resolver
-from rollout.plan.step import (
-    BACKFILL,
-    CONTRACT,
-    ENFORCE,
-    Actions,
-    Step,
-)
 from rollout.plan.switch import switch_modes
 from rollout.plan.table import Table
 from rollout.plan.translations import Derived, Lookup
 from rollout.plan.updates import Assignment
 
-if TYPE_CHECKING:
-    from rollout.plan.plan import Plan
 
-
-def triggers(plan: "Plan", table: Table) -> DualWriteTriggers:
+def triggers(plan: Plan, table: Table) -> DualWriteTriggers:
     return DualWriteTriggers(plan.name, table, plan.translations_of(table), plan.computed_of(table))
 
 
@@ -50,7 +40,7 @@ class MapLegacyValues(Step):
     phases = frozenset({BACKFILL})
     changes_write_path = True
 
-    def forward(self, plan: "Plan") -> Actions:
+    def forward(self, plan: Plan) -> Actions:
         return tuple(
             statement
             for lookup in plan.lookups_of(self.table)
@@ -62,7 +52,7 @@ class MapLegacyValues(Step):
             )
         )
 
-    def backward(self, plan: "Plan") -> Actions:
+    def backward(self, plan: Plan) -> Actions:
         return tuple(
             statement
             for lookup in plan.lookups_of(self.table)
@@ -92,10 +82,10 @@ class StartDualWrite(Step):
     phases = frozenset({BACKFILL})
     changes_write_path = True
 
-    def forward(self, plan: "Plan") -> Actions:
+    def forward(self, plan: Plan) -> Actions:
         return (triggers(plan, self.table).install("forward"),)
 
-    def backward(self, plan: "Plan") -> Actions:
+    def backward(self, plan: Plan) -> Actions:
         return (
             triggers(plan, self.table).remove(),
             Fill(
@@ -110,10 +100,10 @@ class StartDualWrite(Step):
             ),
         )
 
-    def recatalog(self, plan: "Plan", catalog: Catalog) -> None:
+    def recatalog(self, plan: Plan, catalog: Catalog) -> None:
         triggers(plan, self.table).put_into(catalog, "forward")
 
-    def hazards(self, plan: "Plan") -> tuple[Hazard, ...]:
+    def hazards(self, plan: Plan) -> tuple[Hazard, ...]:
         """The columns read, when some are: a trigger would see nothing in a generated one."""
         read = dict.fromkeys(
             column
@@ -123,7 +113,7 @@ class StartDualWrite(Step):
         return (generated(self.table, tuple(read)),) if read else ()
 
 
-def kept_when_cleared(plan: "Plan", table: Table) -> tuple[str, ...]:
+def kept_when_cleared(plan: Plan, table: Table) -> tuple[str, ...]:
     """The columns that hold what the new ones were made of."""
     own = (*plan.translations_of(table), *plan.computed_of(table))
     cleared = {column for t in own for column in t.added}
@@ -139,10 +129,10 @@ class StopDualWrite(Step):
     phases = frozenset({CONTRACT})
     changes_write_path = True
 
-    def forward(self, plan: "Plan") -> Actions:
+    def forward(self, plan: Plan) -> Actions:
         return (triggers(plan, self.table).remove(),)
 
-    def backward(self, plan: "Plan") -> Actions:
+    def backward(self, plan: Plan) -> Actions:
         turned = any(
             isinstance(step, CutOver) and step.table == self.table
             for phase in plan.phases
@@ -151,11 +141,11 @@ class StopDualWrite(Step):
         install = triggers(plan, self.table).install("reverse" if turned else "forward")
         return (install, *legacy_again(plan, self.table))
 
-    def recatalog(self, plan: "Plan", catalog: Catalog) -> None:
+    def recatalog(self, plan: Plan, catalog: Catalog) -> None:
         triggers(plan, self.table).take_from(catalog)
 
 
-def legacy_again(plan: "Plan", table: Table) -> Actions:
+def legacy_again(plan: Plan, table: Table) -> Actions:
     """The pass that writes legacy columns by the ways back, where new values were written alone."""
     assignments = [
         Assignment(
@@ -187,14 +177,14 @@ class WriteBoth(Step):
     phases = frozenset({BACKFILL})
     changes_write_path = True
 
-    def forward(self, plan: "Plan") -> Actions:
+    def forward(self, plan: Plan) -> Actions:
         return (switch_modes(plan.name, read="legacy", write="both"),)
 
-    def backward(self, plan: "Plan") -> Actions:
+    def backward(self, plan: Plan) -> Actions:
         return (switch_modes(plan.name, read="legacy", write="legacy"),)
 
 
-def fill(plan: "Plan", table: Table) -> Fill:
+def fill(plan: Plan, table: Table) -> Fill:
     """The pass that brings every translation of a table to what the legacy values say."""
     lookups = plan.lookups_of(table)
     normal_forms = {
@@ -240,7 +230,7 @@ class Backfill(Step):
     phases = frozenset({BACKFILL})
     changes_write_path = True
 
-    def forward(self, plan: "Plan") -> Actions:
+    def forward(self, plan: Plan) -> Actions:
         unknown = [
             _making_rows(lookup, add_missing(lookup, plan.name))
             for lookup in plan.lookups_of(self.table)
@@ -258,7 +248,7 @@ class Backfill(Step):
             passes = (fill(plan, self.table), *passes)
         return (*unknown, *passes)
 
-    def backward(self, plan: "Plan") -> Actions:
+    def backward(self, plan: Plan) -> Actions:
         """Nothing: the values are cleared when the dual write is taken away."""
         return ()
 
@@ -269,14 +259,14 @@ class FullAudit(Step):
 
     phases = frozenset({BACKFILL, ENFORCE})
 
-    def forward(self, plan: "Plan") -> Actions:
+    def forward(self, plan: Plan) -> Actions:
         return (Audit(),)
 
-    def backward(self, plan: "Plan") -> Actions:
+    def backward(self, plan: Plan) -> Actions:
         return ()
 
 
-def texts_mean_their_rows(plan: "Plan", table: Table) -> tuple[Proof, ...]:
+def texts_mean_their_rows(plan: Plan, table: Table) -> tuple[Proof, ...]:
     """Every row's new columns are what its legacy columns say, as an audit compares them.
 
     Nothing for a table whose columns only a function computes: no SQL tells one of them wrong.
@@ -304,7 +294,7 @@ def texts_mean_their_rows(plan: "Plan", table: Table) -> tuple[Proof, ...]:
     )
 
 
-def _how_lookup_differs(plan: "Plan", lookup: Lookup) -> sql.Composable:
+def _how_lookup_differs(plan: Plan, lookup: Lookup) -> sql.Composable:
     """SQL over row ``t``: what its text and its lookup row are; null where they mean the same."""
     return sql.SQL(
         "(SELECT CASE WHEN m.legacy IS NULL THEN format('%s %L is not mapped', {legacy}, {text})"
@@ -339,7 +329,7 @@ def _how_value_differs(derived: Derived) -> sql.Composable:
     )
 
 
-def _how_value_or_none_differs(plan: "Plan", derived: Derived) -> sql.Composable:
+def _how_value_or_none_differs(plan: Plan, derived: Derived) -> sql.Composable:
     """The same where the expression may refuse the row: it has no value, and should hold none."""
     return sql.SQL(
         "CASE WHEN {reason} IS NULL THEN {differs} WHEN {column} IS NOT NULL"
@@ -368,25 +358,25 @@ class CutOver(Step):
     phases = frozenset({ENFORCE})
     changes_write_path = True
 
-    def forward(self, plan: "Plan") -> Actions:
+    def forward(self, plan: Plan) -> Actions:
         turn = triggers(plan, self.table).install("reverse")
         if not self._is_last(plan):
             return (turn,)
         return (switch_modes(plan.name, read="new", write="new", together_with=turn),)
 
-    def backward(self, plan: "Plan") -> Actions:
+    def backward(self, plan: Plan) -> Actions:
         turn = triggers(plan, self.table).install("forward")
         if self._is_last(plan):
             turn = switch_modes(plan.name, read="legacy", write="both", together_with=turn)
         return (turn, *texts_mean_their_rows(plan, self.table))
 
-    def hazards(self, plan: "Plan") -> tuple[Hazard, ...]:
+    def hazards(self, plan: Plan) -> tuple[Hazard, ...]:
         own = triggers(plan, self.table)
         return (fed_around(self.table, (own.insert_trigger, own.update_trigger)),)
 
-    def _is_last(self, plan: "Plan") -> bool:
+    def _is_last(self, plan: Plan) -> bool:
         steps = [step for phase in plan.phases for step in phase.steps]
         return [step for step in steps if isinstance(step, CutOver)][-1:] == [self]
 
-    def recatalog(self, plan: "Plan", catalog: Catalog) -> None:
+    def recatalog(self, plan: Plan, catalog: Catalog) -> None:
         triggers(plan, self.table).put_into(catalog, "reverse")

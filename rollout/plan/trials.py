@@ -1,23 +1,19 @@
 """The steps that only look: at the schema, and at the flows of the application."""
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from rollout.plan.actions import CompareSchema, Probe
-from rollout.plan.step import Actions, Step
-
-if TYPE_CHECKING:
-    from rollout.plan.plan import Plan
+from rollout.plan.plan import Actions, Plan, Step
 
 
 @dataclass(frozen=True, kw_only=True)
 class CompareSchemaStep(Step):
     """The live tables have the columns that the plan relies on."""
 
-    def forward(self, plan: "Plan") -> Actions:
+    def forward(self, plan: Plan) -> Actions:
         return (CompareSchema(),)
 
-    def backward(self, plan: "Plan") -> Actions:
+    def backward(self, plan: Plan) -> Actions:
         return ()
 
 
@@ -28,8 +24,8 @@ class ProbeFlow(Step):
     flow: str
     """Dotted path of a function ``flow(*, using: str) -> str``."""
 
-    def forward(self, plan: "Plan") -> Actions:
+    def forward(self, plan: Plan) -> Actions:
         return (Probe(self.flow),)
 
-    def backward(self, plan: "Plan") -> Actions:
+    def backward(self, plan: Plan) -> Actions:
         return ()

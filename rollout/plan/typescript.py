@@ -6,8 +6,7 @@ Tables and columns are in the order of their names: a rollback adds a column aga
 
 import re
 
-from rollout.plan.step import Shape
-from rollout.plan.table import Column
+from rollout.plan.table import Column, Shape
 
 _TYPES = {
     "uuid": "string",

@@ -17,9 +17,8 @@ from rollout.models import (
     StepState,
 )
 from rollout.plan.archives import ArchiveLegacy
-from rollout.plan.plan import Plan
+from rollout.plan.plan import PREPARE, Plan, Step
 from rollout.plan.removals import DropLegacy
-from rollout.plan.step import PREPARE, Step
 from rollout.plan.transition import StartDualWrite, StopDualWrite
 from rollout.queries.rehearsals import RehearsedTimes
 from rollout.queries.status import RolloutStatus

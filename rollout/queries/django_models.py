@@ -10,8 +10,8 @@ from django.db import models
 from django.db.migrations.writer import MigrationWriter
 
 from rollout.plan import AddForeignKey, CreateIndex, DropIndex, Lookup, Plan
-from rollout.plan.step import EXPAND, Shape
-from rollout.plan.table import Column, Table
+from rollout.plan.plan import EXPAND
+from rollout.plan.table import Column, Shape, Table
 from rollout.queries.project_models import models_of
 
 _WIDTH = 88

@@ -29,8 +29,8 @@ from rollout.models import (
 from rollout.permissions import allowed_in
 from rollout.plan import plans
 from rollout.plan.gates import MappingReviewed
+from rollout.plan.plan import BACKFILL, ENFORCE
 from rollout.plan.registry import UnknownPlan
-from rollout.plan.step import BACKFILL, ENFORCE
 
 # Enough for a page; more of them wait for a meeting, not for a click.
 MAX_OF_A_KIND = 50

@@ -23,9 +23,8 @@ from rollout.engine.preflight import Item
 from rollout.journal.environments import UnknownEnvironment, alias_of
 from rollout.journal.moments import in_words
 from rollout.models import Direction, PhaseRun, RunState
-from rollout.plan.catalog import labels
-from rollout.plan.plan import Plan
-from rollout.plan.step import CONTRACT, ENFORCE, EXPAND
+from rollout.plan.expected_catalogs import labels
+from rollout.plan.plan import CONTRACT, ENFORCE, EXPAND, Plan
 from rollout.plan.table import Table
 from rollout.plan.translations import Lookup
 from rollout.queries.migration_effects import Effect, Reading, Verb

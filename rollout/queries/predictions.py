@@ -11,8 +11,7 @@ from rollout.models import Direction
 from rollout.plan.actions import Audit, Compute, Fill, Proof, Statement
 from rollout.plan.copies import Copy
 from rollout.plan.indexes import CreateMaterializedView
-from rollout.plan.plan import Plan
-from rollout.plan.step import Step
+from rollout.plan.plan import Plan, Step
 from rollout.queries.progress import TimeLeft
 from rollout.queries.rehearsals import LegReport, Report
 

@@ -16,7 +16,7 @@ from rollout.engine.preflight import (
 from rollout.journal.environments import target_of
 from rollout.models import Direction, Rollout
 from rollout.plan import Plan, plans
-from rollout.plan.step import CONTRACT
+from rollout.plan.plan import CONTRACT
 from rollout.queries import migrations, project_models, rehearsals, snapshot_trials
 
 

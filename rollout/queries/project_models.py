@@ -8,8 +8,7 @@ from django.db import models, router
 
 from rollout.engine.preflight import Item
 from rollout.journal.environments import UnknownEnvironment, alias_of
-from rollout.plan.plan import Plan
-from rollout.plan.step import CONTRACT
+from rollout.plan.plan import CONTRACT, Plan
 from rollout.plan.table import Named
 
 NAME = "models of the project"

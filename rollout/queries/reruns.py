@@ -14,8 +14,7 @@ from rollout.logs.texts import counted
 from rollout.models import BackfillJob, Direction, Rollout
 from rollout.plan import facts, plans
 from rollout.plan.actions import Compute, Fill, Probe, Statement
-from rollout.plan.plan import Plan
-from rollout.plan.step import Step
+from rollout.plan.plan import Plan, Step
 
 APPLIED = "Already applied."
 MORE = "Not checkable; safe to run any number of times."

@@ -10,7 +10,8 @@ from rollout.engine.catalog import Drift
 from rollout.journal.environments import target_of
 from rollout.models import PhaseRun, Rollout
 from rollout.plan import plans
-from rollout.plan.catalog import A_TABLE, A_VIEW, KINDS, VIEW, Catalog, Part, expected, known_parts
+from rollout.plan.catalog import A_TABLE, A_VIEW, KINDS, VIEW, Catalog, Part
+from rollout.plan.expected_catalogs import expected, known_parts
 from rollout.plan.plan import Plan
 
 State = Literal["same", "different", "missing", "unexpected", "own"]

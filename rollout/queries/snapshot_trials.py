@@ -12,8 +12,7 @@ from rollout.engine.target import Target, reason_of
 from rollout.journal.environments import configured
 from rollout.journal.snapshots import programs_for
 from rollout.plan.gates import SnapshotVerified
-from rollout.plan.plan import Plan
-from rollout.plan.step import PREPARE
+from rollout.plan.plan import PREPARE, Plan
 
 NAME = "trial of a snapshot"
 # A trial creates and drops a database: too much for every view of a page.

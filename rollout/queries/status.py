@@ -28,8 +28,7 @@ from rollout.modes import Modes
 from rollout.plan import plans
 from rollout.plan.actions import StepActions
 from rollout.plan.gates import Approved
-from rollout.plan.plan import ROLES, Plan
-from rollout.plan.step import ENFORCE, Step
+from rollout.plan.plan import ENFORCE, ROLES, Plan, Step
 from rollout.queries.modes import modes_of
 from rollout.queries.rehearsals import RehearsedTimes, Report, newest_measured, times_of
 

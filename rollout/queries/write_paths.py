@@ -7,7 +7,7 @@ from django.db.models import Q
 
 from rollout.models import BackfillJob, Direction, Rollout, StepRun, StepState
 from rollout.plan import plans
-from rollout.plan.step import Step
+from rollout.plan.plan import Step
 
 
 @dataclass(frozen=True)

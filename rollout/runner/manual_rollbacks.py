@@ -15,8 +15,7 @@ from rollout.logs.texts import counted, listed
 from rollout.models import Direction, PhaseRun, Rollout, RunState, StepRun, StepState
 from rollout.plan import facts
 from rollout.plan.actions import Fill, Proof, Statement
-from rollout.plan.plan import Plan
-from rollout.plan.step import Step
+from rollout.plan.plan import Plan, Step
 from rollout.worker.leases import is_held, take_back
 
 MAX_NAMED = 3

@@ -19,8 +19,7 @@ from rollout.journal.events import Event
 from rollout.journal.moments import by_the_database
 from rollout.journal.rollouts import active_run, alone_with, is_busy, plan_of
 from rollout.models import MappingChange, PhaseRun, Rollout
-from rollout.plan.plan import Plan
-from rollout.plan.step import CONTRACT
+from rollout.plan.plan import CONTRACT, Plan
 from rollout.plan.translations import Lookup
 
 _CHANGES_LOGGED = 50

@@ -35,7 +35,7 @@ from rollout.models import (
     Snapshot,
     SnapshotState,
 )
-from rollout.plan.step import CONTRACT
+from rollout.plan.plan import CONTRACT
 from rollout.runner import environments, phases
 from rollout.runner.cancellations import ask_to_cancel
 from rollout.worker import leases

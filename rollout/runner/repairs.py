@@ -34,9 +34,8 @@ from rollout.models import (
     Repair,
     Rollout,
 )
-from rollout.plan.plan import Plan
+from rollout.plan.plan import BACKFILL, CONTRACT, Plan
 from rollout.plan.registry import UnknownPlan
-from rollout.plan.step import BACKFILL, CONTRACT
 from rollout.worker import leases
 from rollout.worker.repairs import (
     computing_jobs,

@@ -19,7 +19,7 @@ from rollout.journal.transitions import move
 from rollout.logs.texts import counted
 from rollout.models import AuditMode, AuditReport, AuditStatus, Rollout
 from rollout.plan import plans
-from rollout.plan.step import BACKFILL
+from rollout.plan.plan import BACKFILL
 from rollout.shadow.answers import Difference
 
 # The category of rows that are as the mapping says while the answers differ: the code paths do.

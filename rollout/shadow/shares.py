@@ -7,7 +7,7 @@ from rollout import gates
 from rollout.journal.environments import configured
 from rollout.models import PhaseRun, Rollout
 from rollout.modes import Modes, modes_now
-from rollout.plan.step import CONTRACT
+from rollout.plan.plan import CONTRACT
 
 
 @dataclass(frozen=True)

@@ -19,9 +19,8 @@ from rollout.engine.target import Connection, TargetAway
 from rollout.journal.environments import names_there, target_of
 from rollout.models import DatabaseSample, Rollout
 from rollout.plan import plans
-from rollout.plan.plan import Plan
+from rollout.plan.plan import CONTRACT, Plan
 from rollout.plan.registry import UnknownPlan
-from rollout.plan.step import CONTRACT
 from rollout.telemetry.retention import RETENTION
 from rollout.watchdog.isolation import isolated
 

@@ -23,9 +23,9 @@ from rollout.models import (
     RunState,
 )
 from rollout.plan import plans
+from rollout.plan.plan import CONTRACT
 from rollout.plan.registry import UnknownPlan
 from rollout.plan.rules import Rule
-from rollout.plan.step import CONTRACT
 from rollout.runner import phases
 from rollout.telemetry.baselines import baseline_of, keep_baseline
 from rollout.watchdog.evaluations import Evaluation, evaluation_of

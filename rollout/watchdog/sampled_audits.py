@@ -12,8 +12,8 @@ from rollout.journal.environments import is_known
 from rollout.journal.heartbeats import Liveness
 from rollout.models import AuditMode, AuditReport, AuditStatus, PhaseRun, Rollout
 from rollout.plan import plans
+from rollout.plan.plan import BACKFILL, CONTRACT
 from rollout.plan.registry import UnknownPlan
-from rollout.plan.step import BACKFILL, CONTRACT
 from rollout.watchdog.isolation import isolated
 from rollout.worker import audits
 

@@ -12,8 +12,7 @@ from rollout.journal.environments import target_of
 from rollout.models import BackfillEstimate
 from rollout.plan import facts, plans
 from rollout.plan.actions import Compute, Fill
-from rollout.plan.plan import Plan
-from rollout.plan.step import Step
+from rollout.plan.plan import Plan, Step
 
 
 @dataclass(frozen=True)

@@ -11,8 +11,9 @@ from rollout.engine import catalog
 from rollout.engine.catalog import Drift
 from rollout.engine.target import Connection
 from rollout.models import BackfillJob, Direction, PhaseRun, StepRun, StepState
-from rollout.plan.catalog import Part, step_that_made
+from rollout.plan.catalog import Part
 from rollout.plan.errors import RolloutError
+from rollout.plan.expected_catalogs import step_that_made
 from rollout.plan.plan import Plan
 
 

@@ -35,8 +35,7 @@ from rollout.models import (
     RunState,
 )
 from rollout.plan.errors import RolloutError
-from rollout.plan.plan import Plan
-from rollout.plan.step import CONTRACT
+from rollout.plan.plan import CONTRACT, Plan
 from rollout.queries import rehearsals
 from rollout.worker import audits, databases, leases, restores, runs
 from rollout.worker.failures import connection_lost

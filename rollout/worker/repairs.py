@@ -30,8 +30,7 @@ from rollout.models import (
     Repair,
     Rollout,
 )
-from rollout.plan.plan import Plan
-from rollout.plan.step import Step
+from rollout.plan.plan import Plan, Step
 from rollout.plan.table import Table
 from rollout.queries.modes import modes_of
 from rollout.worker import audits

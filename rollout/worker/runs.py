@@ -35,8 +35,7 @@ from rollout.plan.actions import (
 )
 from rollout.plan.copies import Copy
 from rollout.plan.gates import NoLegacyReaders
-from rollout.plan.plan import Plan
-from rollout.plan.step import Step
+from rollout.plan.plan import Plan, Step
 from rollout.worker import audits, backfills, lost_triggers, probes, repairs
 from rollout.worker.failures import (
     Mismatched,

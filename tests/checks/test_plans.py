@@ -28,9 +28,9 @@ from rollout.plan import (
     Step,
     Table,
 )
+from rollout.plan.plan import Actions
 from rollout.plan.registry import Registry
 from rollout.plan.rules import Rule
-from rollout.plan.step import Actions
 from tests.engine.sample_plans import with_step
 from tests.engine.samples import BIGINT, COMPOSITE, SAMPLES, Sample
 

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from rollout import plan as r
 from rollout.engine.catalog import compare, differences, labels_of, read
 from rollout.engine.target import Connection, Target
-from rollout.plan.catalog import Catalog, Part, changed_by, expected, known_parts
+from rollout.plan.catalog import Catalog, Part
+from rollout.plan.expected_catalogs import changed_by, expected, known_parts
 from tests.engine.actions import do_phase, do_until
 from tests.engine.sample_plans import with_step
 from tests.engine.samples import BIGINT, SAMPLES, Sample

@@ -10,8 +10,8 @@ from rollout.checks.plans import check_plan
 from rollout.engine.target import Connection, Target
 from rollout.plan import Plan, SqlFiles
 from rollout.plan.actions import Statement
+from rollout.plan.plan import Step
 from rollout.plan.sql_exports import FileNotGenerated, write_files
-from rollout.plan.step import Step
 from tests.engine.actions import act
 from tests.engine.sample_plans import with_phases
 from tests.engine.samples import BIGINT, COMPOSITE, ODD, Sample

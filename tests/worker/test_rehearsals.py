@@ -29,7 +29,7 @@ from rollout.models import (
 from rollout.notifications.kinds import kind_of
 from rollout.plan import Plan, Step, plans
 from rollout.plan.actions import Statement
-from rollout.plan.step import EXPAND
+from rollout.plan.plan import EXPAND
 from rollout.worker import rehearsal_observers, rehearsals
 from tests.console.journal import taken
 from tests.support import rollouts

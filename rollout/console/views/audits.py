@@ -40,8 +40,8 @@ from rollout.journal.heartbeats import Liveness, liveness
 from rollout.journal.labels import category_label
 from rollout.models import AuditMode, AuditReport, AuditStatus, MismatchState
 from rollout.plan import plans
+from rollout.plan.plan import ENFORCE
 from rollout.plan.registry import UnknownPlan
-from rollout.plan.step import ENFORCE
 from rollout.queries.sample_bounds import statement_of
 from rollout.queries.status import summaries_of
 from rollout.runner.audits import LARGEST_SAMPLE

@@ -1,4 +1,4 @@
-"""The application's latency and errors over time, next to what the rollout did."""
+"""Latency and errors over time, next to what the rollout did; and the release of a hold."""
 
 from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
@@ -6,17 +6,19 @@ from datetime import datetime, timedelta
 from django import forms
 from django.http import HttpResponse
 from django.utils import timezone
-from django.views.decorators.http import require_safe
+from django.views.decorators.http import require_POST, require_safe
 
+from rollout import runner
 from rollout.console.charts.lines import Level, Plot, Values, moving_of, numbers_of, plot_of
 from rollout.console.charts.marks import lanes_of, marks_of
 from rollout.console.charts.point_caches import points_and_lately
 from rollout.console.comparisons import RECENT, compared_with_baseline
 from rollout.console.database_statistics import database_card
+from rollout.console.guardrails import RuleRow, rules_of
 from rollout.console.http.access import ConsoleRequest, may
 from rollout.console.http.fragments import MEASURED, cache_fragment, render_live
 from rollout.console.http.shortcuts import rollout_or_404
-from rollout.console.views.guardrails import RuleRow, rules_of
+from rollout.console.views.runs import perform, redirect_back
 from rollout.console.views.shadow_reads import shadow_card
 from rollout.engine.target import TargetAway
 from rollout.models import PhaseRun, Rollout, RuleState
@@ -114,6 +116,18 @@ def monitoring(request: ConsoleRequest, plan: str, environment: str) -> HttpResp
         "live": MEASURED,
     }
     return render_live(request, "monitoring", page)
+
+
+@may("start_rollout")
+@require_POST
+def release(request: ConsoleRequest, plan: str, environment: str, rule_id: str) -> HttpResponse:
+    rollout = rollout_or_404(plan, environment)
+    perform(
+        request,
+        lambda: runner.release(rollout, rule_id, actor=request.user),
+        f"Hold of guardrail “{rule_id}” released.",
+    )
+    return redirect_back(request, rollout)
 
 
 def _has_both(rollout: Rollout, runs: dict[int, PhaseRun]) -> bool:

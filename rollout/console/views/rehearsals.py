@@ -37,8 +37,7 @@ from rollout.models import (
     Rollout,
 )
 from rollout.plan import plans
-from rollout.plan.plan import ROLES, Plan
-from rollout.plan.step import BACKFILL
+from rollout.plan.plan import BACKFILL, ROLES, Plan
 from rollout.queries.predictions import LegPrediction, Prediction, predict, rows_now
 from rollout.queries.progress import progress_of
 from rollout.queries.rehearsal_changes import (

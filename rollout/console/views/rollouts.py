@@ -10,6 +10,7 @@ from rollout.console.alerts import alerts_for
 from rollout.console.approvals import overrides_of
 from rollout.console.charts.marks import KEPT_AGAIN, THROTTLED
 from rollout.console.completions import completion_of
+from rollout.console.guardrails import rules_of
 from rollout.console.guides import guide_of
 from rollout.console.histories import timeline_of
 from rollout.console.http.access import ConsoleRequest, environments_seen_by, may
@@ -27,7 +28,6 @@ from rollout.console.overviews import INDEX_ORDER, rows_of
 from rollout.console.rollback_chains import progress_of
 from rollout.console.rollout_states import kind_of
 from rollout.console.views.audits import shown_sample
-from rollout.console.views.guardrails import rules_of
 from rollout.console.views.phases import requested
 from rollout.console.vitals import vitals_of
 from rollout.journal.environments import is_protected

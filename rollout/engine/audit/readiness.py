@@ -9,8 +9,7 @@ from rollout.plan import facts
 from rollout.plan.archives import archive_name, fingerprint
 from rollout.plan.names import SCHEMA, in_target
 from rollout.plan.plan import Plan
-from rollout.plan.step import Shape
-from rollout.plan.table import Table
+from rollout.plan.table import Shape, Table
 from rollout.plan.translations import Lookup
 
 

@@ -27,9 +27,8 @@ from rollout.engine.preflight.item import (
 )
 from rollout.engine.preflight.probes import Lifetime
 from rollout.engine.target import Connection, Target
-from rollout.plan.catalog import labels
-from rollout.plan.plan import Plan
-from rollout.plan.step import CONTRACT, PREPARE, Step
+from rollout.plan.expected_catalogs import labels
+from rollout.plan.plan import CONTRACT, PREPARE, Plan, Step
 
 USUAL = Limits()
 # What a query to a database raises: text in another encoding than declared comes as bytes.

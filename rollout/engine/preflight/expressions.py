@@ -15,9 +15,9 @@ from psycopg import errors, sql
 from rollout.engine.preflight.item import Item, Scope, oids_of, one_row, rows
 from rollout.engine.target import Connection, own
 from rollout.plan.names import SCHEMA, code
+from rollout.plan.plan import CONTRACT
 from rollout.plan.resolvers import search_path
 from rollout.plan.session_settings import OF_EXPRESSIONS
-from rollout.plan.step import CONTRACT
 from rollout.plan.translations import Derived
 
 NAME = "expressions"

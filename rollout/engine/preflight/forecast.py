@@ -14,7 +14,7 @@ from rollout.engine.ddl import MAX_LOCK_TIMEOUT_SECONDS
 from rollout.engine.preflight.item import oids_of, one_row, rows
 from rollout.engine.target import APPLICATION_NAME, Connection, fetch_bool
 from rollout.plan.actions import Compute, Fill, LockMode, Statement, StepActions
-from rollout.plan.step import Step
+from rollout.plan.plan import Step
 
 # The modes of others that each mode waits for.
 _CONFLICTS: dict[LockMode, tuple[str, ...]] = {

@@ -9,10 +9,9 @@ from dataclasses import dataclass
 
 from rollout.engine.preflight.item import Item, Scope, oids_of, rows
 from rollout.engine.target import Connection
-from rollout.plan.catalog import expected
+from rollout.plan.expected_catalogs import expected
 from rollout.plan.names import SCHEMA
-from rollout.plan.step import Shape
-from rollout.plan.table import Table
+from rollout.plan.table import Shape, Table
 
 _COMMENT_OR_TEXT = re.compile(r"--[^\n]*|/\*.*?\*/|('(?:[^']|'')*')", re.DOTALL)
 _WRITES = re.compile(

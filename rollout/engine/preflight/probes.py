@@ -20,7 +20,7 @@ from rollout.engine.preflight import (
 )
 from rollout.engine.preflight.item import Item, Scope
 from rollout.engine.target import Connection
-from rollout.plan.step import BACKFILL, CONTRACT, ENFORCE, EXPAND, PREPARE
+from rollout.plan.plan import BACKFILL, CONTRACT, ENFORCE, EXPAND, PREPARE
 
 EVERY = frozenset({PREPARE, EXPAND, BACKFILL, ENFORCE, CONTRACT})
 

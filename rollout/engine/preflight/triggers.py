@@ -12,7 +12,7 @@ from rollout.engine.preflight.functions import Function, code_of, names_column
 from rollout.engine.preflight.item import Item, Scope, oids_of, rows
 from rollout.engine.target import Connection
 from rollout.plan.names import SCHEMA
-from rollout.plan.step import BACKFILL
+from rollout.plan.plan import BACKFILL
 from rollout.plan.table import Table
 from rollout.plan.transition import CutOver, StartDualWrite, triggers
 

@@ -23,9 +23,8 @@ from rollout.engine.repair.cells import (
 )
 from rollout.engine.repair.selection import Selection
 from rollout.plan.actions import Action, Compute, Fill, Statement
-from rollout.plan.plan import Plan
+from rollout.plan.plan import Actions, Plan, Step
 from rollout.plan.resolvers import name_the_rows
-from rollout.plan.step import Actions, Step
 from rollout.plan.table import Table
 from rollout.plan.transition import fill
 from rollout.plan.translations import Computed, Derived, Lookup

@@ -32,7 +32,7 @@ def decisions_in(text: str) -> list[list[object]]:
     return json.loads(field[1].replace("&quot;", '"'))  # type: ignore[no-any-return]
 
 
-def applied_by(preview: str) -> dict[str, str]:
+def applied_by(preview: str) -> dict[str, Any]:
     """What the form of a preview sends."""
     return {"decisions": json.dumps(decisions_in(preview)), "seen": seen_in(preview)}
 

@@ -10,7 +10,7 @@ import pytest
 from django.core.files.uploadedfile import SimpleUploadedFile
 from django.test import Client
 
-from tests.console.journal import text_of
+from tests.console.journal import seen_in, text_of
 from tests.console.views.mapping_pages import (
     HOSTILE,
     LIST,
@@ -20,7 +20,6 @@ from tests.console.views.mapping_pages import (
     fields_of,
     number_of,
     preview,
-    seen_in,
     values_in,
 )
 

@@ -1,16 +1,9 @@
-"""The plan's rules as the monitoring page shows them, and the button that releases a hold."""
+"""The plan's guardrails beside what they last found, as pages show them."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from django.http import HttpResponse
-from django.views.decorators.http import require_POST
-
-from rollout import runner
-from rollout.console.http.access import ConsoleRequest, may
-from rollout.console.http.shortcuts import rollout_or_404
-from rollout.console.views.runs import perform, redirect_back
 from rollout.journal.labels import ACTIONS
 from rollout.models import Rollout, RuleState
 from rollout.plan import plans
@@ -94,15 +87,3 @@ def rules_of(rollout: Rollout, judged: Iterable[RuleState]) -> list[RuleRow]:
     """The rules of a rollout's plan, in the plan's order, with what was last said of each."""
     states = {state.rule: state for state in judged}
     return [RuleRow(rule, states.get(rule.id)) for rule in plans.get(rollout.plan).judged_rules]
-
-
-@may("start_rollout")
-@require_POST
-def release(request: ConsoleRequest, plan: str, environment: str, rule_id: str) -> HttpResponse:
-    rollout = rollout_or_404(plan, environment)
-    perform(
-        request,
-        lambda: runner.release(rollout, rule_id, actor=request.user),
-        f"Hold of guardrail “{rule_id}” released.",
-    )
-    return redirect_back(request, rollout)
