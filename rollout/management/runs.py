@@ -158,7 +158,7 @@ def _begin(
         return out.complain(no_phase(phase))
     run = verb(rollout, phase, actor=actor, source="shell")
     if wait:
-        return _say_end(out, run, RunState.DONE, as_json)
+        return say_end(out, run, RunState.DONE, as_json)
     if as_json:
         return out.say_json(of_run(run))
     return out.say(f"Queued. Follow progress: manage.py rollout show {rollout.plan}")
@@ -177,11 +177,11 @@ def _carry_on(
     actor = actor_of(user, permission, rollout.environment)
     run = verb(rollout, actor=actor, source="shell")
     if wait:
-        return _say_end(out, run, goal, as_json)
+        return say_end(out, run, goal, as_json)
     return out.say_json(of_run(run)) if as_json else out.say(f"{run.title} is {run.state}.")
 
 
-def _say_end(out: Output, run: PhaseRun, goal: RunState, as_json: bool) -> int:
+def say_end(out: Output, run: PhaseRun, goal: RunState, as_json: bool) -> int:
     """Wait for a run, and for the rollbacks that follow it: good if it comes to its goal."""
     chain = run.chain
     if chain is not None and chain.state != ChainState.RUNNING:

@@ -17,7 +17,7 @@ from tests.support.rollouts import PLAN, Cli, work
 
 OF_WORK = {
     *("start", "rollback", "pause", "resume", "cancel", "retry"),
-    *("audit", "snapshot", "restore", "stage", "rehearse"),
+    *("audit", "repair", "snapshot", "restore", "stage", "rehearse"),
 }
 
 

@@ -20,6 +20,7 @@ from rollout.management import (
     plans,
     processes,
     rehearsals,
+    repairs,
     runs,
     scaffolds,
     schema,
@@ -40,7 +41,7 @@ from rollout.plan.registry import UnknownPlan
 PATHS = ("write", "check", "apply")
 # In the order of the help.
 _MODULES = (
-    *(plans, runs, audits, mappings, blockers, selftests, approvals),
+    *(plans, runs, audits, repairs, mappings, blockers, selftests, approvals),
     *(snapshots, rehearsals, schema, people, scaffolds, processes),
 )
 
