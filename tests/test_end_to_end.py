@@ -346,6 +346,7 @@ def test_the_property_rollout_goes_there_and_back_while_the_application_writes(
     left = "SELECT array_agg(relname ORDER BY relname) FROM pg_class WHERE relkind = 'r'"
     assert rollouts.ask(f"{left} AND relnamespace = 'rollout'::regnamespace") == [
         "attributes",
+        "conflicting_writes",
         "decisions",
         "lanes",
         "losses",

@@ -51,7 +51,7 @@ KEEPALIVES = {
 # A page asks a target several questions: it waits once, not for each, on a server that is silent.
 SILENT_SECONDS = 3.0
 
-_VERSION = "rollout: what it keeps in this database, version 9"
+_VERSION = "rollout: what it keeps in this database, version 10"
 _SCHEMA = """
 CREATE SCHEMA IF NOT EXISTS rollout;
 CREATE TABLE IF NOT EXISTS rollout.modes (
@@ -159,6 +159,18 @@ CREATE TABLE IF NOT EXISTS rollout.attributes (
   object text NOT NULL,
   statement text NOT NULL,
   PRIMARY KEY (plan, table_label, position)
+);
+CREATE TABLE IF NOT EXISTS rollout.conflicting_writes (
+  id uuid PRIMARY KEY DEFAULT gen_random_uuid(),
+  plan text NOT NULL,
+  table_label text NOT NULL,
+  column_name text NOT NULL,
+  application text NOT NULL DEFAULT current_setting('application_name'),
+  key text[] NOT NULL,
+  legacy text,
+  new text,
+  writes bigint NOT NULL DEFAULT 1,
+  at timestamptz NOT NULL DEFAULT clock_timestamp()
 );
 CREATE SEQUENCE IF NOT EXISTS rollout.lastval MINVALUE -9223372036854775808 CYCLE;
 GRANT USAGE ON SEQUENCE rollout.lastval TO PUBLIC;

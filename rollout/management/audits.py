@@ -92,5 +92,12 @@ def _say(out: Output, report: AuditReport) -> None:
     )
     for category, rows in sorted(report.categories.items()):
         out.say(f"  {category:<16} {rows:>14,}")
+    for writes in report.conflicting_writes:
+        out.say(
+            f"{counted(writes['writes'], 'conflicting write')} to {writes['table']}."
+            f"{writes['column']} by {writes['application'] or 'a session without a name'}, the "
+            f"newest to row {','.join(writes['key'])}: legacy {writes['legacy']!r}, new "
+            f"{writes['new']!r}."
+        )
     for sentence in filter(None, (against(report), statement_of(report))):
         out.say(sentence)

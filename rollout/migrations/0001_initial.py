@@ -359,6 +359,7 @@ class Migration(migrations.Migration):
                 ("transient", models.BigIntegerField(default=0)),
                 ("categories", models.JSONField(default=dict)),
                 ("translations", models.JSONField(default=list)),
+                ("conflicting_writes", models.JSONField(default=list)),
                 ("stored_mismatches", models.PositiveIntegerField(default=0)),
                 ("message", models.TextField(blank=True)),
                 ("seed", models.BigIntegerField(null=True)),

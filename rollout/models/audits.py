@@ -58,6 +58,10 @@ class AuditReport(Leased):
     """Rows that differed in the consistent read and were right when read again: they matched."""
     categories: models.JSONField[dict[str, int], dict[str, int]] = models.JSONField(default=dict)
     translations: models.JSONField[Any, Any] = models.JSONField(default=list)
+    conflicting_writes: models.JSONField[Any, Any] = models.JSONField(default=list)
+    """Writes since the dual write began that contradicted themselves, with an example for each
+    column and application: [{"table", "column", "application", "writes", "key", "legacy", "new",
+    "at"}]."""
     stored_mismatches = models.PositiveIntegerField(default=0)
     message = models.TextField(blank=True)
     """Why an audit is inconclusive."""
@@ -108,6 +112,11 @@ class AuditReport(Leased):
     def phase(self) -> int | None:
         """The phase whose step it is."""
         return self.run.phase if self.run else None
+
+    @property
+    def conflicts(self) -> int:
+        """How many writes contradicted themselves."""
+        return sum(row["writes"] for row in self.conflicting_writes)
 
     def log_data(self) -> dict[str, Any]:
         return {"report": self.pk}

@@ -6,6 +6,7 @@ from typing import Literal
 
 from psycopg import sql
 
+from rollout.plan.conflicting_writes import noted
 from rollout.plan.names import code, identifier, in_target, normal
 from rollout.plan.refusals import refusal
 from rollout.plan.resolvers import resolver_name
@@ -80,6 +81,14 @@ class TriggerFunction:
             "to_new": in_target(resolver_name(lookup, self.plan)),
             "to_legacy": in_target(self.to_legacy(lookup)),
             "no_text": lookup.no_text,
+            "blank": sql.SQL("{} = ''").format(normal(lookup.legacy_text("new"))),
+            "default": self._is_default(lookup),
+            "note": noted(
+                self.plan,
+                self.table,
+                lookup.column,
+                lookup.text(sql.Identifier("new", lookup.legacy)),
+            ),
         }
 
     def _forward(self) -> list[sql.Composable]:
@@ -179,8 +188,6 @@ class TriggerFunction:
         names = self._names(lookup)
         fill = names | {
             "text_means": sql.SQL("{to_new} ({given}, wait => false)").format(**names),
-            "blank": sql.SQL("{} = ''").format(normal(lookup.legacy_text("new"))),
-            "default": self._is_default(lookup),
             "refusal": sql.Literal(
                 f"{self.table.label}.{lookup.column} was written without {lookup.legacy}, whose "
                 f"default means another row. Write {lookup.legacy} too."
@@ -204,7 +211,14 @@ class TriggerFunction:
                 "      END IF;",
                 "    ELSIF TG_OP = 'INSERT' AND {default} THEN",
                 "      RAISE EXCEPTION USING MESSAGE = {refusal};",
+                "    ELSE",
+                "      {note}",
                 "    END IF;",
+                # To remove a value, or because it was read before the row was filled in: nothing
+                # tells them apart.
+                "  ELSIF TG_OP = 'UPDATE' AND {new_column} IS NULL AND {old_column} IS NOT NULL",
+                "      AND {given} IS NOT DISTINCT FROM {was} AND {text_means} IS NOT NULL THEN",
+                "      {note}",
                 "  END IF;",
                 "  {new_column} := {text_means};",
             )
@@ -235,12 +249,12 @@ class TriggerFunction:
                 "refusal": sql.Literal(
                     f"{self.table.label}.{lookup.legacy} is being removed: write {lookup.column}"
                 ),
-                "default": self._is_default(lookup),
             }
             refuse = "RAISE EXCEPTION USING MESSAGE = {refusal};"
             legacy_alone = refuse if frozen else "{new_column} := {to_new} ({given});"
             # An archive is made of what is there: text from now on says no more than its row.
             spelling = "NULL" if frozen else "{given}"
+            other = "NOT ({blank}) AND {to_new} ({given}, false) IS DISTINCT FROM {new_column}"
             follow = (
                 f"{{new_legacy}} := {{to_legacy}} ({{new_column}}, {spelling});",
                 # People may have decided since that the text of the row means another row.
@@ -267,9 +281,15 @@ class TriggerFunction:
                     "      {new_column} := {to_new} ({given});",
                     "      {new_legacy} := {no_text};",
                     "    ELSE",
+                    f"      IF {other} AND NOT {{default}} THEN",
+                    "        {note}",
+                    "      END IF;",
                     *(f"      {line}" for line in follow),
                     "    END IF;",
                     "  ELSIF {new_column} IS DISTINCT FROM {old_column} THEN",
+                    f"    IF {{given}} IS DISTINCT FROM {{was}} AND {other} THEN",
+                    "      {note}",
+                    "    END IF;",
                     *(f"    {line}" for line in follow),
                     "  ELSIF {given} IS DISTINCT FROM {was} THEN",
                     f"    {legacy_alone}",

@@ -22,6 +22,7 @@ from psycopg import sql
 from rollout.plan import facts
 from rollout.plan.actions import Lock, LockMode, Statement
 from rollout.plan.catalog import Catalog, Part, trigger_text
+from rollout.plan.conflicting_writes import forgotten
 from rollout.plan.dual_write_functions import Stage, TriggerFunction
 from rollout.plan.mapping import text_of_row
 from rollout.plan.names import code, identifier, in_target
@@ -98,6 +99,7 @@ class DualWriteTriggers(TriggerFunction):
             for lookup in self.lookups
         ]
         drops += [drop_refusal(derived, self.plan) for derived in self.derived]
+        drops.append(forgotten(self.plan, self.table))
         return Statement(
             sql=sql.SQL(";\n").join(drops),
             done=facts.all_of(*(facts.no(facts.function_exists(name)) for name in self.functions)),

@@ -95,6 +95,7 @@ def of_audit(report: AuditReport) -> dict[str, Any]:
         "matched": report.matched,
         "mismatched": report.mismatched,
         "categories": report.categories,
+        "conflicting_writes": report.conflicting_writes,
         "status": report.status,
         "mapping": report.mapping_digest,
         "mapping_values": report.mapping_values,

@@ -4,7 +4,7 @@ import secrets
 import time
 from collections.abc import Sequence
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from functools import partial
 from importlib.metadata import PackageNotFoundError, version
@@ -26,6 +26,7 @@ from rollout.engine.audit import (
     last_written,
     run_audit,
 )
+from rollout.engine.conflicting_writes import count_conflicting_writes
 from rollout.engine.control import Interrupted
 from rollout.engine.health import Signal, read_signals
 from rollout.engine.pace import Pace
@@ -191,13 +192,14 @@ def _compare(report: AuditReport, held: Lease) -> AuditResult:
         with ExitStack() as stack:
             connection = stack.enter_context(target.connect())
             held.attach(connection)
-            primary_target = target_of(report.rollout.environment)
+            primary, primary_target = connection, target_of(report.rollout.environment)
             if primary_target != target:
                 primary = stack.enter_context(primary_target.connect())
                 behind = replica.wait_until_level(primary, connection, held)
                 if behind:
                     return AuditResult(inconclusive=behind)
-            return run_audit(
+            conflicting_writes = count_conflicting_writes(primary, plan)
+            result = run_audit(
                 connection,
                 plan,
                 tables=report.tables,
@@ -208,6 +210,7 @@ def _compare(report: AuditReport, held: Lease) -> AuditResult:
                 pace=Pace(look=partial(_signals, connection, plan)),
                 progress=_Progress(report),
             )
+            return replace(result, conflicting_writes=conflicting_writes)
     except psycopg.Error as error:
         held.raise_if_stopped()
         return AuditResult(inconclusive=f"Database error or connection lost: {error}")
@@ -254,6 +257,9 @@ def _write(report: AuditReport, result: AuditResult) -> None:
         {**asdict(translation), "categories": translation.categories}
         for translation in result.translations
     ]
+    report.conflicting_writes = [
+        {**asdict(writes), "at": writes.at.isoformat()} for writes in result.conflicting_writes
+    ]
     report.stored_mismatches = len(result.mismatches)
     report.message = result.inconclusive
     report.waiting_for = ""
@@ -280,6 +286,7 @@ def _write(report: AuditReport, result: AuditResult) -> None:
             mode=report.mode,
             rows=report.rows,
             categories=report.categories,
+            conflicting_writes=report.conflicts,
             mapping=report.mapping_digest,
             mapping_values=report.mapping_values,
             mapping_reviewed=report.mapping_reviewed,

@@ -19,7 +19,7 @@ from rollout.worker import audits as worker_audits
 from rollout.worker.leases import Lease
 from tests.console.journal import PAGE, browser_of, text_of
 from tests.support import rollouts
-from tests.support.rollouts import ADA, PLAN
+from tests.support.rollouts import ADA, PLAN, Cli
 
 
 def spoil(rows: int) -> None:
@@ -66,6 +66,7 @@ def test_an_audit_from_the_queue_accounts_for_every_row(filled: Rollout) -> None
         "mode": "full",
         "rows": 300,
         "categories": report.categories,
+        "conflicting_writes": 0,
         "mapping": report.mapping_digest,
         "mapping_values": report.mapping_values,
         "mapping_reviewed": 0,
@@ -146,3 +147,23 @@ def test_an_audit_that_a_shell_makes_is_no_sign_of_a_worker(filled: Rollout) -> 
     with Lease(report, on_wait=lambda _: None, from_queue=False) as held:
         held._extend()
     assert not heartbeats.liveness().worker_alive
+
+
+def test_a_write_that_contradicts_itself_stands_in_the_report_which_is_clean(
+    filled: Rollout, cli: Cli
+) -> None:
+    rollouts.execute(
+        "SET application_name = 'shop 2.0';"
+        " UPDATE properties SET type = 'Castle', property_type_id = (SELECT max(id) FROM"
+        " property_types) WHERE id = (SELECT min(id::text)::uuid FROM properties);"
+        " RESET application_name"
+    )
+    code, out, _ = cli("audit", PLAN)
+    assert code == 0
+    assert re.search(
+        r"1 conflicting write to properties\.property_type_id by shop 2\.0, the newest to row "
+        r"[0-9a-f-]{36}: legacy 'Castle', new '\d+'\.",
+        out,
+    )
+    report = AuditReport.objects.latest("pk")
+    assert (report.status, report.conflicts) == (AuditStatus.CLEAN, 1)

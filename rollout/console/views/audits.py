@@ -1,6 +1,7 @@
 """Audits: the list of a rollout's, and the report of one."""
 
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, ClassVar
 
 import psycopg
@@ -60,6 +61,7 @@ ORDERS_OF_ROWS = (
     Order("by-category", "By category", "category"),
 )
 MAX_ROWS_ALIKE = 25
+COMPARED = (AuditStatus.CLEAN, AuditStatus.MISMATCHED)
 
 
 class AuditFilter(ListFilter):
@@ -140,6 +142,9 @@ def audits(request: ConsoleRequest, plan: str, environment: str) -> HttpResponse
         "form": SampleForm(),
         "trend": trend_of(rollout),
         "came_back": came_back(rollout),
+        "newest": AuditReport.objects.filter(rollout=rollout, status__in=COMPARED)
+        .exclude(mode=AuditMode.SHADOW)
+        .first(),
         "liveness": alive,
         "live": pace(any(report.status == AuditStatus.RUNNING for report in reports)),
     }
@@ -189,6 +194,15 @@ def audit(request: ConsoleRequest, audit_id: int) -> HttpResponse:
         "mismatches": mismatches,
         "rows": [(mismatch, row_url(mismatch.table, mismatch.key)) for mismatch in mismatches],
         "filters": filters,
+        "conflicts": [
+            {
+                **writes,
+                "at": datetime.fromisoformat(writes["at"]),
+                "key": (key := ",".join(writes["key"])),
+                "url": row_url(writes["table"], key),
+            }
+            for writes in report.conflicting_writes
+        ],
         "cell": cell,
         "alike": alike,
         "newer": _newer(report),

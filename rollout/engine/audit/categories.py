@@ -4,6 +4,8 @@ from collections import Counter
 from dataclasses import dataclass, field
 from datetime import datetime
 
+from rollout.engine.conflicting_writes import ConflictingWrites
+
 MATCHED = ("both_null", "ok", "ok_normalized", "ok_mapped", "quarantined", "transient")
 MISMATCHED = (
     *("unmapped", "ambiguous", "inactive", "missing"),
@@ -108,6 +110,7 @@ class AuditResult:
     mapping_at: datetime | None = None
     """When they decided last."""
     direction: str = "forward"
+    conflicting_writes: list[ConflictingWrites] = field(default_factory=list)
 
     @property
     def categories(self) -> dict[str, int]:

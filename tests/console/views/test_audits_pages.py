@@ -3,9 +3,12 @@
 import json
 from datetime import date, timedelta
 from functools import partial
+from html import unescape
 
 import pytest
+from django.test import Client
 from django.utils import timezone
+from django.utils.html import strip_tags
 
 from rollout.models import AuditReport, Finding, Mismatch, Rollout
 from tests.console.journal import PAGE, audited, browser_of, mismatching, queries_of, text_of
@@ -225,3 +228,35 @@ def test_queries_do_not_grow_with_reports_and_rows(rollout: Rollout, report: Aud
     for number in range(20):
         a_row(report, f"more-{number}", legacy="x", actual="y", category="wrong")
     assert queries() == before
+
+
+def texts_of(client: Client, page: str) -> str:
+    """What a person reads of a page."""
+    return " ".join(unescape(strip_tags(text_of(client, page))).split())
+
+
+def test_conflicting_writes_are_shown_with_application_column_and_newest_row(
+    rollout: Rollout,
+) -> None:
+    """An audit is clean all the same: the side in authority has won."""
+    note = {
+        "table": "properties",
+        "column": "property_type_id",
+        "application": "shop 2.0",
+        "writes": 1_200,
+        "key": ["key-1", "b"],
+        "legacy": HOSTILE,
+        "new": None,
+        "at": "2026-02-03T04:05:06+00:00",
+    }
+    report = audited(rollout, conflicting_writes=[note, {**note, "application": "", "writes": 1}])
+    client = browser_of("viewer")
+    shown = texts_of(client, f"/rollout/audits/{report.pk}/")
+    assert "Conflicting writes1,201 writes" in shown
+    assert "shop 2.0 properties.property_type_id 1,200" in shown
+    assert "No application_name properties.property_type_id 1 " in shown
+    assert f"key-1,b {HOSTILE}" in shown
+    listed = texts_of(client, f"{PAGE}audits/")
+    assert "1,201 conflicting writes. An application gave both columns different values." in listed
+    audited(rollout)
+    assert "conflicting" not in texts_of(client, f"{PAGE}audits/")
