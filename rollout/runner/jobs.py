@@ -57,6 +57,7 @@ def set_pace(
             on=job.step_run.run,
             actor=actor,
             source=source,
+            job=job.pk,
         )
 
 

@@ -163,7 +163,8 @@ def _page(request: ConsoleRequest, job: BackfillJob, form: PaceForm | None = Non
     run = job.step_run.run
     report = report_of(job)
     at_work = job.finished_at is None and run.state in WORKING
-    last_retry = _last_retry(job) if report.poisoned else None
+    last_retry = _newest_entry(job, RETRY_ASKED, RETRY_DONE) if report.poisoned else None
+    is_limited = job.finished_at is None and job.duty_percent < 100
     retrying = (
         last_retry is not None
         and last_retry.event == RETRY_ASKED
@@ -184,6 +185,8 @@ def _page(request: ConsoleRequest, job: BackfillJob, form: PaceForm | None = Non
         "throttles": [ThrottleRow(past) for past in report.throttles.rows],
         "quarantine": [(row, _url(job, row)) for row in report.poison_rows],
         "last_retry": last_retry,
+        "is_limited": is_limited,
+        "limited_by": _newest_entry(job, Event.PACE_CHANGED) if is_limited else None,
         "retrying": retrying,
         "may_retry": job.kind != Proof.kind and (not run.active or run.state == RunState.PAUSED),
         "liveness": liveness(),
@@ -208,13 +211,13 @@ def _chart(job: BackfillJob, report: JobReport) -> Chart | None:
     return with_application(chart, over_time(chart.start, chart.end, points=MAX_POINTS))
 
 
-def _last_retry(job: BackfillJob) -> LogEntry | None:
-    """The newest entry about a retry of a job's quarantined rows: its request or its result."""
+def _newest_entry(job: BackfillJob, *events: Event) -> LogEntry | None:
+    """The newest entry of these events about a job."""
     rollout = job.step_run.run.rollout
     return LogEntry.objects.filter(
         plan=rollout.plan,
         environment=rollout.environment,
-        event__in=(RETRY_ASKED, RETRY_DONE),
+        event__in=events,
         data__job=job.pk,
         at__gte=job.created_at,
     ).first()

@@ -32,6 +32,7 @@ def test_the_pace_that_somebody_sets_is_kept_and_logged(rollout: Rollout, engine
     assert (job.target_ms, job.duty_percent, job.workers) == (40, 25, 3)
     assert job.commit_limit_ms == 30
     assert LogEntry.objects.get(event="pace changed").actor == "engineer"
+    assert "Works at most 25% of the time: the duty cycle that engineer set," in text
 
 
 @pytest.mark.parametrize(
@@ -125,14 +126,16 @@ def test_a_throttled_job_shows_its_pace_and_each_signal_with_its_value_and_limit
 ) -> None:
     # The tests' server is fast because it does not wait.
     monkeypatch.setattr(commit_latencies, "wait_for_disk", lambda connection: True)
-    job = a_job(rollout)
+    job = a_job(rollout, duty_percent=10)
     a_lane(job)
     with target() as opened:
         record = PaceRecord(opened, job.pk, "host:7")
         record.latencies = CommitLatencies(4.0, (61.0,) * 5, (90.0,) * 5)
         record.record(Throttle(0.55, SLOW), 1)
     text = text_of(viewer, page_of(job))
-    assert "<dt>Pace</dt><dd>55.0%</dd>" in text
+    assert "<dt>Throttled to</dt><dd>55.0%</dd>" in text
+    assert "duty cycle with which it began, from <code>BACKFILL_DUTY_PERCENT</code>." in text
+    assert "Signals throttle it to 55.0% of that. A duty cycle of 100% lifts the first" in text
     assert "Commit latency</strong>" in text
     for shown in (
         "A commit takes 61.0 ms, 4.0 ms before the work; limit 14.0 ms.",
@@ -158,4 +161,4 @@ def test_afterwards_each_throttle_is_shown_with_its_worst_value_limit_and_lowest
     for shown in ("Commit latency", SLOW.reason, ">61 ms<", ">14 ms<", ">55.0%<", ">Paused<"):
         assert shown in table
     assert "<script>alert" not in text
-    assert "<dt>Pace</dt>" not in text
+    assert "<dt>Throttled to</dt>" not in text
