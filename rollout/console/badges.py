@@ -197,7 +197,11 @@ BADGES: dict[str, dict[str, Badge]] = {
         "changed": Badge("Content was changed", "bad", "failed"),
     },
     "value": {"new": Badge("New", "warn", "")},
-    "types": {"stale": Badge("Out of date", "warn", "warning")},
+    "types": {
+        "pending": Badge("Update before phase 4", "info", "queued"),
+        "fail": Badge("Out of date", "warn", "warning"),
+        "unknown": _UNKNOWN,
+    },
     # Of a table of two schemas.
     "schema": {
         "missing": Badge("Missing", "bad", ""),
@@ -210,6 +214,8 @@ BADGES: dict[str, dict[str, Badge]] = {
         "untouched": Badge("Untouched", "good", "done"),
         "restored": Badge("Restored, verified", "good", "done"),
         "safe": Badge("Verified", "good", "done"),
+        # All rows were right; something has changed since.
+        "due": Badge("Audit due", "info", "queued"),
         "unproven": Badge("Not verified", "warn", "unknown"),
         "mismatched": Badge("Mismatches", "bad", "failed"),
     },

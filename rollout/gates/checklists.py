@@ -32,7 +32,7 @@ from rollout.plan.checklist import (
     TypesMatch,
 )
 from rollout.plan.gates import ChecklistComplete
-from rollout.plan.plan import BACKFILL
+from rollout.plan.plan import BACKFILL, CONTRACT
 
 
 @dataclass(frozen=True)
@@ -149,7 +149,9 @@ def _types(evidence: Evidence, file: str) -> GateResult:
         return passed(f"{Path(file).name}: {verdict.message}")
     phase = max(done - 1, 0)
     command = f"manage.py rollout types {plan.name} --phase {phase} > {Path(file).name}"
-    return failed("export_types", f"{Path(file).name}: {verdict.message} Export it: {command}")
+    # Until the last phase drops columns, what clients know of them stays true.
+    answer = pending if verdict.is_earlier and done <= CONTRACT else failed
+    return answer("export_types", f"{Path(file).name}: {verdict.message} Export it: {command}")
 
 
 def _introspected(evidence: Evidence, name: str) -> GateResult:

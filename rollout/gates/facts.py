@@ -108,7 +108,9 @@ class Facts:
         newest = next(iter(self.write_path_steps), None)
         if newest is None or newest.started_at is None:
             return None
-        return Change(newest.step, newest.finished_at or newest.started_at)
+        steps = {step.id: step for phase in self.plan.phases for step in phase.steps}
+        what = f"“{steps[newest.step].description}”"
+        return Change(what, newest.finished_at or newest.started_at)
 
     @cached_property
     def review(self) -> Change | None:

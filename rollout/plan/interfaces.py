@@ -14,10 +14,14 @@ from rollout.plan.typescript import first_difference, interfaces
 
 @dataclass(frozen=True)
 class Verdict:
-    """Whether a file may be in use now, and a sentence that says why."""
+    """Whether a file may be in use now, and a sentence that says why.
+
+    ``is_earlier``: it does not match, but is that of an earlier phase.
+    """
 
     matches: bool
     message: str
+    is_earlier: bool = False
 
 
 def once_done(plan: Plan, live: Shape, phase: int, *, done: int) -> str:
@@ -48,7 +52,8 @@ def verdict(plan: Plan, live: Shape, text: str, *, done: int, under_way: bool = 
         lacks = f"Matches neither the current schema, {moment}, nor the schema after phase {done}"
     old = next((n for n, other in enumerate(texts, -1) if not first_difference(other, text)), None)
     own = "" if old is None else f" It has the schema {_moment(old)}."
-    return Verdict(matches=False, message=f"{lacks}. {difference}{own}")
+    is_earlier = old is not None and old < done - 1
+    return Verdict(matches=False, message=f"{lacks}. {difference}{own}", is_earlier=is_earlier)
 
 
 def _shape(plan: Plan, live: Shape, phase: int, done: int) -> Shape:

@@ -23,7 +23,7 @@ from rollout.plan.transition import StartDualWrite, StopDualWrite
 from rollout.queries.rehearsals import RehearsedTimes
 from rollout.queries.status import RolloutStatus
 
-Verdict = Literal["untouched", "restored", "safe", "unproven", "mismatched"]
+Verdict = Literal["untouched", "restored", "safe", "due", "unproven", "mismatched"]
 
 
 @dataclass(frozen=True)
@@ -138,7 +138,9 @@ def _verdict(
         return "restored" if restored_at else "untouched"
     # What came after the clean one has found nothing.
     is_clean = clean is not None and audit is not None and audit.status == AuditStatus.CLEAN
-    return "safe" if is_clean and not outdated else "unproven"
+    if not is_clean:
+        return "unproven"
+    return "due" if outdated else "safe"
 
 
 def _restored_at(status: RolloutStatus) -> datetime | None:

@@ -191,7 +191,7 @@ def _wrong_values(rule: Rule, rollout: Rollout, since: datetime) -> Evaluation:
             calls=compared + reads,
         )
     if not compared and not reads:
-        return Evaluation(RuleVerdict.INCONCLUSIVE, "No data compared yet.", bound=most)
+        return _of_earlier_audit(rollout, since, most)
     return Evaluation(
         RuleVerdict.KEPT,
         f"{counted(compared, 'row')} and {counted(reads, 'shadow read')} compared, 0 wrong "
@@ -199,6 +199,21 @@ def _wrong_values(rule: Rule, rollout: Rollout, since: datetime) -> Evaluation:
         value=float(wrong),
         bound=most,
         calls=compared + reads,
+    )
+
+
+def _of_earlier_audit(rollout: Rollout, since: datetime, most: float) -> Evaluation:
+    """Where nothing was compared since then: a clean audit counts if none after it found more."""
+    ended = AuditReport.objects.filter(rollout=rollout, finished_at__lte=since)
+    clean = ended.filter(status=AuditStatus.CLEAN, mode=AuditMode.FULL, tables=[]).first()
+    mismatched = ended.filter(status=AuditStatus.MISMATCHED).first()
+    if clean is None or (mismatched is not None and mismatched.pk > clean.pk):
+        return Evaluation(RuleVerdict.INCONCLUSIVE, "No data compared yet.", bound=most)
+    return Evaluation(
+        RuleVerdict.KEPT,
+        f"Audit {clean.pk} of all rows was clean; nothing compared since.",
+        value=0.0,
+        bound=most,
     )
 
 

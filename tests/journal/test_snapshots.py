@@ -81,7 +81,7 @@ def test_a_snapshot_from_before_a_change_of_the_write_path_is_pending(rollout: R
     )
     status, message = answer(rollout)
     assert status == "pending"
-    assert "is older than step write-both" in message
+    assert "is older than step “Switch application to dual write”" in message
 
 
 @pytest.mark.parametrize(("minutes", "status"), [(30, "pass"), (61, "pending")])

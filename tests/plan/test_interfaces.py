@@ -74,6 +74,7 @@ def test_a_file_that_fell_behind_is_told_on_both_pages_and_in_the_shell(
         assert notice in text
         assert "TypeScript interfaces: <code>types.ts</code>" in text
         assert "Replace it in the application’s code with a download" in text
+        assert "Update before phase 4" in text
         assert "Line 10: expected “currency: string | null;”, found “description: string;”." in text
         # Two downloads, each with who takes it.
         assert f'Clients to deploy now: <a href="{PAGE}phases/2/types.ts">' in text
@@ -84,6 +85,11 @@ def test_a_file_that_fell_behind_is_told_on_both_pages_and_in_the_shell(
     text = text_of(viewer, f"{PAGE}phases/3/")
     assert f'once phase 3 is done: <a href="{PAGE}phases/3/types.ts">' in text
     assert "Clients to deploy now" not in text, "its schema is neither"
+    journal.ran(filled, 3)
+    journal.ran(filled, 4)
+    gates.invalidate()
+    (item,) = types_of(Evidence(filled, 4))
+    assert item.status == "fail", "what it names is gone"
 
 
 def test_the_file_of_a_phase_downloads_and_fits_then(

@@ -113,8 +113,8 @@ def test_an_audit_from_before_a_change_verifies_nothing(
     else:
         went_through(rollout, 3, minutes=1)
     result = safety(rollout)
-    assert result.verdict == "unproven"
-    assert ("grace's review" if change == "review" else "step cut-over") in result.outdated
+    assert result.verdict == "due"
+    assert ("grace's review" if change == "review" else "step “Cut over;") in result.outdated
     assert "4 min ago (audit" in sentence(viewer_browser)
 
 
@@ -189,7 +189,7 @@ def test_after_the_last_phase_the_archive_holds_the_legacy_values(
     clean(rollout, minutes=9)
     went_through(rollout, 4, minutes=1)
     result = safety(rollout)
-    assert (result.verdict, result.dual_write.state) == ("unproven", "ended")
+    assert (result.verdict, result.dual_write.state) == ("due", "ended")
     assert result.is_archived
     text = sentence(viewer_browser)
     assert "Every legacy value is archived exactly, without expiry." in text

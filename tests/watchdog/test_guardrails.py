@@ -314,6 +314,24 @@ def test_a_wrong_value_that_an_audit_finds_pauses_a_plan_without_rules_at_once(
     )
 
 
+def test_where_a_phase_has_compared_nothing_a_clean_audit_before_it_counts(
+    tiny: Rollout, clock: Clock
+) -> None:
+    def judged() -> tuple[str, str]:
+        clock.window()
+        rule = state("wrong-values")
+        return rule.verdict, rule.message
+
+    follows()
+    running(tiny)
+    assert judged() == ("inconclusive", "No data compared yet.")
+    before = timezone.now() - timedelta(hours=1)
+    clean = journal.audited(tiny, finished_at=before)
+    assert judged() == ("kept", f"Audit {clean.pk} of all rows was clean; nothing compared since.")
+    journal.audited(tiny, "mismatched", mode="sampled", finished_at=before)
+    assert judged()[0] == "inconclusive", "what was found after it is not settled"
+
+
 def test_a_rule_that_cannot_be_judged_acts_on_nothing_and_is_said_once(
     tiny: Rollout, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
