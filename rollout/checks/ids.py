@@ -75,6 +75,10 @@ class CheckId(StrEnum):
     )
     BUILT_ON_LEGACY = "rollout.E057", "A step builds on a legacy column that the plan drops."
     UNIQUE_OF_PARTITIONS = "rollout.E058", "A partitioned table would get a UNIQUE constraint."
+    FILLED_FOR_GOOD = (
+        "rollout.E059",
+        "A default would be filled into rows of a column that the plan does not add.",
+    )
     WRONG_LOOKUP_ROW = "rollout.E018", "A row of a lookup has an impossible id, name or column."
     WRONG_LOOKUP_COLUMN = (
         "rollout.E019",

@@ -9,6 +9,7 @@ from rollout.checks.ids import CheckId
 from rollout.checks.problems import Problem, numbered_steps
 from rollout.plan.actions import Statement
 from rollout.plan.archives import ArchiveLegacy
+from rollout.plan.defaults import SetDefault
 from rollout.plan.plan import BACKFILL, Plan
 from rollout.plan.removals import DropLegacy, FreezeLegacy
 from rollout.plan.schema import AddColumns, RequireValues
@@ -22,6 +23,7 @@ def rollback_problems(plan: Plan) -> Iterator[Problem]:
     yield from _lookup_tables(plan)
     yield from _values(plan)
     yield from _legacy(plan)
+    yield from _filled_defaults(plan)
     yield from _derived_values(plan)
 
 
@@ -135,6 +137,17 @@ def _steps_without_rollback(plan: Plan) -> Iterator[Problem]:
                 CheckId.NO_ROLLBACK,
                 f"Step '{step.id}' of phase {number} defines no rollback.",
                 "Define its rollback actions; every step must be reversible.",
+            )
+
+
+def _filled_defaults(plan: Plan) -> Iterator[Problem]:
+    for number, step in numbered_steps(plan):
+        if isinstance(step, SetDefault) and step.fill and not step.is_added_by(plan):
+            yield Problem(
+                CheckId.FILLED_FOR_GOOD,
+                f"Step '{step.id}' of phase {number} fills {step.table.label}.{step.column}, which "
+                "no AddColumns adds by columns=: a rollback could not tell which rows were empty.",
+                "Write fill=False, or correct the column.",
             )
 
 

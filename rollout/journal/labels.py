@@ -55,6 +55,7 @@ REASONS = {
 JOBS = {
     "fill": "Backfill",
     "compute": "Compute",
+    "default": "Fill default",
     "clear": "Clear new columns",
     "archive": "Archive legacy values",
     "restore": "Restore legacy values",

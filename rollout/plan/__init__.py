@@ -10,6 +10,7 @@ from rollout.plan.checklist import (
     TypesMatch,
 )
 from rollout.plan.constraints import AddCheck, AddUnique
+from rollout.plan.defaults import SetDefault
 from rollout.plan.gates import (
     Approved,
     AuditClean,
@@ -92,6 +93,7 @@ __all__ = [
     "RehearsalPassed",
     "RequireValues",
     "Rule",
+    "SetDefault",
     "SnapshotVerified",
     "Soak",
     "SqlFile",

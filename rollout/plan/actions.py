@@ -115,7 +115,7 @@ class Fill:
     whether it would, so that only rows that must be written are put in quarantine.
     """
 
-    kind: Literal["fill", "clear", "restore", "repair"]
+    kind: Literal["fill", "default", "clear", "restore", "repair"]
     table: Table
     assignments: tuple[Assignment, ...]
     joins: tuple[sql.Composable, ...] = ()

@@ -48,6 +48,10 @@ def column_may_be_null(table: Table, column: str) -> sql.Composable:
     return _column(table, column, "NOT attnotnull")
 
 
+def column_has_default(table: Table, column: str) -> sql.Composable:
+    return _column(table, column, "atthasdef")
+
+
 def column_needs_value(table: Table, column: str) -> sql.Composable:
     """A null is refused: by NOT NULL, or by the CHECK that goes before it on older servers."""
     return sql.SQL("({} OR {})").format(

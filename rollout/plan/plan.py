@@ -72,9 +72,9 @@ class Step(ABC):
         """Change the expected catalog, columns aside, as the step changes the database."""
 
     def defaults_by_data(self, plan: "Plan") -> dict[tuple[str, str], str]:
-        """Defaults that the step sets to what the data says, in words, by table label and column.
+        """Defaults that the step sets, in the plan's words, by table label and column.
 
-        The expected catalog cannot have them: their values are known once the step has run.
+        The expected catalog cannot have them: how they read is known once the step has run.
         """
         return {}
 

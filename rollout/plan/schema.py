@@ -146,10 +146,13 @@ class AddColumns(Step):
         )
 
     def recatalog(self, plan: Plan, catalog: Catalog) -> None:
-        # A lookup's column takes on the default of its legacy column, whatever row that means.
-        lookups = {t.column for t in self.of if isinstance(t, Lookup)}
-        for name in self.added.keys() - lookups:
-            catalog.know(self.table.label, Part("default", name))
+        # One that another step sets is known to the server alone: what it prints is its own.
+        own = {(self.table.label, name) for name in self.added}
+        given = {
+            of for phase in plan.phases for s in phase.steps for of in s.defaults_by_data(plan)
+        }
+        for label, name in own - given:
+            catalog.know(label, Part("default", name))
 
 
 @dataclass(frozen=True, kw_only=True)

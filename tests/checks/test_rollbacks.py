@@ -114,3 +114,11 @@ def test_an_archive_after_the_drop_is_e036_too() -> None:
     frozen, archived, dropped = plan.phases[4].steps
     phase = replace(plan.phases[4], steps=(frozen, dropped, archived))
     assert ids(replace(plan, phases=(*plan.phases[:4], phase))) == {"rollout.E036"}
+
+
+@pytest.mark.parametrize("column", ["kind", "kind_id"])
+def test_a_default_that_is_filled_into_a_column_of_somebody_elses_is_e059(column: str) -> None:
+    step = r.SetDefault(id="d", description="", table=TABLE, column=column, default="NULL")
+    assert "rollout.E059" in ids(with_step(PLAN, 2, step))
+    assert ids(with_step(PLAN, 2, replace(step, fill=False))) <= {"rollout.E057"}
+    assert ids(with_step(PLAN, 2, replace(step, column="note"))) == set()

@@ -83,6 +83,13 @@ def plan_over(sample: "Sample") -> r.Plan:
                         " AND '{{}} 100 % %s' <> ''",
                     ),
                     *unique,
+                    r.SetDefault(
+                        **words("default"),
+                        table=table,
+                        column="note",
+                        default="'100 % as it''s said'::text",
+                        fill=False,
+                    ),
                     r.CutOver(**words("cut-over"), table=table),
                     r.FullAudit(**words("audit")),
                 )

@@ -39,6 +39,7 @@ def test_a_gate_that_waits_for_people_leads_nowhere() -> None:
 
 def test_an_error_leads_to_the_first_entry_that_fits_or_to_the_phase() -> None:
     assert entry_for(psycopg.errors.NotNullViolation(), backward=False) == Entry.BUILD_FAILED
+    assert entry_for(ddl.RowsInTheWay("7 rows."), backward=False) == Entry.BUILD_FAILED
     assert entry_for(psycopg.errors.DiskFull(), backward=True) == Entry.DISK_FULL
     assert entry_for(ddl.LockNotObtained("It waits."), backward=True) == Entry.LOCK
     assert entry_for(ValueError(), backward=False) == Entry.PHASE_FAILED
