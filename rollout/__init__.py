@@ -1,5 +1,6 @@
 """Rollout carries a live PostgreSQL database from an old data model to a new one, in five phases.
 
 Public to other apps: ``rollout.plan``, the language of plans; ``rollout.modes``, which schema to
-read and write; ``rollout.lookups``, which lookup row a text means.
+read and write; ``rollout.lookups``, which lookup row a text means; ``rollout.operations``, a phase
+among Django's migrations.
 """

@@ -191,12 +191,12 @@ def _alias_beside(made: Environment) -> str:
 
 def target_beside(made: Environment) -> Target:
     """A database on the server of a made environment. Raises UnknownEnvironment."""
-    return _target(_alias_beside(made))
+    return target_of_alias(_alias_beside(made))
 
 
 def target_of_server(server: Server) -> Target:
     """The database by which the server for rehearsals is reached."""
-    return _target(server.alias)
+    return target_of_alias(server.alias)
 
 
 def target_of(environment: str) -> Target:
@@ -205,21 +205,21 @@ def target_of(environment: str) -> Target:
     If the environment is gone, connecting raises TargetGone with the reason.
     """
     try:
-        return _target(alias_of(environment))
+        return target_of_alias(alias_of(environment))
     except UnknownEnvironment as error:
         return Target({}, gone=error.gone or why_gone(environment) or str(error))
 
 
 def target_of_made(made: Environment) -> Target:
     """The database of a made environment, also while it is being made."""
-    return _target(alias_of_made(made))
+    return target_of_alias(alias_of_made(made))
 
 
 def audit_target_of(environment: str) -> tuple[Target, str]:
     """The database that audits of an environment read, and its alias."""
     named = _configured().get(environment)
     if isinstance(named, dict) and "AUDIT_DATABASE" in named:
-        return _target(named["AUDIT_DATABASE"]), named["AUDIT_DATABASE"]
+        return target_of_alias(named["AUDIT_DATABASE"]), named["AUDIT_DATABASE"]
     target = target_of(environment)
     # That of a made environment is its database's name.
     alias = configured().get(environment) or str(target.parameters.get("dbname", environment))
@@ -230,7 +230,8 @@ def _there() -> QuerySet[Environment]:
     return Environment.objects.filter(state=EnvironmentState.READY).order_by("name")
 
 
-def _target(alias: str) -> Target:
+def target_of_alias(alias: str) -> Target:
+    """A database of ``DATABASES``, as the engine sees it."""
     settings_of = connections[alias].settings_dict
     options: dict[str, Any] = settings_of.get("OPTIONS", {})
     parameters = {

@@ -9,7 +9,7 @@ from django.core.management.commands.inspectdb import Command as InspectDb
 from django.db import models
 from django.db.migrations.writer import MigrationWriter
 
-from rollout.plan import AddForeignKey, CreateIndex, DropIndex, Lookup, Plan
+from rollout.plan import AddCheck, AddForeignKey, AddUnique, CreateIndex, DropIndex, Lookup, Plan
 from rollout.plan.plan import EXPAND
 from rollout.plan.table import Column, Shape, Table
 from rollout.queries.project_models import models_of
@@ -70,7 +70,7 @@ def phases_with_models(plan: Plan) -> list[int]:
 
 
 def _as_models_tell(plan: Plan, number: int) -> tuple[Shape, set[str]]:
-    kinds = (AddForeignKey, CreateIndex, DropIndex)
+    kinds = (AddCheck, AddForeignKey, AddUnique, CreateIndex, DropIndex)
     steps = {s.id for p in plan.phases[: number + 1] for s in p.steps if isinstance(s, kinds)}
     return plan.shape(number + 1), steps
 
@@ -154,7 +154,8 @@ class _Writer:
         lookups = {lookup.column: lookup for lookup in self.plan.lookups_of(table)}
         added = {name for t in self.plan.translations if t.table == table for name in t.added}
         columns = self.shape[table.label]
-        made.names = {column: kept[column].name for column in kept if column}
+        gone = self.plan.shape(0)[table.label].keys() - columns.keys()
+        made.names = {c: kept[c].name for c in kept if c and c not in gone}
         # Keys last: they make way for the name of a legacy column.
         for column in sorted(columns, key=lambda column: column in lookups):
             self._field_name(made, column, of_key=column in lookups)
@@ -175,6 +176,8 @@ class _Writer:
         return made
 
     def _add_kept(self, made: _Class, kept: "models.Field[object, object]") -> None:
+        if kept.auto_created:
+            return
         text, imports = MigrationWriter.serialize(kept)
         self.imports |= {line for line in imports if line != "from django.db import migrations"}
         made.fields.append(f"{kept.name} = {text}")
@@ -254,6 +257,13 @@ class _Writer:
             # As expressions, so that Django makes an index of it, and no constraint.
             names = [f'models.F("{made.names[column]}")' for column in step.columns]
             yield _call("models.UniqueConstraint", [*names, f"name={_quoted(step.name)}"])
+        for added in self.steps:
+            if isinstance(added, AddUnique) and added.table == table:
+                listed = ", ".join(f'"{made.names[column]}"' for column in added.columns)
+                options = [f"fields=[{listed}]", f"name={_quoted(added.constraint)}"]
+                yield _call("models.UniqueConstraint", options)
+            elif isinstance(added, AddCheck) and added.table == table:
+                made.options.append(f"# The table has the check {added.name}: {added.condition}")
 
     def _built(self, table: Table, *, unique: bool) -> Iterator[CreateIndex | DropIndex]:
         """The indexes that are there: of steps that are done, or that drop them later."""

@@ -9,11 +9,13 @@ from django.db import connection as django_connection
 from django.db import models
 from django.test.utils import isolate_apps
 
+from rollout import plan as r
 from rollout.engine.catalog import compare, labels_of, read
 from rollout.engine.target import Connection
 from rollout.journal.environments import target_of
 from rollout.plan import Plan, plans
 from rollout.queries.django_models import models_source, phases_with_models
+from tests.engine.sample_plans import with_step
 from tests.engine.samples import COMPOSITE, LISTED, REQUIRED, TEXTS, UUIDS, Sample
 from tests.support.rollouts import Cli
 from tests.support.servers import Database
@@ -50,11 +52,15 @@ def differences(connection: Connection, plan: Plan, phase: int) -> list[str]:
         with django_connection.schema_editor() as editor:
             for model in reversed(made.values()):
                 editor.delete_model(model)
-    # Triggers and the index of a name's normal form are the engine's, and no model's affair.
+    # These are the database's, and no model's affair: triggers, the index of a name's normal form,
+    # defaults and checks, of which a comment tells.
+    checks_of_plan = {s.name for p in plan.phases for s in p.steps if isinstance(s, r.AddCheck)}
     return [
         str(drift)
         for drift in drifts
-        if drift.kind != "trigger" and not drift.column.endswith("_name_key")
+        if drift.kind not in ("trigger", "default")
+        and not drift.column.endswith("_name_key")
+        and drift.column not in checks_of_plan
     ]
 
 
@@ -65,6 +71,26 @@ def test_the_printed_models_make_the_schema_of_their_phase(
     assert phases_with_models(sample.plan) == [1, 3, 4]
     for phase in range(5):
         assert differences(connection, sample.plan, phase) == [], phase
+
+
+def test_a_unique_constraint_of_the_plan_is_one_of_the_model_and_a_check_is_named(
+    connection: Connection,
+) -> None:
+    unique = r.AddUnique(
+        id="one-of-a-kind", description="A kind once", table=UUIDS.table, columns=("kind_id", "id")
+    )
+    check = r.AddCheck(
+        id="known",
+        description="Whether it is open is known",
+        table=UUIDS.table,
+        name="is_open_known",
+        condition="{is_open} IS NOT NULL",
+    )
+    plan = with_step(with_step(UUIDS.plan, 3, unique), 3, check)
+    source = " ".join(models_source(plan, 3, "default").split())
+    assert f'fields=["kind_row", "id"], name="{unique.constraint}"' in source
+    assert "# The table has the check is_open_known: {is_open} IS NOT NULL" in source
+    assert differences(connection, plan, 3) == []
 
 
 def test_models_of_the_project_keep_their_names_and_the_fields_that_the_plan_reads() -> None:

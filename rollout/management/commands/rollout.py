@@ -16,6 +16,7 @@ from rollout.management import (
     audits,
     blockers,
     mappings,
+    migrations,
     people,
     plans,
     processes,
@@ -42,7 +43,7 @@ PATHS = ("write", "check", "apply")
 # In the order of the help.
 _MODULES = (
     *(plans, runs, audits, repairs, mappings, blockers, selftests, approvals),
-    *(snapshots, rehearsals, schema, people, scaffolds, processes),
+    *(snapshots, rehearsals, schema, migrations, people, scaffolds, processes),
 )
 
 
