@@ -18,11 +18,12 @@ from rollout.models import (
 
 class Badge(NamedTuple):
     """``tone`` is good, warn, bad, info or empty; ``icon`` names a symbol of ``icons.html``, or
-    is empty."""
+    is empty. A ``hint`` explains what is a property, drawn square, instead of a state."""
 
     label: str
     tone: str
     icon: str
+    hint: str = ""
 
 
 _ICON = (
@@ -144,6 +145,14 @@ BADGES: dict[str, dict[str, Badge]] = {
         "throttle": Badge("Throttling", "warn", "warning"),
         "stop": Badge("Paused by signal", "bad", "failed"),
         "unknown": Badge("Unknown", "", "unknown"),
+        "none": Badge("No data", "", ""),
+    },
+    # Of a phase or a step: how far there is no way back.
+    "level": {
+        "destructive": Badge("Destructive", "bad", "warning", "Removes columns, rows or indexes"),
+        "restrictive": Badge(
+            "Restrictive", "warn", "lock", "The database refuses writes that it allowed before"
+        ),
     },
     # What the application's latency and errors came to, against the baseline.
     "comparison": {
@@ -253,4 +262,8 @@ def labels_of(kind: str) -> list[tuple[str, str]]:
 def _drawn(classes: str, badge: Badge, words: str) -> SafeString:
     icon = format_html(_ICON, badge.icon, badge.icon) if badge.icon else ""
     tone = f" tone-{badge.tone}" if badge.tone else ""
-    return format_html('<span class="{}{}">{}{}</span>', classes, tone, icon, words)
+    hint = format_html(' title="{}"', badge.hint) if badge.hint else ""
+    square = " square" if hint else ""
+    return format_html(
+        '<span class="{}{}{}"{}>{}{}</span>', classes, square, tone, hint, icon, words
+    )

@@ -7,8 +7,9 @@ from typing import Any
 from rollout.journal.labels import ACTIONS
 from rollout.models import Rollout, RuleState
 from rollout.plan import plans
-from rollout.plan.rules import COUNTED, Rule
+from rollout.plan.rules import Rule
 from rollout.queries.pauses import is_recovering, windows_beyond
+from rollout.telemetry.signals import with_unit
 
 
 @dataclass(frozen=True)
@@ -76,11 +77,7 @@ class RuleRow:
         return [{**window, "shown": self._shown(window["value"])} for window in self.state.windows]
 
     def _shown(self, value: float | None) -> str:
-        if value is None:
-            return "no calls"
-        if self.rule.is_share:
-            return f"{value:.1%}"
-        return f"{value:,.0f}" if self.rule.statistic in COUNTED else f"{value:,.0f} ms"
+        return "no calls" if value is None else with_unit(self.rule, value)
 
 
 def rules_of(rollout: Rollout, judged: Iterable[RuleState]) -> list[RuleRow]:

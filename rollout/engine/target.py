@@ -9,6 +9,7 @@ from typing import Any, Self
 import psycopg
 from psycopg import sql
 
+from rollout.plan.errors import RolloutError
 from rollout.plan.names import escaped
 from rollout.plan.session_settings import ANNOUNCE, of_session
 
@@ -199,7 +200,7 @@ CONNECTION_OPTIONS = {
 }
 
 
-class TargetAway(psycopg.OperationalError):
+class TargetAway(RolloutError, psycopg.OperationalError):
     """A target's database cannot be asked now; the message says why and what to do."""
 
 

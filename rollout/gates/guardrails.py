@@ -17,9 +17,8 @@ from rollout.plan.gates import InBounds, MaintenanceWindow, ProbesPassed, Soak
 from rollout.plan.plan import PREPARE
 from rollout.plan.rules import COUNTED, Rule
 from rollout.telemetry.baselines import baseline_of
-from rollout.telemetry.comparisons import baseline_value_of, stats_of, value_of, with_unit
 from rollout.telemetry.operation_stats import OperationStats, merged, stats_by_operation
-from rollout.telemetry.signals import MIN_CALLS
+from rollout.telemetry.signals import MIN_CALLS, baseline_value_of, stats_of, value_of, with_unit
 
 
 @check(Soak)

@@ -1,6 +1,7 @@
 """The archive of a table's legacy texts: how it is made, proved, and restored from."""
 
 from dataclasses import dataclass
+from typing import Literal, LiteralString
 
 from psycopg import sql
 
@@ -73,27 +74,50 @@ def texts_are_back(plan: Plan, table: Table) -> Proof:
     """Every row has its text again: the archived one to the letter, or what its lookup row is
     written as.
     """
-    lookups = plan.lookups_of(table)
-    joins, matches = joins_of_texts(plan, table)
     differences = sql.SQL(", ").join(
-        sql.SQL(
-            'CASE WHEN {has} COLLATE "C" IS DISTINCT FROM {should} COLLATE "C"'
-            " THEN format('%s is %L instead of %L', {name}::text, {has}, {should}) END"
-        ).format(
-            has=lookup.text(sql.Identifier("t", lookup.legacy)),
-            should=legacy_text_again(lookup),
-            name=sql.Literal(lookup.legacy),
-        )
-        for lookup in lookups
+        _differs(lookup, "'%s is %L instead of %L'") for lookup in plan.lookups_of(table)
     )
+    differs = sql.SQL("nullif(concat_ws('; ', {}), '')").format(differences)
+    return _proof_of_texts(plan, table, differs, outcome="restored")
+
+
+def _differs(lookup: Lookup, wording: LiteralString, *besides: sql.Composable) -> sql.Composed:
+    """SQL of how row ``t``'s text differs from the one that would be restored, else null.
+
+    The wording is that of a column, its text and the other one, as a literal. ``besides`` are
+    conditions that must hold too.
+    """
+    return sql.SQL(
+        'CASE WHEN {has} COLLATE "C" IS DISTINCT FROM {should} COLLATE "C"{besides}'
+        " THEN format({wording}, {name}::text, {has}, {should}) END"
+    ).format(
+        has=lookup.text(sql.Identifier("t", lookup.legacy)),
+        should=legacy_text_again(lookup),
+        besides=sql.SQL("").join(sql.SQL(" AND {}").format(also) for also in besides),
+        wording=sql.SQL(wording),
+        name=sql.Literal(lookup.legacy),
+    )
+
+
+def _proof_of_texts(
+    plan: Plan,
+    table: Table,
+    differs: sql.Composable,
+    *,
+    outcome: Literal["restored", "archived"],
+    done: sql.Composable | None = None,
+) -> Proof:
+    """A proof that compares each row's text with the one that would be restored."""
+    joins, matches = joins_of_texts(plan, table)
     return Proof(
         table=table,
         joins=joins,
         matches=matches,
-        differs=sql.SQL("nullif(concat_ws('; ', {}), '')").format(differences),
-        exact=sql.SQL(" AND ").join(_means_the_same(lookup) for lookup in lookups),
+        differs=differs,
+        exact=sql.SQL(" AND ").join(map(_means_the_same, plan.lookups_of(table))),
         source=in_target(archive_name(plan, table)),
-        outcome="restored",
+        done=done,
+        outcome=outcome,
     )
 
 
@@ -168,31 +192,15 @@ def texts_are_archived(plan: Plan, table: Table) -> Proof:
     instead of what is archived.
     """
     lookups = plan.lookups_of(table)
-    joins, matches = joins_of_texts(plan, table)
     differences = sql.SQL(", ").join(
-        sql.SQL(
-            'CASE WHEN {has} COLLATE "C" IS DISTINCT FROM {should} COLLATE "C" AND {is_of_old}'
-            " THEN format('%s is %L, archived as %L', {name}::text, {has}, {should}) END"
-        ).format(
-            has=lookup.text(sql.Identifier("t", lookup.legacy)),
-            should=legacy_text_again(lookup),
-            is_of_old=_is_of_old(plan, lookup),
-            name=sql.Literal(lookup.legacy),
-        )
+        _differs(lookup, "'%s is %L, archived as %L'", _is_of_old(plan, lookup))
         for lookup in lookups
     )
-    return Proof(
-        table=table,
-        joins=joins,
-        matches=matches,
-        differs=sql.SQL("nullif(concat_ws('; ', {}, {}), '')").format(
-            _differs_from_digest(plan, table, ARCHIVED), differences
-        ),
-        exact=sql.SQL(" AND ").join(_means_the_same(lookup) for lookup in lookups),
-        source=in_target(archive_name(plan, table)),
-        done=facts.no(facts.all_of(*(facts.column_exists(table, x.legacy) for x in lookups))),
-        outcome="archived",
+    differs = sql.SQL("nullif(concat_ws('; ', {}, {}), '')").format(
+        _differs_from_digest(plan, table, ARCHIVED), differences
     )
+    done = facts.no(facts.all_of(*(facts.column_exists(table, x.legacy) for x in lookups)))
+    return _proof_of_texts(plan, table, differs, outcome="archived", done=done)
 
 
 def _is_of_old(plan: Plan, lookup: Lookup) -> sql.Composed:

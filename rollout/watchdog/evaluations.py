@@ -22,8 +22,8 @@ from rollout.models import (
 )
 from rollout.plan.rules import Rule, WindowVerdict
 from rollout.telemetry import operation_stats
-from rollout.telemetry.comparisons import baseline_value_of, stats_of, value_of, with_unit
 from rollout.telemetry.operation_stats import OperationStats, merged
+from rollout.telemetry.signals import baseline_value_of, stats_of, value_of, with_unit
 
 # By then, after a window's end, its processes have written what they measured in it.
 SETTLED = timedelta(milliseconds=700)

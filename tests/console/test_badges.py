@@ -1,5 +1,7 @@
+import re
 from typing import get_args
 
+from config.home import ROOT
 from rollout.console.badges import BADGES, badge
 from rollout.engine.health import Status
 from rollout.engine.preflight import Level
@@ -50,6 +52,16 @@ def test_no_two_tones_share_a_shape() -> None:
         look = BADGES["forward"][state]
         tones.setdefault(look.icon, set()).add(look.tone)
     assert all(len(seen) == 1 for seen in tones.values())
+
+
+def test_every_state_on_a_page_is_drawn_by_the_one_tag() -> None:
+    """By hand a page draws only names, which are square, and the number in the navigation."""
+    by_hand = [
+        f"{path.name}: {match.group()}"
+        for path in (ROOT / "templates" / "rollout").rglob("*.html")
+        for match in re.finditer(r'class="badge(?! square")[^"]*"', path.read_text())
+    ]
+    assert by_hand == ['topbar.html: class="badge tone-warn"']
 
 
 def test_a_badge_is_drawn_with_its_tone_icon_and_label() -> None:

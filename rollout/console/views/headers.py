@@ -1,14 +1,17 @@
-"""The live part of a rollout's header, which every page of the rollout asks for again."""
+"""What the header of every page leads to: inbox, palette, and a rollout's live header itself."""
 
 from django.http import HttpResponse
 from django.shortcuts import redirect, render
 from django.views.decorators.http import require_safe
 
+from rollout.console.finds import results_for
 from rollout.console.headers import live_header_of
-from rollout.console.http.access import ConsoleRequest, may
-from rollout.console.http.fragments import cache_fragment, vary_on_user
+from rollout.console.http.access import ConsoleRequest, environments_seen_by, may
+from rollout.console.http.fragments import cache_fragment, render_live, vary_on_user
 from rollout.console.http.links import page_of_ours
 from rollout.console.http.shortcuts import rollout_or_404
+from rollout.queries.inboxes import waiting_for
+from rollout.queries.status import all_rollouts, summaries_of
 
 
 @may("view_rollout")
@@ -24,3 +27,22 @@ def header(request: ConsoleRequest, plan: str, environment: str) -> HttpResponse
     if live.is_own:
         vary_on_user(request)
     return render(request, "rollout/header_live.html", {"rollout": rollout, "header": live})
+
+
+@may("view_rollout", anywhere=True)
+@require_safe
+def inbox(request: ConsoleRequest) -> HttpResponse:
+    """What waits for the reader: approvals, second signatures, restores, phases that stopped."""
+    rows = waiting_for(request.user)
+    return render(request, "rollout/inbox.html", {"rows": rows})
+
+
+@may("view_rollout", anywhere=True)
+@require_safe
+def find(request: ConsoleRequest) -> HttpResponse:
+    """The palette's results, as a page too for browsers without scripts."""
+    seen = environments_seen_by(request.user, "view_rollout")
+    summaries = summaries_of([rollout for rollout in all_rollouts() if rollout.environment in seen])
+    text = request.GET.get("q", "")
+    page = {"text": text, "results": results_for(text, summaries)}
+    return render_live(request, "find", page)
