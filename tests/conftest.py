@@ -27,6 +27,7 @@ from tests.support.servers import (
 )
 
 if TYPE_CHECKING:
+    from django.test import Client
     from pytest_django.plugin import DjangoDbBlocker
 
     from rollout.models import Rollout, Snapshot
@@ -264,6 +265,29 @@ def enforced(bare: "Rollout") -> "Rollout":
 def contracted(bare: "Rollout") -> "Rollout":
     """The same at the end of phase 4."""
     return bare
+
+
+@pytest.fixture
+def snapshot(properties: "Rollout") -> "Snapshot":
+    """A verified snapshot of those listings."""
+    from tests.support import rollouts
+
+    return rollouts.snapshot_of(properties)
+
+
+@pytest.fixture
+def viewer(db: None) -> "Client":
+    """The browser of somebody who may only look."""
+    from tests.console import journal
+
+    return journal.browser_of("viewer")
+
+
+@pytest.fixture
+def media(tmp_path: Path, settings: Any) -> Path:
+    """Where the default storage keeps the files of one test."""
+    settings.MEDIA_ROOT = tmp_path / "media"
+    return tmp_path / "media"
 
 
 @pytest.fixture

@@ -55,7 +55,7 @@ Clock = Callable[[timedelta], None]
 
 
 @pytest.fixture
-def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+def moved_clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     """Sets this machine's clock so much ahead, or back."""
     now = timezone.now
 
@@ -77,41 +77,41 @@ class Seconds:
 @pytest.mark.parametrize("ahead", [-HOUR, HOUR], ids=["back", "ahead"])
 class TestAMachineWhoseClockIsWrong:
     def test_the_machine_keeps_its_lease(
-        self, tiny: Rollout, clock: Clock, ahead: timedelta
+        self, tiny: Rollout, moved_clock: Clock, ahead: timedelta
     ) -> None:
-        clock(ahead)
+        moved_clock(ahead)
         run = begun(tiny)
-        clock(timedelta())
+        moved_clock(timedelta())
         lost_work.bring_back(RunJob)
         assert rollouts.queued() == []
         assert leases.is_held(run)
         assert not LogEntry.objects.filter(event="brought back").exists()
 
     def test_the_machine_takes_nobody_elses_lease(
-        self, tiny: Rollout, clock: Clock, ahead: timedelta
+        self, tiny: Rollout, moved_clock: Clock, ahead: timedelta
     ) -> None:
         begun(tiny)
-        clock(ahead)
+        moved_clock(ahead)
         lost_work.bring_back(RunJob)
         assert rollouts.queued() == []
 
     def test_the_worker_of_the_machine_counts_as_alive(
-        self, db: None, clock: Clock, ahead: timedelta
+        self, db: None, moved_clock: Clock, ahead: timedelta
     ) -> None:
-        clock(ahead)
+        moved_clock(ahead)
         heartbeats.beat(heartbeats.WORKER)
-        clock(timedelta())
+        moved_clock(timedelta())
         assert heartbeats.liveness().worker_alive
-        clock(ahead)
+        moved_clock(ahead)
         assert heartbeats.liveness().worker_alive
 
     def test_the_watchdog_of_the_machine_continues_to_test_the_queue(
-        self, tiny: Rollout, clock: Clock, ahead: timedelta
+        self, tiny: Rollout, moved_clock: Clock, ahead: timedelta
     ) -> None:
         passed = [0.0]
         beat = QueueBeat(clock=lambda: passed[0])
         beat.send_due()
-        clock(ahead)
+        moved_clock(ahead)
         passed[0] += LOST_AFTER_SECONDS
         rollouts.lose_the_queue()
         beat.send_due()
@@ -140,7 +140,7 @@ class TestWhatGatesSayOnAMachineWhoseClockIsWrong:
 
     @pytest.mark.parametrize("ahead", [-5 * HOUR, 5 * HOUR], ids=["back", "ahead"])
     def test_gates_say_the_same_as_on_any_other_machine(
-        self, rollout: Rollout, clock: Clock, ahead: timedelta
+        self, rollout: Rollout, moved_clock: Clock, ahead: timedelta
     ) -> None:
         now = timezone.now()
         WatchedTime.objects.create(began_at=now - HOUR, ended_at=now)
@@ -161,7 +161,7 @@ class TestWhatGatesSayOnAMachineWhoseClockIsWrong:
             (now.astimezone(UTC) + by).time().replace(second=0, microsecond=0)
             for by in (-HOUR, HOUR)
         )
-        clock(ahead)
+        moved_clock(ahead)
         assert answer(Soak(HOUR), rollout).startswith("Soaking: ")
         assert "is older than" in answer(SnapshotVerified(), rollout)
         assert void_reason(approval, Evidence(rollout, 1)) == ""
@@ -169,11 +169,11 @@ class TestWhatGatesSayOnAMachineWhoseClockIsWrong:
         assert gates.check_gate(window, Evidence(rollout, 1)).status == "pass"
 
     def test_work_that_ends_there_ends_by_the_databases_clock(
-        self, tiny: Rollout, clock: Clock
+        self, tiny: Rollout, moved_clock: Clock
     ) -> None:
         began = by_the_database()
         run = begun(tiny)
-        clock(-HOUR)
+        moved_clock(-HOUR)
         assert move(run, RunState.DONE)
         assert run.finished_at is not None
         assert began <= run.finished_at <= by_the_database()
@@ -240,10 +240,10 @@ class TestWhatIsOfATimeToCome:
 
 
 def test_a_machine_whose_clock_is_far_ahead_deletes_no_snapshot(
-    rollout: Rollout, clock: Clock
+    rollout: Rollout, moved_clock: Clock
 ) -> None:
     snapshot = verified_snapshot(rollout, timezone.now())
-    clock(timedelta(days=100))
+    moved_clock(timedelta(days=100))
     snapshots.remove_expired()
     snapshot.refresh_from_db()
     assert snapshot.state == SnapshotState.VERIFIED
@@ -251,24 +251,24 @@ def test_a_machine_whose_clock_is_far_ahead_deletes_no_snapshot(
 
 class TestASession:
     @pytest.fixture
-    def ada(self, db: None) -> Client:
+    def ada_browser(self, db: None) -> Client:
         browser = Client()
         browser.force_login(User.objects.create_superuser("ada"))
         return browser
 
     def test_a_session_ends_when_the_clock_is_set_back_behind_its_login(
-        self, ada: Client, clock: Clock
+        self, ada_browser: Client, moved_clock: Clock
     ) -> None:
-        assert ada.get("/rollout/").status_code == 200
-        clock(-HOUR)
-        assert ada.get("/rollout/").status_code == 302
+        assert ada_browser.get("/rollout/").status_code == 200
+        moved_clock(-HOUR)
+        assert ada_browser.get("/rollout/").status_code == 302
 
     def test_a_password_that_is_still_to_be_given_confirms_nothing(
-        self, ada: Client, clock: Clock
+        self, ada_browser: Client, moved_clock: Clock
     ) -> None:
-        session = ada.session
+        session = ada_browser.session
         session[sessions.CONFIRMED] = time.time() + HOUR.total_seconds()
         session.save()
-        page = ada.get("/rollout/property-classification/production/snapshots/")
+        page = ada_browser.get("/rollout/property-classification/production/snapshots/")
         request = page.wsgi_request
         assert not sessions.is_confirmed(request)

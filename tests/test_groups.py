@@ -1,6 +1,8 @@
 """What is made once for a group of tests, a running demo or a browser, is made once."""
 
+import ast
 import os
+from collections import defaultdict
 from importlib.util import cache_from_source
 from pathlib import Path
 
@@ -19,3 +21,27 @@ def test_the_tests_of_a_group_run_in_one_worker(request: pytest.FixtureRequest) 
 def test_the_site_is_compiled_once_for_all_processes_of_a_run() -> None:
     modules = (ROOT / "rollout").rglob("*.py")
     assert [path.name for path in modules if not Path(cache_from_source(path)).exists()] == []
+
+
+def fixtures_of(path: Path) -> dict[tuple[str, str], int]:
+    """The line of each fixture of a module, by its name and body."""
+    return {
+        (node.name, "\n".join(ast.unparse(line) for line in node.body if not _is_text(line))): (
+            node.lineno
+        )
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.FunctionDef)
+        and any(ast.unparse(mark).startswith("pytest.fixture") for mark in node.decorator_list)
+    }
+
+
+def _is_text(line: ast.stmt) -> bool:
+    return isinstance(line, ast.Expr) and isinstance(line.value, ast.Constant)
+
+
+def test_a_fixture_of_several_modules_lies_in_the_conftest_that_they_share() -> None:
+    places = defaultdict(list)
+    for path in sorted((ROOT / "tests").rglob("*.py")):
+        for fixture, line in fixtures_of(path).items():
+            places[fixture].append(f"{path.relative_to(ROOT)}:{line} {fixture[0]}")
+    assert [same for same in places.values() if len(same) > 1] == []

@@ -79,7 +79,9 @@ class Site:
 
 
 @pytest.fixture(params=["orm", "redis"])
-def site(request: pytest.FixtureRequest, committed_db: Database, tmp_path: Path) -> Iterator[Site]:
+def two_hosts(
+    request: pytest.FixtureRequest, committed_db: Database, tmp_path: Path
+) -> Iterator[Site]:
     cabled = namespaces_are_allowed()
     rollouts.load_listings(ROWS)
     rollouts.carry_out(rollouts.the_rollout(), 0, 1)
@@ -142,15 +144,17 @@ def a_redis(tmp_path: Path) -> Iterator[int]:
         yield port
 
 
-def test_a_host_that_is_cut_off_loses_its_work_to_the_other_and_doubles_nothing(site: Site) -> None:
+def test_a_host_that_is_cut_off_loses_its_work_to_the_other_and_doubles_nothing(
+    two_hosts: Site,
+) -> None:
     rollout = rollouts.the_rollout()
-    site.hosts[0].manage("start", "rollout", "start", PLAN, "2")
-    wait_until(lambda: rollouts.ask(UPDATED) > 200, seen=site.seen)
+    two_hosts.hosts[0].manage("start", "rollout", "start", PLAN, "2")
+    wait_until(lambda: rollouts.ask(UPDATED) > 200, seen=two_hosts.seen)
     # However busy this machine is, batches are not to become ever smaller.
     BackfillJob.objects.update(target_ms=2_000)
     run = PhaseRun.objects.get(rollout=rollout, phase=2)
-    cut = site.at_work(run.worker)
-    other = next(host for host in site.hosts if host is not cut)
+    cut = two_hosts.at_work(run.worker)
+    other = next(host for host in two_hosts.hosts if host is not cut)
     cut.cut_off()
     pulled = time.monotonic()
 
@@ -158,14 +162,14 @@ def test_a_host_that_is_cut_off_loses_its_work_to_the_other_and_doubles_nothing(
         run.refresh_from_db()
         return other.runs(run.worker)
 
-    wait_until(moved, seconds=WITHIN_SECONDS, seen=site.seen)
+    wait_until(moved, seconds=WITHIN_SECONDS, seen=two_hosts.seen)
     assert time.monotonic() - pulled < WITHIN_SECONDS
-    assert site.is_ready(other)
+    assert two_hosts.is_ready(other)
     before = rollouts.ask(UPDATED)
-    wait_until(lambda: rollouts.ask(UPDATED) > before, seen=site.seen)
+    wait_until(lambda: rollouts.ask(UPDATED) > before, seen=two_hosts.seen)
     # It is let in again while the other is at it.
     cut.come_back()
-    wait_until(lambda: rollouts.state_of(run) == RunState.DONE, seconds=90, seen=site.seen)
+    wait_until(lambda: rollouts.state_of(run) == RunState.DONE, seconds=90, seen=two_hosts.seen)
     job = BackfillJob.objects.get(kind="fill")
     assert job.updated == rollouts.ask(WRITTEN) == ROWS
     assert job.scanned == job.updated + job.already_right
@@ -175,14 +179,14 @@ def test_a_host_that_is_cut_off_loses_its_work_to_the_other_and_doubles_nothing(
     # And it is there as before.
     wait_until(
         lambda: (
-            site.is_ready(cut)
+            two_hosts.is_ready(cut)
             and Heartbeat.objects.filter(
                 kind=WATCHDOG, seen_at__gt=timezone.now() - timedelta(seconds=5)
             ).count()
             == 2
         ),
         seconds=60,
-        seen=site.seen,
+        seen=two_hosts.seen,
     )
 
 

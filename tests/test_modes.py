@@ -28,7 +28,7 @@ def target(committed_db: Database) -> Target:
 
 
 @pytest.fixture
-def engine(target: Target) -> Iterator[Connection]:
+def modes_engine(target: Target) -> Iterator[Connection]:
     """The engine's connection to a target that it has installed its schema in."""
     with target.connect() as connection:
         install(connection)
@@ -49,8 +49,8 @@ def test_a_schema_that_is_installed_later_is_noticed(target: Target) -> None:
     assert modes_now(PLAN) == Modes("new", "new")
 
 
-def test_a_plan_without_a_switch_is_legacy(engine: Connection) -> None:
-    ddl.apply(engine, switch_modes("another plan", read="new", write="new"), NoControl())
+def test_a_plan_without_a_switch_is_legacy(modes_engine: Connection) -> None:
+    ddl.apply(modes_engine, switch_modes("another plan", read="new", write="new"), NoControl())
     with current_modes(PLAN) as modes:
         assert modes == Modes()
 
@@ -74,31 +74,33 @@ def test_a_database_that_migrations_made_in_the_final_schema_is_new(
 
 
 @pytest.mark.parametrize("level", ["REPEATABLE READ", "SERIALIZABLE"])
-def test_a_transaction_that_could_miss_a_switch_is_refused(engine: Connection, level: str) -> None:
+def test_a_transaction_that_could_miss_a_switch_is_refused(
+    modes_engine: Connection, level: str
+) -> None:
     with transaction.atomic(), django_connection.cursor() as cursor:
         cursor.execute(f"SET TRANSACTION ISOLATION LEVEL {level}")
         with pytest.raises(UnsafeIsolation, match=level), current_modes(PLAN):
             pass
         cursor.execute("SELECT 1")  # The application's transaction is whole.
-    assert could_switch(engine)
+    assert could_switch(modes_engine)
 
 
-def test_a_switch_is_seen_by_the_next_block(engine: Connection) -> None:
-    ddl.apply(engine, switch_modes(PLAN, read="legacy", write="both"), NoControl())
-    ddl.apply(engine, use_feature(PLAN, "counts"), NoControl())
+def test_a_switch_is_seen_by_the_next_block(modes_engine: Connection) -> None:
+    ddl.apply(modes_engine, switch_modes(PLAN, read="legacy", write="both"), NoControl())
+    ddl.apply(modes_engine, use_feature(PLAN, "counts"), NoControl())
     with current_modes(PLAN) as modes:
         assert modes == Modes("legacy", "both", frozenset({"counts"}))
-    ddl.apply(engine, stop_using_feature(PLAN, "counts"), NoControl())
+    ddl.apply(modes_engine, stop_using_feature(PLAN, "counts"), NoControl())
     with current_modes(PLAN) as modes:
         assert modes.features == frozenset()
 
 
 def test_a_process_goes_on_by_the_modes_it_saw_last_when_the_schema_is_dropped(
-    engine: Connection, caplog: pytest.LogCaptureFixture
+    modes_engine: Connection, caplog: pytest.LogCaptureFixture
 ) -> None:
-    ddl.apply(engine, switch_modes(PLAN, read="legacy", write="both"), NoControl())
+    ddl.apply(modes_engine, switch_modes(PLAN, read="legacy", write="both"), NoControl())
     assert modes_now(PLAN) == Modes("legacy", "both")
-    engine.execute("DROP SCHEMA rollout CASCADE")
+    modes_engine.execute("DROP SCHEMA rollout CASCADE")
     for _ in range(2):
         with current_modes(PLAN) as modes, django_connection.cursor() as cursor:
             assert modes == Modes("legacy", "both")
@@ -110,34 +112,34 @@ def test_a_process_goes_on_by_the_modes_it_saw_last_when_the_schema_is_dropped(
             cursor.execute("SELECT 1")
     assert [r.getMessage() for r in caplog.records if "is missing" in r.getMessage()] != []
     assert len(caplog.records) == 1, "it is logged once, not for each request"
-    install(engine)
-    ddl.apply(engine, switch_modes(PLAN, read="new", write="new"), NoControl())
+    install(modes_engine)
+    ddl.apply(modes_engine, switch_modes(PLAN, read="new", write="new"), NoControl())
     with current_modes(PLAN) as modes:
         assert modes == modes_now(PLAN) == Modes("new", "new")
 
 
-def test_a_switch_that_is_made_already_is_not_made_again(engine: Connection) -> None:
+def test_a_switch_that_is_made_already_is_not_made_again(modes_engine: Connection) -> None:
     for statement in (
         switch_modes(PLAN, read="new", write="new"),
         use_feature(PLAN, "counts"),
         stop_using_feature(PLAN, "counts"),
     ):
-        assert ddl.apply(engine, statement, NoControl()) is True
-        assert ddl.apply(engine, statement, NoControl()) is False
+        assert ddl.apply(modes_engine, statement, NoControl()) is True
+        assert ddl.apply(modes_engine, statement, NoControl()) is False
 
 
-def test_a_feature_is_there_once_however_often_it_is_switched_on(engine: Connection) -> None:
+def test_a_feature_is_there_once_however_often_it_is_switched_on(modes_engine: Connection) -> None:
     for _ in range(2):
-        engine.execute(use_feature(PLAN, "counts").sql)
-    stored = engine.execute("SELECT features FROM rollout.modes").fetchone()
+        modes_engine.execute(use_feature(PLAN, "counts").sql)
+    stored = modes_engine.execute("SELECT features FROM rollout.modes").fetchone()
     assert stored == (["counts"],)
 
 
 def test_a_switch_waits_for_the_block_that_goes_by_the_old_modes_and_then_goes_through(
-    target: Target, engine: Connection
+    target: Target, modes_engine: Connection
 ) -> None:
     switch = switch_modes(PLAN, read="new", write="new")
-    switching = threading.Thread(target=ddl.apply, args=(engine, switch, NoControl()))
+    switching = threading.Thread(target=ddl.apply, args=(modes_engine, switch, NoControl()))
     with target.connect() as other:
         with current_modes(PLAN) as modes:
             switching.start()
@@ -150,39 +152,39 @@ def test_a_switch_waits_for_the_block_that_goes_by_the_old_modes_and_then_goes_t
 
 
 def test_a_block_inside_a_longer_transaction_holds_the_modes_until_that_ends(
-    engine: Connection,
+    modes_engine: Connection,
 ) -> None:
     with transaction.atomic():
         with current_modes(PLAN):
             pass
-        assert not could_switch(engine)
-    assert could_switch(engine)
+        assert not could_switch(modes_engine)
+    assert could_switch(modes_engine)
 
 
-def test_the_switch_of_another_plan_does_not_wait(engine: Connection) -> None:
+def test_the_switch_of_another_plan_does_not_wait(modes_engine: Connection) -> None:
     with current_modes("another plan"):
-        assert could_switch(engine)
+        assert could_switch(modes_engine)
 
 
-def test_many_blocks_go_on_side_by_side(target: Target, engine: Connection) -> None:
+def test_many_blocks_go_on_side_by_side(target: Target, modes_engine: Connection) -> None:
     with target.connect() as other, current_modes(PLAN), other.transaction():
         other.execute("SET LOCAL lock_timeout = '1s'")
         other.execute("SELECT pg_advisory_xact_lock_shared(%s)", [lock_key(PLAN)])
 
 
-def test_a_block_that_fails_is_rolled_back_and_lets_go(engine: Connection) -> None:
-    engine.execute("CREATE TABLE written (what text)")
+def test_a_block_that_fails_is_rolled_back_and_lets_go(modes_engine: Connection) -> None:
+    modes_engine.execute("CREATE TABLE written (what text)")
     with pytest.raises(ProgrammingError), current_modes(PLAN):
         django_connection.cursor().execute("INSERT INTO written VALUES ('half'); SELECT nonsense")
-    assert could_switch(engine)
-    assert engine.execute("SELECT count(*) FROM written").fetchone() == (0,)
+    assert could_switch(modes_engine)
+    assert modes_engine.execute("SELECT count(*) FROM written").fetchone() == (0,)
 
 
-def could_switch(engine: Connection) -> bool:
+def could_switch(modes_engine: Connection) -> bool:
     try:
-        with engine.transaction(force_rollback=True):
-            engine.execute("SET LOCAL lock_timeout = '50ms'")
-            engine.execute(switch_modes(PLAN, read="new", write="new").sql)
+        with modes_engine.transaction(force_rollback=True):
+            modes_engine.execute("SET LOCAL lock_timeout = '50ms'")
+            modes_engine.execute(switch_modes(PLAN, read="new", write="new").sql)
     except psycopg.errors.LockNotAvailable:
         return False
     return True

@@ -17,7 +17,7 @@ BECOME = "/demo/user/"
 
 
 @pytest.fixture
-def demo(db: None, settings: Any) -> None:
+def demo_settings(db: None, settings: Any) -> None:
     become_demo(settings)
 
 
@@ -25,7 +25,7 @@ def who(browser: Client) -> str:
     return User.objects.get(pk=browser.session["_auth_user_id"]).username
 
 
-def test_an_account_becomes_another_and_stays_on_its_page(demo: None) -> None:
+def test_an_account_becomes_another_and_stays_on_its_page(demo_settings: None) -> None:
     browser = logged_in("lead")
     menu = browser.get(journal.PAGE).content.decode()
     assert all(f'name="name" value="{name}"' in menu for name in PEOPLE)
@@ -35,7 +35,7 @@ def test_an_account_becomes_another_and_stays_on_its_page(demo: None) -> None:
     assert "You are lead2 now" in browser.get(journal.PAGE).content.decode()
 
 
-def test_nobody_becomes_an_account_without_a_log_in_a_token_or_a_post(demo: None) -> None:
+def test_nobody_becomes_an_account_without_a_log_in_a_token_or_a_post(demo_settings: None) -> None:
     nobody = Client()
     assert "/accounts/login/" in nobody.post(BECOME, {"name": "lead"})["Location"]
     assert "_auth_user_id" not in nobody.session
@@ -45,7 +45,7 @@ def test_nobody_becomes_an_account_without_a_log_in_a_token_or_a_post(demo: None
     assert who(browser) == "viewer"
 
 
-def test_only_the_demos_accounts_are_exchanged(demo: None) -> None:
+def test_only_the_demos_accounts_are_exchanged(demo_settings: None) -> None:
     User.objects.create_superuser("root", password="x")
     browser = logged_in("lead")
     assert browser.post(BECOME, {"name": "root"}).status_code == 404
@@ -55,13 +55,13 @@ def test_only_the_demos_accounts_are_exchanged(demo: None) -> None:
     assert who(root) == "root"
 
 
-def test_the_way_on_leads_to_no_other_site(demo: None) -> None:
+def test_the_way_on_leads_to_no_other_site(demo_settings: None) -> None:
     browser = logged_in("lead")
     answer = browser.post(BECOME, {"name": "viewer", "next": "https://elsewhere.example/"})
     assert answer["Location"] == django_settings.LOGIN_REDIRECT_URL
 
 
-def test_the_log_in_page_lists_the_accounts_and_fills_a_name_in(demo: None) -> None:
+def test_the_log_in_page_lists_the_accounts_and_fills_a_name_in(demo_settings: None) -> None:
     page = Client().get("/accounts/login/", {"as": "lead2"}).content.decode()
     assert 'value="lead2"' in page
     assert all(f"?as={name}&" in page for name in PEOPLE)

@@ -34,7 +34,7 @@ ADDRESSES = [
 
 
 @pytest.fixture
-def lead(db: None, settings: Any) -> Client:
+def demo_lead(db: None, settings: Any) -> Client:
     become_demo(settings)
     return logged_in("lead")
 
@@ -50,84 +50,84 @@ def guide(browser: Client) -> tuple[int, list[str]]:
     return int(done[1]), labels
 
 
-def test_steps_tick_by_the_journal_and_the_next_has_the_button(lead: Client) -> None:
+def test_steps_tick_by_the_journal_and_the_next_has_the_button(demo_lead: Client) -> None:
     rollout = journal.the_rollout()
-    assert guide(lead) == (0, ["Open the listings", "Start phase 0 now"])
+    assert guide(demo_lead) == (0, ["Open the listings", "Start phase 0 now"])
     run = journal.ran(rollout, 0, "running")
-    assert guide(lead) == (1, ["Pause", "Watch"])
+    assert guide(demo_lead) == (1, ["Pause", "Watch"])
     run.delete()
     journal.ran(rollout, 0)
     journal.probed(rollout)
     review = ["Map it, confirm the rest", "Review the values"]
-    assert guide(lead) == (2, review)
+    assert guide(demo_lead) == (2, review)
     journal.reviewed(rollout, legacy_column="status")
-    assert guide(lead) == (2, review), "Apt is open"
+    assert guide(demo_lead) == (2, review), "Apt is open"
     journal.reviewed(rollout)
-    assert guide(lead) == (3, ["Take snapshot and rehearse"]), "mapped by hand"
+    assert guide(demo_lead) == (3, ["Take snapshot and rehearse"]), "mapped by hand"
     snapshot = journal.taken(rollout)
     rehearsal = journal.rehearsed(snapshot, "running")
-    assert guide(lead) == (3, ["Watch the rehearsals", "Mark both done"])
+    assert guide(demo_lead) == (3, ["Watch the rehearsals", "Mark both done"])
     Rehearsal.objects.filter(pk=rehearsal.pk).update(state="passed")
-    assert guide(lead) == (4, ["Mark both done"])
-    assert lead.post("/demo/mark/").status_code == 302
-    assert guide(lead) == (5, ["Start phase 1 now"])
+    assert guide(demo_lead) == (4, ["Mark both done"])
+    assert demo_lead.post("/demo/mark/").status_code == 302
+    assert guide(demo_lead) == (5, ["Start phase 1 now"])
     SignOff.objects.all().delete()
-    assert guide(lead) == (4, ["Mark both done"]), "what is taken back is open again"
+    assert guide(demo_lead) == (4, ["Mark both done"]), "what is taken back is open again"
 
 
-def test_after_the_backfill_it_leads_through_a_mismatch_and_an_approval(lead: Client) -> None:
+def test_after_the_backfill_it_leads_through_a_mismatch_and_an_approval(demo_lead: Client) -> None:
     rollout = journal.the_rollout()
     for number in range(3):
         journal.ran(rollout, number)
     journal.reviewed(rollout)
     journal.reviewed(rollout, legacy_column="status")
     plant, ask = "Plant 12 rows and audit", "Take snapshot, request approval"
-    assert guide(lead) == (7, [plant, ask])
+    assert guide(demo_lead) == (7, [plant, ask])
     audit = journal.audited(rollout, "running")
-    assert guide(lead) == (7, ["Watch the audit", ask])
+    assert guide(demo_lead) == (7, ["Watch the audit", ask])
     AuditReport.objects.filter(pk=audit.pk).update(
         status="mismatched", mismatched=12, finished_at=audit.started_at
     )
-    assert guide(lead) == (7, ["Repair them", "Look at them", ask])
+    assert guide(demo_lead) == (7, ["Repair them", "Look at them", ask])
     run = journal.ran(rollout, 2, "running", way="repair")
     Repair.objects.create(run=run, table="properties", selection={}, rows_expected=12)
-    assert guide(lead) == (7, ["Watch the audits"]), "a snapshot would be refused"
+    assert guide(demo_lead) == (7, ["Watch the audits"]), "a snapshot would be refused"
     PhaseRun.objects.filter(pk=run.pk).update(state="done", finished_at=run.started_at)
     journal.reached(run, "repair")
     journal.audited(rollout)
-    assert guide(lead) == (8, [ask])
+    assert guide(demo_lead) == (8, [ask])
     journal.signed(rollout, "request", by="lead2")
-    assert guide(lead) == (8, ["Approve phases 3 and 4 as lead"])
+    assert guide(demo_lead) == (8, ["Approve phases 3 and 4 as lead"])
     journal.signed(rollout, "approval", by="lead", at=audit.started_at)
     done, labels = guide(logged_in("lead2"))
     assert (done, len(labels)) == (9, 1)
-    assert guide(lead)[0] == 9
-    text = lead.get(journal.PAGE).content.decode()
+    assert guide(demo_lead)[0] == 9
+    text = demo_lead.get(journal.PAGE).content.decode()
     assert "Another lead, logged in by name, must start the phase" in text
 
 
 def test_the_guide_ends_when_all_is_rolled_back_and_begins_again_with_the_next_start(
-    lead: Client,
+    demo_lead: Client,
 ) -> None:
     rollout = journal.the_rollout()
     for number in range(5):
         journal.ran(rollout, number)
     journal.reviewed(rollout)
     journal.reviewed(rollout, legacy_column="status")
-    assert guide(lead) == (10, ["Roll back all phases…"])
+    assert guide(demo_lead) == (10, ["Roll back all phases…"])
     for number in (4, 3):
         journal.ran(rollout, number, way="backward")
-    assert guide(lead) == (10, ["Roll back all phases…"]), "half of the way back"
+    assert guide(demo_lead) == (10, ["Roll back all phases…"]), "half of the way back"
     for number in (2, 1, 0):
         journal.ran(rollout, number, way="backward")
-    assert guide(lead) == (11, [])
+    assert guide(demo_lead) == (11, [])
     journal.ran(rollout, 0)
     journal.rehearsed(journal.taken(rollout))
-    assert guide(lead)[0] == 4
+    assert guide(demo_lead)[0] == 4
 
 
 def test_the_switch_makes_the_application_slow_for_20_seconds(
-    lead: Client, settings: Any, tmp_path: Path
+    demo_lead: Client, settings: Any, tmp_path: Path
 ) -> None:
     settings.HOME = Home(tmp_path)
     settings.ROLLOUT = {**settings.ROLLOUT, "BACKFILL_DUTY_PERCENT": 10}
@@ -138,15 +138,15 @@ def test_the_switch_makes_the_application_slow_for_20_seconds(
         journal.ran(rollout, number)
     run = journal.ran(rollout, 2, "running")
     buttons = ["Pause", "Watch", "Make the application slow for 20 s", "Lift the limit of 10 %"]
-    assert guide(lead)[1][-4:] == buttons
+    assert guide(demo_lead)[1][-4:] == buttons
 
     def page() -> str:
-        return lead.get(journal.PAGE).content.decode()
+        return demo_lead.get(journal.PAGE).content.decode()
 
     assert "lets it work 10 % of the time" in page()
-    assert lead.post("/demo/slow/").status_code == 302
+    assert demo_lead.post("/demo/slow/").status_code == 302
     assert 18 <= seconds_left() <= 20
-    assert buttons[2] not in guide(lead)[1]
+    assert buttons[2] not in guide(demo_lead)[1]
     assert "The application is slow for another" in page()
     assert "Watch Health: a guardrail throttles the backfill" in page()
     by = {"by": "guardrail", "rule": "slow", "message": "", "at": timezone.now().isoformat()}
@@ -163,14 +163,14 @@ def test_the_switch_makes_the_application_slow_for_20_seconds(
     assert "until the application has recovered: nothing to do." in page()
     state.delete()
     job = journal.job_of(journal.reached(run, "backfill", "running"), duty_percent=10)
-    assert buttons[3] in guide(lead)[1]
+    assert buttons[3] in guide(demo_lead)[1]
     BackfillJob.objects.filter(pk=job.pk).update(duty_percent=100)
     assert "lets it work 10 %" not in page()
-    assert buttons[3] not in guide(lead)[1]
+    assert buttons[3] not in guide(demo_lead)[1]
 
 
 def test_open_values_and_what_runs_hold_a_phase_up_with_their_own_words(
-    lead: Client,
+    demo_lead: Client,
 ) -> None:
     rollout = journal.the_rollout()
     for number in range(3):
@@ -189,43 +189,45 @@ def test_open_values_and_what_runs_hold_a_phase_up_with_their_own_words(
     assert [step.note for step in DemoGuide(status).steps()][8] == message
 
 
-def test_the_limit_of_the_backfill_is_lifted(lead: Client) -> None:
+def test_the_limit_of_the_backfill_is_lifted(demo_lead: Client) -> None:
     run = journal.ran(journal.the_rollout(), 2, "running")
     job = journal.job_of(journal.reached(run, "backfill", "running"), duty_percent=10)
-    assert lead.post("/demo/full-pace/").status_code == 302
+    assert demo_lead.post("/demo/full-pace/").status_code == 302
     job.refresh_from_db()
     assert (job.duty_percent, job.workers, job.target_ms) == (100, 1, 75)
 
 
-def test_a_viewer_is_told_that_the_next_button_is_anothers(lead: Client) -> None:
+def test_a_viewer_is_told_that_the_next_button_is_anothers(demo_lead: Client) -> None:
     page = logged_in("viewer").get(journal.PAGE).content.decode()
     card = page.split('<section class="card guide"')[1].split("</section>")[0]
     assert "Needs another role than yours" in card
     assert "<form" not in card.split("<ol>")[1]
 
 
-def test_a_phase_that_stopped_leads_to_its_page(lead: Client) -> None:
+def test_a_phase_that_stopped_leads_to_its_page(demo_lead: Client) -> None:
     journal.ran(journal.the_rollout(), 0, "failed")
-    done, labels = guide(lead)
+    done, labels = guide(demo_lead)
     assert (done, labels[-1]) == (1, "Open phase 0")
 
 
 @pytest.mark.parametrize("address", ADDRESSES)
-def test_actions_of_the_demo_alone_require_the_role_and_a_post(lead: Client, address: str) -> None:
+def test_actions_of_the_demo_alone_require_the_role_and_a_post(
+    demo_lead: Client, address: str
+) -> None:
     assert logged_in("viewer").post(address).status_code == 403
-    assert lead.get(address).status_code == 405
+    assert demo_lead.get(address).status_code == 405
     assert logged_in("lead", enforce_csrf_checks=True).post(address).status_code == 403
 
 
-def test_a_superuser_of_a_site_is_none_of_the_demos_accounts(lead: Client) -> None:
+def test_a_superuser_of_a_site_is_none_of_the_demos_accounts(demo_lead: Client) -> None:
     User.objects.create_superuser("root", password="x")
     assert [logged_in("root").post(address).status_code for address in ADDRESSES] == [403] * 6
 
 
-def test_the_other_lead_is_one_of_the_two(lead: Client) -> None:
-    assert lead.post("/demo/approve/", {"name": "viewer"}).status_code == 404
+def test_the_other_lead_is_one_of_the_two(demo_lead: Client) -> None:
+    assert demo_lead.post("/demo/approve/", {"name": "viewer"}).status_code == 404
     assert not SignOff.objects.exists()
-    lead.post("/demo/approve/", {"name": "lead2"})
+    demo_lead.post("/demo/approve/", {"name": "lead2"})
     approvals = SignOff.objects.order_by("phase").values_list("phase", "actor_name")
     assert list(approvals) == [(3, "lead2"), (4, "lead2")]
 
@@ -237,12 +239,12 @@ def test_no_other_site_has_the_guide_or_its_addresses(db: None) -> None:
 
 
 @pytest.mark.parametrize("done", [1, 3, 5])
-def test_the_guide_costs_few_queries(lead: Client, settings: Any, done: int) -> None:
+def test_the_guide_costs_few_queries(demo_lead: Client, settings: Any, done: int) -> None:
     """Its facts are those of the gates."""
     rollout = journal.the_rollout()
     for number in range(done):
         journal.ran(rollout, number)
-    assert lead.get(journal.PAGE).status_code == 200
-    with_guide = journal.queries_of(lambda: lead.get(journal.PAGE))
+    assert demo_lead.get(journal.PAGE).status_code == 200
+    with_guide = journal.queries_of(lambda: demo_lead.get(journal.PAGE))
     settings.ROLLOUT = {**settings.ROLLOUT, "GUIDE": ""}
-    assert with_guide - journal.queries_of(lambda: lead.get(journal.PAGE)) <= 2
+    assert with_guide - journal.queries_of(lambda: demo_lead.get(journal.PAGE)) <= 2

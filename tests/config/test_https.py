@@ -32,7 +32,7 @@ def ada(committed_db: Database) -> User:
 
 
 @pytest.fixture
-def site(committed_db: Database, ada: User, tmp_path: Path) -> Iterator[str]:
+def https_site(committed_db: Database, ada: User, tmp_path: Path) -> Iterator[str]:
     with web_server(committed_db.env(**SITE), log=tmp_path / "web.log") as address:
         yield urlsplit(address).netloc
 
@@ -78,8 +78,8 @@ class Browser:
         return self.send("/accounts/login/", form, headers)[0]
 
 
-def test_the_site_behind_tls_is_safe_from_the_first_request_to_the_last(site: str) -> None:
-    browser = Browser(site)
+def test_the_site_behind_tls_is_safe_from_the_first_request_to_the_last(https_site: str) -> None:
+    browser = Browser(https_site)
     # Over plain HTTP, and for a proxy that says nothing: nothing but the way to the other scheme.
     for scheme in ("http", "HTTPS, http"):
         status, headers, _ = browser.send("/rollout/?a=b", headers={"X-Forwarded-Proto": scheme})
@@ -123,8 +123,8 @@ def test_the_site_behind_tls_is_safe_from_the_first_request_to_the_last(site: st
     assert "evil.example" not in forwarded[2] + str(forwarded[1])
 
 
-def test_a_lockout_counts_by_the_address_that_the_proxy_wrote_last(site: str) -> None:
-    thief, form = Browser(site), {"username": "ada", "password": "wrong"}
+def test_a_lockout_counts_by_the_address_that_the_proxy_wrote_last(https_site: str) -> None:
+    thief, form = Browser(https_site), {"username": "ada", "password": "wrong"}
     form["csrfmiddlewaretoken"] = thief.token("/accounts/login/")
     answers = [
         thief.send(
@@ -136,4 +136,4 @@ def test_a_lockout_counts_by_the_address_that_the_proxy_wrote_last(site: str) ->
         for number in range(5)
     ]
     assert answers == [200, 200, 200, 200, 429]
-    assert Browser(site).log_in(OWN) == 302
+    assert Browser(https_site).log_in(OWN) == 302

@@ -13,13 +13,6 @@ if TYPE_CHECKING:
 
 
 @pytest.fixture
-def viewer(db: None) -> Client:
-    from tests.console import journal
-
-    return journal.browser_of("viewer")
-
-
-@pytest.fixture
 def engineer(db: None) -> Client:
     from tests.console import journal
 

@@ -117,7 +117,7 @@ def test_the_variables_of_the_demo_pass_through_make() -> None:
 
 
 @pytest.fixture(scope="module")
-def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def built_site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     pytest.importorskip("material", reason="the documents' builder is not here")
     target = tmp_path_factory.mktemp("site")
     done = completed([sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", target])
@@ -127,9 +127,9 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.slow
 def test_the_documents_build_without_a_warning_and_ask_no_other_host_for_anything(
-    site: Path,
+    built_site: Path,
 ) -> None:
-    pages = sorted(site.glob("*.html"))
+    pages = sorted(built_site.glob("*.html"))
     assert {page.stem for page in pages} >= {path.stem for path in (ROOT / "docs").glob("*.md")}
     for page in pages:
         html = page.read_text()

@@ -102,14 +102,16 @@ class TestAWholePass:
         assert backfill.count_unfilled(connection, only_lookup, job) == 2
 
 
-@pytest.mark.slow
-class TestBesideWriters:
-    @pytest.fixture(autouse=True)
-    def short_ranges(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        """Many batches, so that much happens between them."""
-        monkeypatch.setattr(lanes, "FIRST_RANGE_BLOCKS", 2)
-        monkeypatch.setattr(backfill, "MAX_RANGE_BLOCKS", 2)
+@pytest.fixture
+def short_ranges(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Many batches, so that much happens between them."""
+    monkeypatch.setattr(lanes, "FIRST_RANGE_BLOCKS", 2)
+    monkeypatch.setattr(backfill, "MAX_RANGE_BLOCKS", 2)
 
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("short_ranges")
+class TestBesideWriters:
     def test_no_row_is_missed_that_is_inserted_updated_moved_or_deleted_meanwhile(
         self, target: Target, connection: Connection
     ) -> None:
@@ -163,13 +165,9 @@ def room_further_on(target: Target, connection: Connection) -> int:
     return BIGINT.count(connection)
 
 
+@pytest.mark.usefixtures("short_ranges")
 class TestCounting:
     """Every row once: scanned = updated + already right + quarantined."""
-
-    @pytest.fixture(autouse=True)
-    def short_ranges(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(lanes, "FIRST_RANGE_BLOCKS", 2)
-        monkeypatch.setattr(backfill, "MAX_RANGE_BLOCKS", 2)
 
     @pytest.mark.parametrize("stripes", [1, 4])
     def test_rows_that_move_ahead_of_the_scan_are_not_counted_there(

@@ -285,7 +285,7 @@ class TestAWriteMeanwhile:
 
 class TestTheTrigger:
     @pytest.fixture(autouse=True)
-    def filled(self, pictures: None, connection: Connection) -> None:
+    def filled_row(self, pictures: None, connection: Connection) -> None:
         add(connection, 1, "one")
         run_fill(connection, ACTION)
 

@@ -46,7 +46,7 @@ CREATE EVENT TRIGGER held_up ON ddl_command_end EXECUTE FUNCTION public.held_up(
 
 
 @pytest.fixture(scope="module", params=["newest", "oldest"])
-def server(request: pytest.FixtureRequest) -> Iterator[Target]:
+def either_server(request: pytest.FixtureRequest) -> Iterator[Target]:
     if request.param == "newest":
         yield request.getfixturevalue("target")
         return
@@ -55,9 +55,9 @@ def server(request: pytest.FixtureRequest) -> Iterator[Target]:
 
 
 @pytest.fixture
-def engine(server: Target, monkeypatch: pytest.MonkeyPatch) -> Iterator[Connection]:
+def engine(either_server: Target, monkeypatch: pytest.MonkeyPatch) -> Iterator[Connection]:
     monkeypatch.setattr(ddl, "MAX_PAUSE_SECONDS", 0.01)
-    with server.connect() as connection:
+    with either_server.connect() as connection:
         clear(connection)
         fill(connection)
         yield connection
@@ -65,10 +65,10 @@ def engine(server: Target, monkeypatch: pytest.MonkeyPatch) -> Iterator[Connecti
 
 
 @contextmanager
-def session_in_its_way(server: Target, place: Place) -> Iterator[Connection | None]:
+def session_in_its_way(either_server: Target, place: Place) -> Iterator[Connection | None]:
     """Somebody's transaction that holds what the statement needs; None where it needs nothing."""
     statement = place.statement
-    with server.connect() as other:
+    with either_server.connect() as other:
         other.execute("SET application_name = 'a report'")
         other.execute("BEGIN")
         if takes_an_advisory_lock(place):
@@ -101,18 +101,18 @@ def is_to_be_done(connection: Connection, place: Place) -> bool:
     return statement.done is None or not fetch_bool(connection, statement.done)
 
 
-def carry_on(server: Target, engine: Connection, place: Place) -> None:
-    act(server, engine, PLAN, place.phase, place.action)
+def carry_on(either_server: Target, engine: Connection, place: Place) -> None:
+    act(either_server, engine, PLAN, place.phase, place.action)
 
 
-def ask_again(server: Target, engine: Connection, place: Place) -> None:
+def ask_again(either_server: Target, engine: Connection, place: Place) -> None:
     """What a retry does first: asks for each statement of the step before whether it is applied."""
     way = PLAN.forward(place.step) if place.way == "forward" else PLAN.backward(place.step)
     for action in way.actions:
         if action == place.action:
             return
         if isinstance(action, Statement) and action.done is not None:
-            act(server, engine, PLAN, place.phase, action)
+            act(either_server, engine, PLAN, place.phase, action)
 
 
 def state_of(connection: Connection) -> Any:
@@ -123,20 +123,20 @@ def state_of(connection: Connection) -> Any:
 
 
 def test_every_statement_waits_behind_a_session_in_its_way_and_is_then_carried_out(
-    server: Target, engine: Connection
+    either_server: Target, engine: Connection
 ) -> None:
     before = state_of(engine)
     waited = 0
     for number, place in enumerate(places()):
         if number not in STATEMENTS or not is_to_be_done(engine, place):
-            carry_on(server, engine, place)
+            carry_on(either_server, engine, place)
             continue
-        with session_in_its_way(server, place) as other:
+        with session_in_its_way(either_server, place) as other:
             if other is None:
-                carry_on(server, engine, place)
+                carry_on(either_server, engine, place)
                 continue
             failures: list[BaseException] = []
-            thread = threading.Thread(target=run, args=(server, place, failures))
+            thread = threading.Thread(target=run, args=(either_server, place, failures))
             thread.start()
             wait_until_somebody_waits(engine)
             other.execute("COMMIT")
@@ -149,29 +149,29 @@ def test_every_statement_waits_behind_a_session_in_its_way_and_is_then_carried_o
     assert waited > 20
 
 
-def run(server: Target, place: Place, failures: list[BaseException]) -> None:
+def run(either_server: Target, place: Place, failures: list[BaseException]) -> None:
     try:
-        with server.connect() as connection:
+        with either_server.connect() as connection:
             ddl.apply(connection, place.statement, NoControl())
     except BaseException as failure:
         failures.append(failure)
 
 
 def test_a_worker_killed_in_the_middle_of_any_statement_leaves_nothing_that_a_retry_stumbles_over(
-    server: Target, engine: Connection
+    either_server: Target, engine: Connection
 ) -> None:
     before = state_of(engine)
     killed = 0
-    with workers(server) as process:
+    with workers(either_server) as process:
         for number, place in enumerate(places()):
             if number in STATEMENTS and is_to_be_done(engine, place):
-                with held_up_in_the_middle(server, engine, place):
+                with held_up_in_the_middle(either_server, engine, place):
                     kill_a_worker_at(engine, process, number)
                 killed += 1
                 if place.statement.done is not None:
                     assert not fetch_bool(engine, place.statement.done), f"half of {place} was kept"
-                ask_again(server, engine, place)
-            carry_on(server, engine, place)
+                ask_again(either_server, engine, place)
+            carry_on(either_server, engine, place)
     assert state_of(engine) == before
     assert killed > 30
 
@@ -183,19 +183,21 @@ def takes_an_advisory_lock(place: Place) -> bool:
 
 
 @contextmanager
-def held_up_in_the_middle(server: Target, engine: Connection, place: Place) -> Iterator[None]:
+def held_up_in_the_middle(
+    either_server: Target, engine: Connection, place: Place
+) -> Iterator[None]:
     """Whoever carries the statement out waits when all is done but the commit.
 
     What is built concurrently has no such moment: it waits for a writer, half built.
     """
     if is_concurrent(place) or takes_an_advisory_lock(place):
-        with session_in_its_way(server, place) as other:
+        with session_in_its_way(either_server, place) as other:
             yield
             assert other is not None
             other.execute("COMMIT")
         return
     engine.execute(HELD_UP)
-    with server.connect() as other:
+    with either_server.connect() as other:
         other.execute("SELECT pg_advisory_lock(%s)", [MIDDLE])
         if (
             "CREATE" in place.statement.text
@@ -214,9 +216,9 @@ def held_up_in_the_middle(server: Target, engine: Connection, place: Place) -> I
 
 
 @contextmanager
-def workers(server: Target) -> Iterator[subprocess.Popen[str]]:
+def workers(either_server: Target) -> Iterator[subprocess.Popen[str]]:
     """A process that forks a worker for each number of a statement that it is told."""
-    address = conninfo.make_conninfo("", **server.parameters)
+    address = conninfo.make_conninfo("", **either_server.parameters)
     with subprocess.Popen(
         [sys.executable, "-m", "tests.engine.statement", address],
         cwd=ROOT,
@@ -243,13 +245,13 @@ def kill_a_worker_at(engine: Connection, workers: subprocess.Popen[str], number:
 
 
 def test_a_required_column_is_believed_only_when_it_is_validated(
-    server: Target, engine: Connection
+    either_server: Target, engine: Connection
 ) -> None:
     """From PostgreSQL 18 on a column is called NOT NULL as soon as the constraint is there."""
     for place in places():
         if place.step.id == "require":
             break
-        carry_on(server, engine, place)
+        carry_on(either_server, engine, place)
     assert live(engine)["kind_id"].null
     step = place.step
     first, *rest = [
@@ -257,7 +259,7 @@ def test_a_required_column_is_believed_only_when_it_is_validated(
         for action in PLAN.forward(step).actions
         if getattr(action, "is_for", lambda _: True)(engine.info.server_version)
     ]
-    act(server, engine, PLAN, 3, first)
+    act(either_server, engine, PLAN, 3, first)
     assert live(engine)["kind_id"].null, "nobody has looked at the rows yet"
     engine.execute("BEGIN")
     engine.execute("ALTER TABLE things DISABLE TRIGGER USER")
@@ -265,10 +267,10 @@ def test_a_required_column_is_believed_only_when_it_is_validated(
         engine.execute("UPDATE things SET kind_id = NULL WHERE id = 1")
     engine.execute("ROLLBACK")
     for action in PLAN.backward(step).actions:
-        act(server, engine, PLAN, 3, action)
+        act(either_server, engine, PLAN, 3, action)
     assert not rest or is_to_be_done(engine, Place(3, "forward", step, first))
     for action in PLAN.forward(step).actions:
-        act(server, engine, PLAN, 3, action)
+        act(either_server, engine, PLAN, 3, action)
     assert not live(engine)["kind_id"].null
 
 

@@ -2,13 +2,12 @@
 
 import os
 from collections.abc import Iterator
-from uuid import UUID, uuid4
+from uuid import UUID
 
 import psycopg
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from psycopg import conninfo
 
 from config import embedded
 from properties.rollout import PLAN
@@ -17,7 +16,7 @@ from rollout.engine.target import Connection, Target, install
 from rollout.plan import Plan
 from tests.engine.actions import act, audit, do_phase, undo_phase
 from tests.engine.samples import BIGINT, DIRTY, REQUIRED, SAMPLES, Sample
-from tests.support.bare_databases import clear
+from tests.support.bare_databases import clear, new_database
 from tests.support.processes import completed
 
 pytestmark = pytest.mark.slow
@@ -224,10 +223,7 @@ class TestTheShippedPlan:
     @pytest.fixture
     def shipped(self, template: str) -> Iterator[tuple[Target, Connection]]:
         """A copy of the migrated database, with dirty listings in it."""
-        url = embedded.with_database(os.environ["DATABASE_URL"], f"rollout_{uuid4().hex}")
-        embedded.create_database(url, template=template)
-        target = Target(conninfo.conninfo_to_dict(url))
-        with target.connect() as connection:
+        with new_database(template) as target, target.connect() as connection:
             install(connection)
             for number, text in enumerate(DIRTY):
                 connection.execute(
@@ -237,7 +233,6 @@ class TestTheShippedPlan:
                     [UUID(int=number), text, DIRTY[-1 - number]],
                 )
             yield target, connection
-        embedded.drop_database(url)
 
     def test_a_plan_goes_to_its_last_phase_and_back_without_a_trace(
         self, shipped: tuple[Target, Connection]

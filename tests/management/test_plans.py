@@ -10,13 +10,15 @@ from tests.support.rollouts import PLAN, Cli, execute
 
 
 @pytest.fixture
-def app(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def app_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The directory of the app properties is another, in which there is no plan yet."""
     monkeypatch.setattr(apps.get_app_config("properties"), "path", str(tmp_path))
     return tmp_path
 
 
-def test_a_first_plan_is_written_once_and_says_what_to_do_next(cli: Cli, app: Path) -> None:
+def test_a_first_plan_is_written_once_and_says_what_to_do_next(
+    cli: Cli, app_directory: Path
+) -> None:
     execute(
         "INSERT INTO properties (id, title, description, address, city, postal_code, type,"
         " created_at, updated_at) VALUES (gen_random_uuid(), '', '', '', '', '', 'Loft', now(),"
@@ -25,15 +27,15 @@ def test_a_first_plan_is_written_once_and_says_what_to_do_next(cli: Cli, app: Pa
     # A model stands for its table.
     status, out, err = cli("scaffold", "properties", "LegacyProperty", "type", "status")
     assert (status, err) == (0, "")
-    assert f"Wrote {app / 'rollout.py'} with the plan 'properties-type-status'." in out
+    assert f"Wrote {app_directory / 'rollout.py'} with the plan 'properties-type-status'." in out
     assert "manage.py check" in out
     assert "manage.py rollout start properties-type-status 0 --wait" in out
-    written = (app / "rollout.py").read_text()
+    written = (app_directory / "rollout.py").read_text()
     assert 'name="properties-type-status",' in written
     status, out, err = cli("scaffold", "properties", "properties", "type")
     assert (status, out) == (2, "")
     assert "already exists. Print the plan with --print and add it by hand." in err
-    assert (app / "rollout.py").read_text() == written
+    assert (app_directory / "rollout.py").read_text() == written
     status, out, _ = cli("scaffold", "properties", "properties", "type", "--print")
     assert status == 0
     assert out.startswith('"""The rollout of properties: type.')
@@ -52,12 +54,12 @@ def test_a_first_plan_is_written_once_and_says_what_to_do_next(cli: Cli, app: Pa
     ],
 )
 def test_a_plan_that_cannot_be_written_is_refused_and_writes_nothing(
-    cli: Cli, app: Path, arguments: tuple[str, ...], reason: str
+    cli: Cli, app_directory: Path, arguments: tuple[str, ...], reason: str
 ) -> None:
     status, out, err = cli("scaffold", *arguments)
     assert (status, out) == (2, "")
     assert reason in err
-    assert list(app.iterdir()) == []
+    assert list(app_directory.iterdir()) == []
 
 
 def test_a_plans_steps_are_written_as_files_and_never_over_somebodys_own(

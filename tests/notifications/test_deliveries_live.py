@@ -15,7 +15,7 @@ pytestmark = pytest.mark.xdist_group("processes")
 
 
 @pytest.fixture
-def chat(monkeypatch: pytest.MonkeyPatch) -> Iterator[Receiver]:
+def silent_chat(monkeypatch: pytest.MonkeyPatch) -> Iterator[Receiver]:
     with receiver("hang") as there:
         monkeypatch.setenv("ROLLOUT_WEBHOOKS", json.dumps({"chat": {"URL": there.url}}))
         monkeypatch.setenv("ROLLOUT_WEBHOOKS_ALLOW_HTTP", "1")
@@ -29,7 +29,7 @@ def seen() -> str:
 
 
 def test_a_receiver_that_hangs_holds_nothing_up_and_gets_all_of_it_in_the_end(
-    chat: Receiver, committed_db: Database, qcluster: Running, watchdog: Running
+    silent_chat: Receiver, committed_db: Database, qcluster: Running, watchdog: Running
 ) -> None:
     rollouts.load_listings(100)
     rollout = rollouts.the_rollout()
@@ -37,13 +37,13 @@ def test_a_receiver_that_hangs_holds_nothing_up_and_gets_all_of_it_in_the_end(
         run = rollouts.start(rollout, phase)
         wait_until(lambda run=run: rollouts.state_of(run) == RunState.DONE, seconds=30, seen=seen)  # type: ignore[misc]
     wait_until(lambda: Delivery.objects.filter(error__startswith="No response within").exists())
-    assert chat.taken == []
-    chat.does = "refuse"
+    assert silent_chat.taken == []
+    silent_chat.does = "refuse"
     # Time passes until it is tried again.
     rollouts.execute("UPDATE rollout_delivery SET due_at = now() WHERE state = 'waiting'")
     wait_until(lambda: Delivery.objects.filter(error="HTTP 500.").exists(), seen=seen)
-    chat.does = "take"
+    silent_chat.does = "take"
     rollouts.execute("UPDATE rollout_delivery SET due_at = now() WHERE state = 'waiting'")
-    wait_until(lambda: len(chat.taken) == 4, seen=seen)
-    assert chat.events == ["phase started", "phase done", "phase started", "phase done"]
+    wait_until(lambda: len(silent_chat.taken) == 4, seen=seen)
+    assert silent_chat.events == ["phase started", "phase done", "phase started", "phase done"]
     wait_until(lambda: not Delivery.objects.exclude(state="delivered").exists(), seen=seen)

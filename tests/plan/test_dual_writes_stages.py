@@ -95,7 +95,7 @@ class TestReverse:
 
 class TestFrozen:
     @pytest.fixture(autouse=True)
-    def frozen(self, target: Target, connection: Connection) -> None:
+    def frozen_triggers(self, target: Target, connection: Connection) -> None:
         start(target, connection, stage="reverse")
         BIGINT.insert(connection, 1, kind=" HOUSE", state="sold")
         BIGINT.insert(connection, 2, kind="house", state="sold")

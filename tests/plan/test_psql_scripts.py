@@ -157,7 +157,7 @@ def oldest() -> Iterator[Target]:
 
 
 @pytest.fixture
-def server(request: pytest.FixtureRequest) -> Target:
+def script_server(request: pytest.FixtureRequest) -> Target:
     """The embedded server, or the oldest one that is installed."""
     target: Target = request.getfixturevalue(request.param)
     return target
@@ -229,14 +229,14 @@ class Site:
 
 
 @pytest.fixture
-def site(server: Target, case: Case, template: str, tmp_path: Path) -> Iterator[Site]:
+def script_site(script_server: Target, case: Case, template: str, tmp_path: Path) -> Iterator[Site]:
     # Its own worker's name would keep the scripts from their work.
-    with server.connect() as connection:
+    with script_server.connect() as connection:
         connection.execute("SET application_name = 'a test'")
         clear(connection)
         connection.execute("SET search_path = public")
         case.create(connection)
-        yield Site(server, connection, case.plan(tmp_path), tmp_path)
+        yield Site(script_server, connection, case.plan(tmp_path), tmp_path)
 
 
 def changed(output: str) -> list[str]:
@@ -246,78 +246,78 @@ def changed(output: str) -> list[str]:
 
 @every_case
 def test_a_second_run_of_each_script_changes_nothing_and_the_wrong_order_is_refused(
-    site: Site, case: Case
+    script_site: Site, case: Case
 ) -> None:
     for number in range(1, 5):
-        before = site.legacy()
+        before = script_site.legacy()
         if number < 4:
-            code, output = site.forward(number + 1)
+            code, output = script_site.forward(number + 1)
             assert (code, f"Phase {number} is not done" in output) == (3, True), output
-        assert site.legacy() == before
-        assert changed(site.must(site.forward(number)))
-        after = site.everything()
-        assert changed(site.must(site.forward(number))) == []
-        assert site.everything() == after
+        assert script_site.legacy() == before
+        assert changed(script_site.must(script_site.forward(number)))
+        after = script_site.everything()
+        assert changed(script_site.must(script_site.forward(number))) == []
+        assert script_site.everything() == after
         if number > 1:
-            for way in (site.forward, site.back):
+            for way in (script_site.forward, script_site.back):
                 code, output = way(number - 1)
                 assert (code, f"Phase {number} has begun" in output) == (3, True), output
-            assert site.everything() == after
-        assert changed(site.must(site.back(number)))
-        assert site.legacy() == before
-        assert changed(site.must(site.back(number))) == []
-        assert site.legacy() == before
+            assert script_site.everything() == after
+        assert changed(script_site.must(script_site.back(number)))
+        assert script_site.legacy() == before
+        assert changed(script_site.must(script_site.back(number))) == []
+        assert script_site.legacy() == before
         if number < 4:
-            output = site.must(site.back(number + 1))
+            output = script_site.must(script_site.back(number + 1))
             assert f"phase {number} is not in place" in output
-            assert site.legacy() == before
-        site.must(site.forward(number))
+            assert script_site.legacy() == before
+        script_site.must(script_site.forward(number))
 
 
 @pytest.mark.parametrize(("server", "case"), [("target", CASES[1])], indirect=["server"])
 def test_a_script_refuses_a_database_in_which_the_console_has_never_been(
-    site: Site, case: Case
+    script_site: Site, case: Case
 ) -> None:
-    site.connection.execute("DROP SCHEMA rollout CASCADE")
-    before = site.everything()
-    code, output = site.forward(1)
+    script_site.connection.execute("DROP SCHEMA rollout CASCADE")
+    before = script_site.everything()
+    code, output = script_site.forward(1)
     assert (code, "Phase 0 has not run here" in output) == (3, True), output
-    assert site.everything() == before
-    install(site.connection)
-    assert changed(site.must(site.forward(1)))
+    assert script_site.everything() == before
+    install(script_site.connection)
+    assert changed(script_site.must(script_site.forward(1)))
 
 
 @pytest.mark.parametrize(("server", "case"), [("target", CASES[1])], indirect=["server"])
 def test_a_phase_whose_rows_are_not_all_filled_in_is_not_followed_by_the_next(
-    site: Site, case: Case
+    script_site: Site, case: Case
 ) -> None:
     for number in (1, 2):
-        site.must(site.forward(number))
-    site.connection.execute("SET session_replication_role = replica")
-    site.connection.execute("UPDATE things SET kind_id = NULL WHERE id < 3")
-    before = site.everything()
-    code, output = site.forward(3)
+        script_site.must(script_site.forward(number))
+    script_site.connection.execute("SET session_replication_role = replica")
+    script_site.connection.execute("UPDATE things SET kind_id = NULL WHERE id < 3")
+    before = script_site.everything()
+    code, output = script_site.forward(3)
     assert (code, "3 rows of things are not backfilled yet" in output) == (3, True), output
-    assert site.everything() == before
-    assert changed(site.must(site.forward(2))) == []
-    site.must(site.forward(3))
+    assert script_site.everything() == before
+    assert changed(script_site.must(script_site.forward(2))) == []
+    script_site.must(script_site.forward(3))
 
 
 @pytest.mark.parametrize(("server", "case"), [("target", CASES[1])], indirect=["server"])
 def test_a_rollback_that_stopped_before_its_texts_were_restored_is_not_followed_by_the_next(
-    site: Site, case: Case
+    script_site: Site, case: Case
 ) -> None:
     for number in range(1, 5):
-        site.must(site.forward(number))
-    whole = rollback_script(site.plan, 4)
+        script_site.must(script_site.forward(number))
+    whole = rollback_script(script_site.plan, 4)
     dies = whole.replace("CALL pg_temp.in_batches(", "CALL pg_temp.refuse('killed');\n--", 1)
-    assert site.run(dies)[0] == 3
-    half = site.everything()
-    code, output = site.back(3)
+    assert script_site.run(dies)[0] == 3
+    half = script_site.everything()
+    code, output = script_site.back(3)
     assert (code, "Phase 4 has begun" in output) == (3, True), output
-    assert site.everything() == half
-    site.must(site.back(4))
-    site.must(site.back(3))
+    assert script_site.everything() == half
+    script_site.must(script_site.back(4))
+    script_site.must(script_site.back(3))
 
 
 def test_every_kind_of_step_is_among_the_plans_that_are_carried_out(tmp_path: Path) -> None:

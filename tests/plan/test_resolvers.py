@@ -63,7 +63,7 @@ def decided(
 
 
 @pytest.fixture
-def mapped(target: Target, connection: Connection) -> Connection:
+def mapped_things(target: Target, connection: Connection) -> Connection:
     """One row is there, and its texts are mapped."""
     BIGINT.create(connection)
     BIGINT.insert(connection, 1, kind="House", state="open")
@@ -71,33 +71,35 @@ def mapped(target: Target, connection: Connection) -> Connection:
     return connection
 
 
-def test_a_resolver_asks_for_a_decision_before_it_looks_for_a_name(mapped: Connection) -> None:
-    decided(mapped, {"h": Decision("House"), "n/a": Decision()})
-    house = resolve(mapped, "House")
-    assert {resolve(mapped, text) for text in ("h", " H\u00a0", "house ")} == {house}
-    assert names_of(mapped)[resolve(mapped, "N/A") or 0] == "Unspecified"
-    assert sorted(names_of(mapped).values()) == ["House", "Unspecified"]
+def test_a_resolver_asks_for_a_decision_before_it_looks_for_a_name(
+    mapped_things: Connection,
+) -> None:
+    decided(mapped_things, {"h": Decision("House"), "n/a": Decision()})
+    house = resolve(mapped_things, "House")
+    assert {resolve(mapped_things, text) for text in ("h", " H\u00a0", "house ")} == {house}
+    assert names_of(mapped_things)[resolve(mapped_things, "N/A") or 0] == "Unspecified"
+    assert sorted(names_of(mapped_things).values()) == ["House", "Unspecified"]
 
 
-def test_a_decision_for_no_value_is_answered_with_none(mapped: Connection) -> None:
-    decided(mapped, {"n/a": Decision()}, STATE)
-    assert resolve(mapped, "n/a", STATE) is None
-    assert resolve(mapped, " ", STATE) is None
-    assert set(names_of(mapped, STATE).values()) == {"open"}
+def test_a_decision_for_no_value_is_answered_with_none(mapped_things: Connection) -> None:
+    decided(mapped_things, {"n/a": Decision()}, STATE)
+    assert resolve(mapped_things, "n/a", STATE) is None
+    assert resolve(mapped_things, " ", STATE) is None
+    assert set(names_of(mapped_things, STATE).values()) == {"open"}
 
 
-def test_a_search_writes_nothing(mapped: Connection) -> None:
-    assert resolve(mapped, "Castle", make=False) is None
-    assert resolve(mapped, "HOUSE", make=False) == resolve(mapped, "House")
-    assert set(names_of(mapped).values()) == {"House", "Unspecified"}
-    mapped.execute("SET default_transaction_read_only = on")
-    assert resolve(mapped, "castle", make=False) is None
-    assert resolve(mapped, "House") == resolve(mapped, " house", make=False)
+def test_a_search_writes_nothing(mapped_things: Connection) -> None:
+    assert resolve(mapped_things, "Castle", make=False) is None
+    assert resolve(mapped_things, "HOUSE", make=False) == resolve(mapped_things, "House")
+    assert set(names_of(mapped_things).values()) == {"House", "Unspecified"}
+    mapped_things.execute("SET default_transaction_read_only = on")
+    assert resolve(mapped_things, "castle", make=False) is None
+    assert resolve(mapped_things, "House") == resolve(mapped_things, " house", make=False)
 
 
 @pytest.mark.parametrize("first_ends", ["commit", "rollback"])
 def test_two_transactions_that_ask_for_the_same_new_text_share_its_row(
-    first_ends: str, target: Target, mapped: Connection, app: Connection
+    first_ends: str, target: Target, mapped_things: Connection, app: Connection
 ) -> None:
     answers: list[int | None] = []
     with target.connect() as first:
@@ -105,16 +107,18 @@ def test_two_transactions_that_ask_for_the_same_new_text_share_its_row(
         earlier = resolve(first, "Castle")
         second = threading.Thread(target=lambda: answers.append(resolve(app, "CASTLE")))
         second.start()
-        wait_until_somebody_waits(mapped)
+        wait_until_somebody_waits(mapped_things)
         first.execute(first_ends)
         second.join(10)
-    castles = {id_: name for id_, name in names_of(mapped).items() if name.lower() == "castle"}
+    castles = {
+        id_: name for id_, name in names_of(mapped_things).items() if name.lower() == "castle"
+    }
     assert list(castles) == answers
     assert (answers == [earlier]) == (first_ends == "commit")
 
 
 def test_a_text_that_is_being_decided_on_waits_for_the_decision(
-    target: Target, mapped: Connection, app: Connection
+    target: Target, mapped_things: Connection, app: Connection
 ) -> None:
     """Without the lock it would be mapped by its name, and stay so after the decision."""
     answers: list[int | None] = []
@@ -129,7 +133,7 @@ def test_a_text_that_is_being_decided_on_waits_for_the_decision(
         )
         writing = threading.Thread(target=lambda: answers.append(resolve(app, "h")))
         writing.start()
-        wait_until_somebody_waits(mapped)
+        wait_until_somebody_waits(mapped_things)
         reviewing.execute(
             "INSERT INTO rollout.decisions (plan, table_label, legacy_column, normal, name,"
             " reviewer) VALUES (%s, 'things', 'kind', 'h', 'House', 'ada')",
@@ -137,25 +141,27 @@ def test_a_text_that_is_being_decided_on_waits_for_the_decision(
         )
         reviewing.execute("COMMIT")
         writing.join(10)
-    assert answers == [resolve(mapped, "House")]
-    assert "h" not in names_of(mapped).values()
+    assert answers == [resolve(mapped_things, "House")]
+    assert "h" not in names_of(mapped_things).values()
 
 
-def test_a_row_that_was_deleted_is_made_again_for_who_writes_its_text(mapped: Connection) -> None:
+def test_a_row_that_was_deleted_is_made_again_for_who_writes_its_text(
+    mapped_things: Connection,
+) -> None:
     """After phase 4 the lookup table is the application's own."""
-    castle = resolve(mapped, "Castle")
-    mapped.execute("DELETE FROM kinds WHERE name = 'Castle'")
-    assert resolve(mapped, "Castle", make=False) is None
-    again = resolve(mapped, "Castle")
-    assert names_of(mapped)[again or 0] == "Castle"
+    castle = resolve(mapped_things, "Castle")
+    mapped_things.execute("DELETE FROM kinds WHERE name = 'Castle'")
+    assert resolve(mapped_things, "Castle", make=False) is None
+    again = resolve(mapped_things, "Castle")
+    assert names_of(mapped_things)[again or 0] == "Castle"
     assert again != castle
-    assert resolve(mapped, "Castle") == again
+    assert resolve(mapped_things, "Castle") == again
 
 
-def test_a_row_that_was_renamed_keeps_its_texts(mapped: Connection) -> None:
-    house = resolve(mapped, "House")
-    mapped.execute("UPDATE kinds SET name = 'Casa' WHERE name = 'House'")
-    assert resolve(mapped, "House") == house == resolve(mapped, "casa")
+def test_a_row_that_was_renamed_keeps_its_texts(mapped_things: Connection) -> None:
+    house = resolve(mapped_things, "House")
+    mapped_things.execute("UPDATE kinds SET name = 'Casa' WHERE name = 'House'")
+    assert resolve(mapped_things, "House") == house == resolve(mapped_things, "casa")
 
 
 @pytest.mark.parametrize("sample", SAMPLES, ids=str)

@@ -1,14 +1,10 @@
 """What a phase changes as the plan declares it, against what the database says afterwards."""
 
-import os
 from collections.abc import Iterator
 from dataclasses import replace
-from uuid import uuid4
 
 import pytest
-from psycopg import conninfo
 
-from config import embedded
 from properties.rollout import PLAN
 from rollout.engine.catalog import labels_of, read
 from rollout.engine.target import Connection, Target, install
@@ -17,6 +13,7 @@ from rollout.plan.catalog import Catalog
 from rollout.plan.schema_changes import Change, SchemaChange, TableChange, between, of_phase
 from tests.engine.actions import do_phase, undo_phase
 from tests.engine.samples import ODD, PARTITIONED, REQUIRED, Sample
+from tests.support.bare_databases import new_database
 
 pytestmark = pytest.mark.slow
 
@@ -84,10 +81,8 @@ def assert_as_declared(target: Target, connection: Connection, plan: Plan) -> No
 @pytest.fixture
 def shipped(template: str) -> Iterator[Target]:
     """A copy of the migrated database."""
-    url = embedded.with_database(os.environ["DATABASE_URL"], f"rollout_{uuid4().hex}")
-    embedded.create_database(url, template=template)
-    yield Target(conninfo.conninfo_to_dict(url))
-    embedded.drop_database(url)
+    with new_database(template) as copy:
+        yield copy
 
 
 def test_the_shipped_plan_changes_the_catalog_as_declared_there_and_back(shipped: Target) -> None:

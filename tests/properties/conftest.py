@@ -1,21 +1,17 @@
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from django.contrib.auth import get_user_model
-from django.test import Client, override_settings
+from django.test import Client
 
 from tests.properties import shapes
 
 
 @pytest.fixture(autouse=True)
-def media(tmp_path: Path) -> Iterator[Path]:
-    """Where the default storage keeps the files of one test."""
-    directory = tmp_path / "media"
-    with override_settings(MEDIA_ROOT=directory):
-        yield directory
+def own_media(media: Path) -> None:
+    """Each test has files of its own."""
 
 
 @pytest.fixture(params=["legacy", "both", "new"])

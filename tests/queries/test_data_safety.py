@@ -17,11 +17,6 @@ from tests.console.journal import PAGE, audited, ran, reached, text_of
 from tests.support import rollouts
 
 
-@pytest.fixture
-def viewer_browser(db: None) -> Client:
-    return journal.browser_of("viewer")
-
-
 def safety(rollout: Rollout) -> DataSafety:
     return data_safety_of(status_of(rollout))
 
@@ -58,23 +53,21 @@ def sentence(client: Client) -> str:
     return text.replace(" .", ".").replace(" ,", ",").replace(" :", ":")
 
 
-def test_data_that_no_step_touches_is_untouched(rollout: Rollout, viewer_browser: Client) -> None:
+def test_data_that_no_step_touches_is_untouched(rollout: Rollout, viewer: Client) -> None:
     assert safety(rollout).verdict == "untouched"
-    assert "Nothing to roll back." in sentence(viewer_browser)
+    assert "Nothing to roll back." in sentence(viewer)
     went_through(rollout, 0, minutes=9)
-    assert "Rollback of phase 0 ready." in sentence(viewer_browser), (
-        "a rehearsal begins with phase 1"
-    )
+    assert "Rollback of phase 0 ready." in sentence(viewer), "a rehearsal begins with phase 1"
     went_through(rollout, 1, minutes=9)
     result = safety(rollout)
     assert (result.verdict, result.dual_write.state, result.phase) == ("untouched", "off", 1)
-    text = sentence(viewer_browser)
+    text = sentence(viewer)
     assert "No step in effect changes what the application writes." in text
     assert "Rollback of phase 1 ready, not rehearsed: rehearse the plan." in text
 
 
 def test_a_dual_write_that_has_begun_is_not_verified_before_an_audit(
-    rollout: Rollout, viewer_browser: Client
+    rollout: Rollout, viewer: Client
 ) -> None:
     for phase in range(2):
         went_through(rollout, phase, minutes=9)
@@ -85,26 +78,26 @@ def test_a_dual_write_that_has_begun_is_not_verified_before_an_audit(
     result = safety(rollout)
     assert (result.verdict, result.dual_write.state) == ("unproven", "on")
     assert result.dual_write.since == step.finished_at
-    text = sentence(viewer_browser)
+    text = sentence(viewer)
     assert "No clean audit of all rows yet." in text
     assert "Rollback of phase 2 possible once this run has stopped" in text
 
 
 def test_a_clean_audit_of_the_data_as_it_is_written_verifies_it(
-    rollout: Rollout, viewer_browser: Client
+    rollout: Rollout, viewer: Client
 ) -> None:
     after_backfill(rollout)
     clean(rollout, minutes=4)
     result = safety(rollout)
     assert (result.verdict, result.dual_write.state) == ("safe", "on")
-    text = sentence(viewer_browser)
+    text = sentence(viewer)
     assert "Verified Dual write on since" in text
     assert "Last clean audit of all rows 4 min ago" in text
 
 
 @pytest.mark.parametrize("change", ["review", "write path"])
 def test_an_audit_from_before_a_change_verifies_nothing(
-    rollout: Rollout, viewer_browser: Client, change: str
+    rollout: Rollout, viewer: Client, change: str
 ) -> None:
     after_backfill(rollout)
     clean(rollout, minutes=4)
@@ -115,24 +108,24 @@ def test_an_audit_from_before_a_change_verifies_nothing(
     result = safety(rollout)
     assert result.verdict == "due"
     assert ("grace's review" if change == "review" else "step “Cut over;") in result.outdated
-    assert "4 min ago (audit" in sentence(viewer_browser)
+    assert "4 min ago (audit" in sentence(viewer)
 
 
 def test_mismatches_come_first_and_those_waived_do_not_count(
-    rollout: Rollout, viewer_browser: Client
+    rollout: Rollout, viewer: Client
 ) -> None:
     after_backfill(rollout)
     clean(rollout, minutes=4)
     audited(rollout, "mismatched", mismatched=47, waived=5)
     result = safety(rollout)
     assert (result.verdict, result.mismatches) == ("mismatched", 42)
-    assert "found 42 mismatched rows" in sentence(viewer_browser)
+    assert "found 42 mismatched rows" in sentence(viewer)
     rollout.audits.filter(status="mismatched").update(waived=47)
     assert safety(rollout).verdict == "unproven", "no clean audit is the newest"
 
 
 def test_an_audit_without_a_result_does_not_replace_the_last_clean_one(
-    rollout: Rollout, viewer_browser: Client
+    rollout: Rollout, viewer: Client
 ) -> None:
     after_backfill(rollout)
     clean(rollout, minutes=4)
@@ -142,16 +135,16 @@ def test_an_audit_without_a_result_does_not_replace_the_last_clean_one(
     audited(rollout, "inconclusive", mode="sampled")
     result = safety(rollout)
     assert (result.verdict, result.clean is not None) == ("unproven", True)
-    assert "was inconclusive. Last clean audit of all rows just now" in sentence(viewer_browser)
+    assert "was inconclusive. Last clean audit of all rows just now" in sentence(viewer)
 
 
 def test_a_clean_sample_alone_verifies_nothing_and_clears_no_mismatch(
-    rollout: Rollout, viewer_browser: Client
+    rollout: Rollout, viewer: Client
 ) -> None:
     after_backfill(rollout)
     clean(rollout, minutes=4, mode="sampled")
     assert safety(rollout).verdict == "unproven"
-    text = sentence(viewer_browser)
+    text = sentence(viewer)
     assert "No clean audit of all rows is the newest. A sample was clean 4 min ago (audit" in text
     full = audited(rollout)
     assert safety(rollout).verdict == "safe"
@@ -182,7 +175,7 @@ def test_after_the_cutover_the_dual_write_goes_on(rollout: Rollout) -> None:
 
 
 def test_after_the_last_phase_the_archive_holds_the_legacy_values(
-    rollout: Rollout, viewer_browser: Client
+    rollout: Rollout, viewer: Client
 ) -> None:
     after_backfill(rollout)
     went_through(rollout, 3, minutes=10)
@@ -191,27 +184,27 @@ def test_after_the_last_phase_the_archive_holds_the_legacy_values(
     result = safety(rollout)
     assert (result.verdict, result.dual_write.state) == ("due", "ended")
     assert result.is_archived
-    text = sentence(viewer_browser)
+    text = sentence(viewer)
     assert "Every legacy value is archived exactly, without expiry." in text
     assert "with the legacy columns." in text
     button = 'id="verb-audit-data">Start full audit</button>'
     lead = journal.browser_of("lead")
     assert button in text_of(lead, PAGE), "no gate is left that would offer it"
-    assert button not in text_of(viewer_browser, PAGE)
+    assert button not in text_of(viewer, PAGE)
     clean(rollout, minutes=0)
     assert safety(rollout).verdict == "safe"
     assert button not in text_of(lead, PAGE)
 
 
 def test_after_the_rollback_of_the_backfill_the_data_is_restored(
-    rollout: Rollout, viewer_browser: Client
+    rollout: Rollout, viewer: Client
 ) -> None:
     after_backfill(rollout)
     run = went_through(rollout, 2, minutes=1, way="backward")
     result = safety(rollout)
     assert (result.verdict, result.dual_write.state, result.phase) == ("restored", "off", 1)
     assert result.restored_at == run.finished_at
-    text = sentence(viewer_browser)
+    text = sentence(viewer)
     assert "Restored, verified No step in effect changes what the application writes" in text
     assert "all checks of the rollback passed." in text
     assert result.dual_write.since is not None
@@ -233,7 +226,7 @@ def test_steps_of_a_rollback_that_has_not_finished_are_in_effect_until_undone(
 
 
 def test_the_rehearsed_rollback_is_told_for_the_phase_and_for_all_so_far(
-    rollout: Rollout, viewer_browser: Client
+    rollout: Rollout, viewer: Client
 ) -> None:
     for phase in range(3):
         went_through(rollout, phase, minutes=9)
@@ -244,7 +237,7 @@ def test_the_rehearsed_rollback_is_told_for_the_phase_and_for_all_so_far(
     result = safety(rollout)
     assert result.rollback_seconds is not None
     assert result.whole_rollback_seconds == pytest.approx(2 * result.rollback_seconds, abs=1)
-    assert "back to before phase 1)" in sentence(viewer_browser)
+    assert "back to before phase 1)" in sentence(viewer)
     type(rehearsal).objects.update(plan_digest="of another")
     assert safety(rollout).rehearsed is None
 

@@ -30,11 +30,6 @@ from tests.support.rollouts import ADA, PLAN
 pytestmark = pytest.mark.usefixtures("clean_storage", "no_environment_is_left")
 
 
-@pytest.fixture
-def snapshot(properties: Rollout) -> Snapshot:
-    return rollouts.snapshot_of(properties)
-
-
 def database_names() -> set[str]:
     with rollouts.target() as connection:
         rows = connection.execute("SELECT datname FROM pg_database").fetchall()

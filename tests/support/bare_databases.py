@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Iterator
+from contextlib import contextmanager
 from uuid import uuid4
 
 import pytest
@@ -11,13 +12,22 @@ from config import embedded
 from rollout.engine.target import Connection, Target, install
 
 
+@contextmanager
+def new_database(template: str | None = None) -> Iterator[Target]:
+    """A database for as long as this: empty, or a copy of the template."""
+    url = embedded.with_database(os.environ["DATABASE_URL"], f"rollout_{uuid4().hex}")
+    embedded.create_database(url, template=template)
+    try:
+        yield Target(conninfo.conninfo_to_dict(url))
+    finally:
+        embedded.drop_database(url)
+
+
 @pytest.fixture(scope="module")
 def target() -> Iterator[Target]:
     """An empty database of the module's own."""
-    url = embedded.with_database(os.environ["DATABASE_URL"], f"rollout_engine_{uuid4().hex}")
-    embedded.create_database(url)
-    yield Target(conninfo.conninfo_to_dict(url))
-    embedded.drop_database(url)
+    with new_database() as empty:
+        yield empty
 
 
 @pytest.fixture(scope="module")

@@ -13,8 +13,8 @@ from tests.support.servers import template_url
 
 
 @contextmanager
-def staging_environment(settings: Any, template: str) -> Iterator[psycopg.Connection]:
-    """The environment `staging`, migrated and empty, for as long as this lasts; a connection."""
+def staging_database(settings: Any, template: str | None = None) -> Iterator[str]:
+    """The environment `staging` for as long as this lasts: empty, or a copy; its address."""
     name = f"rollout_{uuid4().hex}"
     url = embedded.with_database(template_url(), name)
     embedded.create_database(url, template=template)
@@ -24,10 +24,19 @@ def staging_environment(settings: Any, template: str) -> Iterator[psycopg.Connec
     }
     connections.databases["staging"] = {**connections["default"].settings_dict, "NAME": name}
     try:
-        with psycopg.connect(url, autocommit=True) as connection:
-            yield connection
+        yield url
     finally:
         connections["staging"].close()
         del connections["staging"]
         connections.databases.pop("staging")
         embedded.drop_database(url)
+
+
+@contextmanager
+def staging_environment(settings: Any, template: str) -> Iterator[psycopg.Connection]:
+    """The environment `staging`, migrated, for as long as this lasts; a connection to it."""
+    with (
+        staging_database(settings, template) as url,
+        psycopg.connect(url, autocommit=True) as connection,
+    ):
+        yield connection

@@ -99,7 +99,7 @@ class Site:
 
 
 @pytest.fixture(scope="module")
-def site(
+def busy(
     template: str,
     django_db_blocker: "DjangoDbBlocker",
     tmp_path_factory: pytest.TempPathFactory,
@@ -185,49 +185,49 @@ def test_every_duty_has_a_test_here() -> None:
 
 
 @proves("queue beat")
-def test_beat_goes_through_the_queue_again_and_again(site: Site) -> None:
+def test_beat_goes_through_the_queue_again_and_again(busy: Site) -> None:
     def seen_since(moment: datetime) -> bool:
         return Heartbeat.objects.filter(kind="worker", seen_at__gt=moment).exists()
 
-    site.sees(lambda: seen_since(site.since))
+    busy.sees(lambda: seen_since(busy.since))
     now = timezone.now()
-    site.sees(lambda: seen_since(now))
+    busy.sees(lambda: seen_since(now))
 
 
 @proves("clock watch")
-def test_time_is_seen_to_pass_without_a_break(site: Site) -> None:
-    site.sees(lambda: WatchedTime.objects.filter(ended_at__gt=F("began_at")).exists())
+def test_time_is_seen_to_pass_without_a_break(busy: Site) -> None:
+    busy.sees(lambda: WatchedTime.objects.filter(ended_at__gt=F("began_at")).exists())
 
 
 @proves("approval reminders")
-def test_request_that_nobody_answered_is_repeated(site: Site) -> None:
-    asked = journal.signed(site.filled, "request", at=timezone.now() - timedelta(days=2))
-    site.sees(SignOff.objects.filter(pk=asked.pk, reminders=1).exists)
+def test_request_that_nobody_answered_is_repeated(busy: Site) -> None:
+    asked = journal.signed(busy.filled, "request", at=timezone.now() - timedelta(days=2))
+    busy.sees(SignOff.objects.filter(pk=asked.pk, reminders=1).exists)
 
 
 @proves("log verification")
-def test_log_is_verified_with_each_new_entry(site: Site) -> None:
-    entry = activity_log.record(Event.RESUMED, "Told.", actor="ada", source="web", on=site.filled)
-    site.sees(LogCheck.objects.filter(last_entry__gte=entry.pk, broken_entry=None).exists)
+def test_log_is_verified_with_each_new_entry(busy: Site) -> None:
+    entry = activity_log.record(Event.RESUMED, "Told.", actor="ada", source="web", on=busy.filled)
+    busy.sees(LogCheck.objects.filter(last_entry__gte=entry.pk, broken_entry=None).exists)
 
 
 @proves("guardrails")
-def test_guardrails_are_evaluated(site: Site) -> None:
-    evaluated = RuleState.objects.filter(rollout=site.filled, judged_at__gt=site.since)
-    site.sees(lambda: evaluated.count() == len(plans.get(PLAN).judged_rules))
+def test_guardrails_are_evaluated(busy: Site) -> None:
+    evaluated = RuleState.objects.filter(rollout=busy.filled, judged_at__gt=busy.since)
+    busy.sees(lambda: evaluated.count() == len(plans.get(PLAN).judged_rules))
 
 
 @proves("sampled audits")
-def test_sampled_audit_is_asked_for_and_made(site: Site) -> None:
+def test_sampled_audit_is_asked_for_and_made(busy: Site) -> None:
     samples = AuditReport.objects.filter(scheduled=True, actor_name="schedule")
-    site.sees(lambda: samples.filter(rollout=site.filled, status=AuditStatus.CLEAN).exists())
-    site.sees(lambda: samples.filter(rollout=site.dead, status=AuditStatus.INCONCLUSIVE).exists())
+    busy.sees(lambda: samples.filter(rollout=busy.filled, status=AuditStatus.CLEAN).exists())
+    busy.sees(lambda: samples.filter(rollout=busy.dead, status=AuditStatus.INCONCLUSIVE).exists())
 
 
 @proves("scheduled starts")
-def test_scheduled_start_is_made(site: Site) -> None:
+def test_scheduled_start_is_made(busy: Site) -> None:
     start = ScheduledStart.objects.create(
-        rollout=site.fresh,
+        rollout=busy.fresh,
         phase=0,
         at=timezone.now(),
         zone="UTC",
@@ -235,44 +235,48 @@ def test_scheduled_start_is_made(site: Site) -> None:
         phase_digest=plans.get(PLAN).digest_of(0),
     )
     made = ScheduledStart.objects.filter(pk=start.pk).exclude(state=ScheduleState.WAITING)
-    site.sees(made.exists)
+    busy.sees(made.exists)
     assert made.get().state == ScheduleState.STARTED, made.get().outcome
-    assert site.fresh.runs.get().actor_name == "ada"
+    assert busy.fresh.runs.get().actor_name == "ada"
 
 
 @proves("delivery collection")
 @proves("deliveries")
-def test_news_are_collected_and_delivered(site: Site) -> None:
+def test_news_are_collected_and_delivered(busy: Site) -> None:
     entry = activity_log.record(
-        Event.PHASE_FAILED, "Told.", actor="ada", source="web", on=site.filled
+        Event.PHASE_FAILED, "Told.", actor="ada", source="web", on=busy.filled
     )
-    site.sees(lambda: Delivery.objects.filter(entry=entry).exists())
-    site.sees(lambda: entry.pk in [delivery.json["data"]["entry"] for delivery in site.chat.taken])
+    busy.sees(lambda: Delivery.objects.filter(entry=entry).exists())
+    busy.sees(lambda: entry.pk in [delivery.json["data"]["entry"] for delivery in busy.chat.taken])
 
 
 @proves("lost runs")
-def test_lost_run_is_brought_to_its_end(site: Site) -> None:
+def test_lost_run_is_brought_to_its_end(busy: Site) -> None:
     run = PhaseRun.objects.create(
-        rollout=site.complete, phase=0, way=Direction.BACKWARD, state=RunState.RUNNING, **lost()
+        rollout=busy.complete,
+        phase=0,
+        way=Direction.BACKWARD,
+        state=RunState.RUNNING,
+        **lost(),
     )
-    site.sees(lambda: rollouts.state_of(run) == RunState.DONE)
+    busy.sees(lambda: rollouts.state_of(run) == RunState.DONE)
     entry = LogEntry.objects.get(event="brought back", data__run=run.pk)
     assert "gone:1 was unresponsive" in entry.message
 
 
 @proves("lost audits")
-def test_lost_audit_is_made(site: Site) -> None:
+def test_lost_audit_is_made(busy: Site) -> None:
     report = AuditReport.objects.create(
-        rollout=site.fresh, started_at=timezone.now(), actor_name="ada", **lost()
+        rollout=busy.fresh, started_at=timezone.now(), actor_name="ada", **lost()
     )
     made = AuditReport.objects.filter(pk=report.pk, status=AuditStatus.CLEAN)
-    site.sees(made.exists)
+    busy.sees(made.exists)
 
 
 @proves("rollback chains")
-def test_rollback_that_lost_its_worker_between_two_phases_is_continued(site: Site) -> None:
+def test_rollback_that_lost_its_worker_between_two_phases_is_continued(busy: Site) -> None:
     there = Environment.objects.get(name="complete").database
-    halfway = _environment("halfway", there, site.snapshot)
+    halfway = _environment("halfway", there, busy.snapshot)
     chain = RollbackChain.objects.create(
         rollout=halfway,
         first_phase=1,
@@ -284,7 +288,7 @@ def test_rollback_that_lost_its_worker_between_two_phases_is_continued(site: Sit
     PhaseRun.objects.create(
         rollout=halfway, phase=1, way=Direction.BACKWARD, state=RunState.DONE, chain=chain
     )
-    site.sees(RollbackChain.objects.filter(pk=chain.pk, state=ChainState.DONE).exists)
+    busy.sees(RollbackChain.objects.filter(pk=chain.pk, state=ChainState.DONE).exists)
     assert chain.runs.get(phase=0).state == RunState.DONE
 
 
@@ -293,25 +297,25 @@ def test_rollback_that_lost_its_worker_between_two_phases_is_continued(site: Sit
 
 
 @proves("lost snapshots")
-def test_lost_snapshot_is_taken_up(site: Site) -> None:
-    work = Snapshot.objects.create(rollout=site.fresh, attempts=3, **lost())
-    site.sees(Snapshot.objects.filter(pk=work.pk, error__contains="3 workers crashed").exists)
+def test_lost_snapshot_is_taken_up(busy: Site) -> None:
+    work = Snapshot.objects.create(rollout=busy.fresh, attempts=3, **lost())
+    busy.sees(Snapshot.objects.filter(pk=work.pk, error__contains="3 workers crashed").exists)
 
 
 @proves("lost restores")
-def test_lost_restore_is_taken_up(site: Site) -> None:
+def test_lost_restore_is_taken_up(busy: Site) -> None:
     work = Restore.objects.create(
-        rollout=site.complete, snapshot=site.snapshot, attempts=3, **lost()
+        rollout=busy.complete, snapshot=busy.snapshot, attempts=3, **lost()
     )
-    site.sees(Restore.objects.filter(pk=work.pk, error__contains="3 workers crashed").exists)
+    busy.sees(Restore.objects.filter(pk=work.pk, error__contains="3 workers crashed").exists)
 
 
 @proves("lost rehearsals")
-def test_lost_rehearsal_is_taken_up(site: Site) -> None:
-    sandbox = _environment("rehearsal-1", "none_yet", site.snapshot, EnvironmentState.MAKING)
+def test_lost_rehearsal_is_taken_up(busy: Site) -> None:
+    sandbox = _environment("rehearsal-1", "none_yet", busy.snapshot, EnvironmentState.MAKING)
     work = Rehearsal.objects.create(
-        rollout=site.filled,
-        snapshot=site.snapshot,
+        rollout=busy.filled,
+        snapshot=busy.snapshot,
         environment=Environment.objects.get(name="rehearsal-1"),
         sandbox=sandbox,
         plan_digest=plans.get(PLAN).digest,
@@ -319,69 +323,69 @@ def test_lost_rehearsal_is_taken_up(site: Site) -> None:
         attempts=5,
         **lost(),
     )
-    site.sees(Rehearsal.objects.filter(pk=work.pk, error__contains="5 workers crashed").exists)
+    busy.sees(Rehearsal.objects.filter(pk=work.pk, error__contains="5 workers crashed").exists)
 
 
 @proves("rehearsals")
-def test_rehearsal_that_was_requested_with_a_snapshot_is_answered(site: Site) -> None:
+def test_rehearsal_that_was_requested_with_a_snapshot_is_answered(busy: Site) -> None:
     snapshot = Snapshot.objects.create(
-        rollout=site.complete,
+        rollout=busy.complete,
         state=SnapshotState.VERIFIED,
         plan_digest=plans.get(PLAN).digest,
         phases=["done"] * 5,
         then_rehearse=True,
     )
     refused = LogEntry.objects.filter(event="rehearsal refused", data__snapshot=snapshot.pk)
-    site.sees(refused.exists)
+    busy.sees(refused.exists)
     assert "already has every phase applied" in refused.get().message
     snapshot.refresh_from_db()
     assert not snapshot.then_rehearse
 
 
 @proves("view refreshes")
-def test_materialized_view_is_refreshed(site: Site) -> None:
-    site.sees(lambda: rollouts.ask(COUNTED) == rollouts.ask("SELECT count(*) FROM properties"))
+def test_materialized_view_is_refreshed(busy: Site) -> None:
+    busy.sees(lambda: rollouts.ask(COUNTED) == rollouts.ask("SELECT count(*) FROM properties"))
 
 
 @proves("database statistics")
-def test_database_statistics_are_read(site: Site) -> None:
-    site.sees(lambda: DatabaseSample.objects.filter(rollout=site.filled).exists())
-    assert not DatabaseSample.objects.filter(rollout=site.dead).exists()
+def test_database_statistics_are_read(busy: Site) -> None:
+    busy.sees(lambda: DatabaseSample.objects.filter(rollout=busy.filled).exists())
+    assert not DatabaseSample.objects.filter(rollout=busy.dead).exists()
 
 
 @proves("snapshot expiry")
-def test_expired_snapshot_loses_its_dump(site: Site) -> None:
+def test_expired_snapshot_loses_its_dump(busy: Site) -> None:
     name = storages["snapshots"].save("expired.dump", ContentFile(b"a dump"))
     snapshot = Snapshot.objects.create(
-        rollout=site.filled,
+        rollout=busy.filled,
         state=SnapshotState.VERIFIED,
         storage_name=name,
         expires_at=timezone.now() - timedelta(seconds=1),
     )
-    site.sees(Snapshot.objects.filter(pk=snapshot.pk, state=SnapshotState.DELETED).exists)
+    busy.sees(Snapshot.objects.filter(pk=snapshot.pk, state=SnapshotState.DELETED).exists)
     assert not dump_storage.exists(name)
 
 
 @proves("telemetry retention")
-def test_old_measurements_are_forgotten(site: Site) -> None:
-    site.sees(lambda: not Measurement.objects.filter(operation="long ago").exists())
+def test_old_measurements_are_forgotten(busy: Site) -> None:
+    busy.sees(lambda: not Measurement.objects.filter(operation="long ago").exists())
 
 
 @proves("statistics retention")
-def test_old_database_statistics_are_forgotten(site: Site) -> None:
-    site.sees(lambda: not DatabaseSample.objects.filter(at__lt=LONG_AGO).exists())
+def test_old_database_statistics_are_forgotten(busy: Site) -> None:
+    busy.sees(lambda: not DatabaseSample.objects.filter(at__lt=LONG_AGO).exists())
 
 
 @proves("heartbeat retention")
-def test_old_heartbeats_are_forgotten(site: Site) -> None:
-    site.sees(lambda: not Heartbeat.objects.filter(seen_at=LONG_AGO).exists())
+def test_old_heartbeats_are_forgotten(busy: Site) -> None:
+    busy.sees(lambda: not Heartbeat.objects.filter(seen_at=LONG_AGO).exists())
 
 
 @proves("delivery retention")
-def test_old_deliveries_are_forgotten(site: Site) -> None:
-    site.sees(lambda: not Delivery.objects.filter(finished_at=LONG_AGO).exists())
+def test_old_deliveries_are_forgotten(busy: Site) -> None:
+    busy.sees(lambda: not Delivery.objects.filter(finished_at=LONG_AGO).exists())
 
 
 @proves("queue retention")
-def test_messages_of_workers_that_died_are_forgotten(site: Site) -> None:
-    site.sees(lambda: not OrmQ.objects.filter(payload="of a worker that died").exists())
+def test_messages_of_workers_that_died_are_forgotten(busy: Site) -> None:
+    busy.sees(lambda: not OrmQ.objects.filter(payload="of a worker that died").exists())

@@ -1,12 +1,10 @@
 """The images of the shipped plan: their facts, computed from real files."""
 
-from collections.abc import Iterator
 from pathlib import Path
 from uuid import UUID
 
 import pytest
 from django.core.files.storage import default_storage
-from django.test import override_settings
 
 from properties import catalog
 from properties.listings import AttachedImage
@@ -22,10 +20,7 @@ Facts = tuple[str | None, str | None, int | None, int | None]
 NOTHING: Facts = (None, None, None, None)
 
 
-@pytest.fixture(autouse=True)
-def media(tmp_path: Path) -> Iterator[Path]:
-    with override_settings(MEDIA_ROOT=tmp_path / "media"):
-        yield tmp_path / "media"
+pytestmark = pytest.mark.usefixtures("media")
 
 
 def attach(number: int) -> AttachedImage:

@@ -43,11 +43,6 @@ pytestmark = [
 ]
 
 
-@pytest.fixture
-def snapshot(properties: Rollout) -> Snapshot:
-    return rollouts.snapshot_of(properties)
-
-
 def rehearsed(rollout: Rollout, *, keep: bool = False) -> Rehearsal:
     """A rehearsal that a worker in this process brought to its end."""
     rehearsal = runner.rehearse(rollout, keep=keep, actor=ADA)

@@ -3,13 +3,11 @@
 from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any
-from uuid import uuid4
 
 import pytest
 from django.db import connections
 from django.utils import timezone
 
-from config import embedded
 from rollout import runner
 from rollout.models import (
     Direction,
@@ -29,26 +27,16 @@ from rollout.queries.status import find_rollout, status_of
 from tests.support import rollouts
 from tests.support.rollouts import ADA, PLAN
 from tests.support.servers import Database
+from tests.support.staging import staging_database
 
 pytestmark = pytest.mark.usefixtures("clean_storage")
 
 
 @pytest.fixture
-def staging(properties: Rollout, committed_db: Database, settings: Any) -> Iterator[Rollout]:
+def empty_staging(properties: Rollout, committed_db: Database, settings: Any) -> Iterator[Rollout]:
     """The rollout in an environment whose database is empty."""
-    name = f"rollout_staging_{uuid4().hex}"
-    url = embedded.with_database(committed_db.url, name)
-    embedded.create_database(url)
-    connections.databases["staging"] = {**connections.databases["default"], "NAME": name}
-    settings.ROLLOUT = {
-        **settings.ROLLOUT,
-        "ENVIRONMENTS": {"production": "default", "staging": "staging"},
-    }
-    yield find_rollout(PLAN, "staging")
-    connections["staging"].close()
-    del connections["staging"]
-    del connections.databases["staging"]
-    embedded.drop_database(url)
+    with staging_database(settings):
+        yield find_rollout(PLAN, "staging")
 
 
 def restore(
@@ -81,13 +69,13 @@ def rows_of(environment: str) -> Any:
 
 
 def test_an_empty_environment_gets_the_data_and_stands_where_the_snapshot_stood(
-    filled: Rollout, staging: Rollout
+    filled: Rollout, empty_staging: Rollout
 ) -> None:
     snapshot = rollouts.snapshot_of(filled)
     before = rows_of("production")
-    assert restore(snapshot, staging).state == RestoreState.DONE
+    assert restore(snapshot, empty_staging).state == RestoreState.DONE
     assert rows_of("staging") == before == rows_of("production")
-    status = status_of(staging)
+    status = status_of(empty_staging)
     assert [phase.state for phase in status.phases] == [*["done"] * 3, "pending", "pending"]
     assert status.modes == Modes("legacy", "both")
     entry = LogEntry.objects.get(event="snapshot restored")
@@ -96,27 +84,27 @@ def test_an_empty_environment_gets_the_data_and_stands_where_the_snapshot_stood(
 
 
 def test_a_restored_rollout_can_be_rolled_back_there_and_run_again(
-    filled: Rollout, staging: Rollout
+    filled: Rollout, empty_staging: Rollout
 ) -> None:
-    restore(rollouts.snapshot_of(filled), staging)
-    rollouts.carry_back(staging, 2, 1)
-    rollouts.carry_out(staging, 1, 2, 3, 4)
-    assert modes_of(PLAN, staging.environment).read == "new"
+    restore(rollouts.snapshot_of(filled), empty_staging)
+    rollouts.carry_back(empty_staging, 2, 1)
+    rollouts.carry_out(empty_staging, 1, 2, 3, 4)
+    assert modes_of(PLAN, empty_staging.environment).read == "new"
     assert modes_of(PLAN, filled.environment).read == "legacy"
 
 
 def test_tables_that_are_there_are_replaced_only_when_that_was_said(
-    properties: Rollout, staging: Rollout
+    properties: Rollout, empty_staging: Rollout
 ) -> None:
     snapshot = rollouts.snapshot_of(properties)
-    restore(snapshot, staging)
-    reason = refusal(snapshot, staging)
+    restore(snapshot, empty_staging)
+    reason = refusal(snapshot, empty_staging)
     assert "already exist in staging: properties, property_images." in reason
-    rollouts.carry_out(staging, 0, 1, 2)
-    restore(snapshot, staging, replace=True)
-    assert {phase.state for phase in status_of(staging).phases} == {"pending"}
-    assert modes_of(PLAN, staging.environment).write == "legacy"
-    rollouts.carry_out(staging, 0, 1, 2)
+    rollouts.carry_out(empty_staging, 0, 1, 2)
+    restore(snapshot, empty_staging, replace=True)
+    assert {phase.state for phase in status_of(empty_staging).phases} == {"pending"}
+    assert modes_of(PLAN, empty_staging.environment).write == "legacy"
+    rollouts.carry_out(empty_staging, 0, 1, 2)
 
 
 def test_production_is_restored_once_another_lead_approves_and_what_it_holds_is_safe(
@@ -180,52 +168,52 @@ def plain_rows() -> Any:
 
 
 def test_an_environment_that_is_productions_database_under_another_name_is_refused(
-    properties: Rollout, staging: Rollout
+    properties: Rollout, empty_staging: Rollout
 ) -> None:
     snapshot = rollouts.snapshot_of(properties)
     connections["staging"].close()
     del connections["staging"]
     connections.databases["staging"]["NAME"] = connections["default"].settings_dict["NAME"]
-    assert "staging points to the same database as production" in refusal(snapshot, staging)
+    assert "staging points to the same database as production" in refusal(snapshot, empty_staging)
 
 
 @pytest.mark.parametrize("state", [s for s in SnapshotState if s != SnapshotState.VERIFIED])
 def test_only_a_verified_snapshot_is_restored(
-    properties: Rollout, staging: Rollout, state: SnapshotState
+    properties: Rollout, empty_staging: Rollout, state: SnapshotState
 ) -> None:
     snapshot = rollouts.snapshot_of(properties)
     snapshot.state = state
-    assert "Only a verified snapshot can be restored" in refusal(snapshot, staging)
+    assert "Only a verified snapshot can be restored" in refusal(snapshot, empty_staging)
 
 
 def test_a_dump_that_somebody_changed_is_not_restored(
-    properties: Rollout, staging: Rollout
+    properties: Rollout, empty_staging: Rollout
 ) -> None:
     snapshot = rollouts.snapshot_of(properties)
     Snapshot.objects.update(sha256="0" * 64)
-    asked = restore(snapshot, staging)
+    asked = restore(snapshot, empty_staging)
     assert asked.state == RestoreState.FAILED
     assert "checksum does not match" in asked.error
     assert Restore.objects.get().finished_at is not None
 
 
 def test_an_environment_in_which_a_phase_is_at_work_is_left_alone(
-    properties: Rollout, staging: Rollout
+    properties: Rollout, empty_staging: Rollout
 ) -> None:
     snapshot = rollouts.snapshot_of(properties)
     PhaseRun.objects.create(
-        rollout=staging, phase=0, state=RunState.RUNNING, actor_name="bob", plan_digest="x"
+        rollout=empty_staging, phase=0, state=RunState.RUNNING, actor_name="bob", plan_digest="x"
     )
-    assert "bob's phase 0 is running" in refusal(snapshot, staging)
+    assert "bob's phase 0 is running" in refusal(snapshot, empty_staging)
 
 
 def test_a_snapshot_from_the_middle_of_a_phase_leaves_that_phase_to_be_retried(
-    filled: Rollout, staging: Rollout
+    filled: Rollout, empty_staging: Rollout
 ) -> None:
     PhaseRun.objects.filter(rollout=filled, phase=2).update(state=RunState.FAILED)
-    restore(rollouts.snapshot_of(filled), staging)
-    run = PhaseRun.objects.get(rollout=staging, phase=2)
+    restore(rollouts.snapshot_of(filled), empty_staging)
+    run = PhaseRun.objects.get(rollout=empty_staging, phase=2)
     assert (run.way, run.state) == (Direction.FORWARD, RunState.CANCELLED)
     assert "taken during this phase" in run.error
-    run = runner.retry(staging, actor=ADA)
+    run = runner.retry(empty_staging, actor=ADA)
     rollouts.work_off(run)
