@@ -1,7 +1,7 @@
 """Known vulnerabilities of what is installed, or the reason why nobody could tell.
 
 Ends with 1 when a package has one. A database of vulnerabilities that cannot be reached, or that
-does not know a package, says nothing about this change: that is said loudly and ends with 0, or
+does not know a package, says nothing about this change: that is reported loudly and ends with 0, or
 with 3 where AUDIT_REQUIRED is set, as for a release.
 """
 

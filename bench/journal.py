@@ -19,7 +19,7 @@ OPERATIONS = ("search", "detail", "create", "update", "upload", "export")
 
 
 def fill(plan: str) -> None:
-    """Write the journal of a rollout whose phases were carried out already."""
+    """Write the journal of a rollout whose phases were run already."""
     from rollout.models import (
         AuditReport,
         BackfillJob,

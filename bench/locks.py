@@ -1,9 +1,9 @@
 """How long exclusive locks on tables are really held: pg_locks, read about once a millisecond.
 
 The loop runs in the server, on a connection to another database of it: there it is in nobody's way,
-and its snapshot holds nothing up. A hold is told by its upper bound: from the last look at which it
-was not there yet to the first one at which it was gone. What comes and goes between two looks is
-not seen, and is shorter than the time between them; the longest such time is told as well.
+and its snapshot holds nothing up. A hold is given by its upper bound: from the last look at which
+it was not there yet to the first one at which it was gone. What comes and goes between two looks is
+not seen, and is shorter than the time between them; the longest such time is reported as well.
 """
 
 import threading

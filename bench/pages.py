@@ -146,7 +146,7 @@ def _lead() -> "Client":
     settings.ALLOWED_HOSTS = ["testserver", "127.0.0.1"]
     user, _made = User.objects.get_or_create(username="lead")
     # A superuser's permissions are not looked up. The one of production opens every page but those
-    # of no environment; whoever is lead everywhere opens them too.
+    # of no environment; a lead of all environments opens them too.
     for environment in ("", "production"):
         user.groups.add(Group.objects.get(name=group_of("lead", environment)))
     client = Client()

@@ -1,4 +1,4 @@
-"""Carries the property rollout there and back beside an application, and looks at both."""
+"""Carries the property rollout forward and back beside an application, and looks at both."""
 
 import time
 from collections.abc import Iterator
@@ -72,7 +72,7 @@ class Report:
 
     @property
     def targets(self) -> dict[str, dict[str, Any]]:
-        """What is to be reached, what was, and whether that is enough."""
+        """What must be reached, what was, and whether that is enough."""
         every = self.all.values()
         slowest = max(every, key=lambda phase: phase.app_max_ms / phase.lock_timeout_ms)
         targets = {}
@@ -119,7 +119,7 @@ class Report:
 
 
 class PhaseRuns:
-    """The benchmark: a database of so many properties, carried there and back."""
+    """The benchmark: a database of so many properties, carried forward and back."""
 
     def __init__(self, server: Database, rows: int, warm_up: float) -> None:
         self.rows, self.warm_up = rows, warm_up

@@ -1,7 +1,7 @@
 """The command: `python -m bench.phases`, or `make bench-phases ROWS=2000000`.
 
 The property rollout by the real queue, with 300 transactions a second of an application beside it:
-phases 1, 3 and 4 and all of the way back. Phase 0 and the backfill go on alone in between.
+phases 1, 3 and 4 and all of the way back. Phase 0 and the backfill run alone in between.
 """
 
 import argparse

@@ -43,7 +43,7 @@ class Settings:
 
     @property
     def warm_up(self) -> float:
-        """How long traffic has gone on before anything is measured, and goes on at least after."""
+        """How long traffic runs before anything is measured, and at least after."""
         return min(3.0, self.traffic_seconds)
 
 
@@ -100,7 +100,7 @@ class KeyRun:
         return figures
 
     def _beside_traffic(self, name: str, loop: Loop, rows_per_second: float) -> dict[str, Any]:
-        """What an application sees of a loop that goes on for about the time of the traffic."""
+        """What an application sees of a loop that continues for about the time of the traffic."""
         seconds = self.settings.traffic_seconds
         rows = self.settings.rows
         if name == "single_update":

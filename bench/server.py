@@ -55,7 +55,7 @@ def server() -> Iterator[Database]:
     home.chmod(0o711)
     data = home / "postgres"
     for number in (signal.SIGTERM, signal.SIGHUP):
-        # Under nohup a hang-up is to be ignored.
+        # Under nohup a hang-up must be ignored.
         if signal.getsignal(number) is not signal.SIG_IGN:
             signal.signal(number, _interrupt)
     try:

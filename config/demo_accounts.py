@@ -30,7 +30,7 @@ def accounts(request: HttpRequest) -> dict[str, object]:
 
 
 def refuse_outside(request: HttpRequest, *, even_if_strict: bool = True) -> None:
-    """Let only the demo's accounts go on, and only in the demo. Raises Http404, PermissionDenied.
+    """Admit only the demo's accounts, and only in the demo. Raises Http404, PermissionDenied.
 
     ``even_if_strict`` says whether a strict demo has it too.
     """

@@ -100,7 +100,7 @@ def fields(kind: type) -> str:
 
 
 def step(kind: type) -> str:
-    """What is to be known about a kind of step besides what its page says."""
+    """What must be known about a kind of step besides what its page says."""
     phases = sorted(kind.phases)  # type: ignore[attr-defined]
     where = "any phase" if len(phases) == 5 else f"phase {' or '.join(map(str, phases))}"
     level = next((x for x in ("destructive", "restrictive") if getattr(kind, x) is True), "")

@@ -182,7 +182,7 @@ ROLLOUT: dict[str, Any] = {
     "SNAPSHOTS": {"STORAGE": "snapshots"},
     # The directory of pg_dump and pg_restore; else they are looked for.
     "PG_BIN": os.environ.get("PG_BIN", ""),
-    # How long a login lasts: unused, at the most, and until the password is asked for again.
+    # How long a login lasts: unused, at the most, and until the password is requested again.
     "SESSIONS": {
         "IDLE_MINUTES": whole_number("SESSION_IDLE_MINUTES", 120),
         "HOURS": whole_number("SESSION_HOURS", 12),
@@ -258,7 +258,7 @@ AUTH_PASSWORD_VALIDATORS = [
         "NumericPasswordValidator",
     )
 ]
-# Five wrong passwords lock a name out from the address they came from: others who bear that name
+# Five wrong passwords lock a name out from the address they came from: others who have that name
 # at another address still get in, or anybody could keep the leads out.
 AXES_FAILURE_LIMIT = 5
 AXES_COOLOFF_TIME = timedelta(minutes=15)
@@ -292,7 +292,7 @@ STATIC_ROOT = HOME.static
 STATICFILES_DIRS = [ROOT / "static"]
 PLAIN_STATIC = DEBUG or TESTING
 WHITENOISE_USE_FINDERS = PLAIN_STATIC
-# Looked for when they are asked for: STATIC_ROOT need not be there, and no start reads them all.
+# Looked for when they are requested: STATIC_ROOT need not be there, and no start reads them all.
 WHITENOISE_AUTOREFRESH = PLAIN_STATIC
 STORAGES: dict[str, Any] = {
     "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},

@@ -65,7 +65,7 @@ class Variables:
         if not self.strict:
             shared |= {"BACKFILL_DUTY_PERCENT": DUTY_PERCENT, "SOAK_SECONDS": self._soak}
         if self.scene in PACE_OF_SCENES:
-            # Nothing is rehearsed or soaked before a scene, which is to be there within a minute.
+            # Nothing is rehearsed or soaked before a scene, which must be there within a minute.
             shared["BACKFILL_DUTY_PERCENT"] = PACE_OF_SCENES[self.scene]
             shared |= {"SOAK_SECONDS": "0", "REHEARSED": ""}
         return shared | {name: environ[name] for name in shared if name in environ}

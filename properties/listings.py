@@ -109,7 +109,7 @@ class Cursor:
 
 @dataclass(frozen=True, kw_only=True)
 class Page:
-    """Some listings of a search, newest first. A cursor is None where there is no such page."""
+    """Some listings of a search, newest first. A cursor is None if there is no such page."""
 
     listings: tuple[Listing, ...]
     previous: Cursor | None = None

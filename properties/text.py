@@ -21,7 +21,7 @@ class Tidy(Func):
 
 
 def shown(text: Combinable) -> Coalesce:
-    """The text as people see it: tidy, and "Unspecified" where there is none."""
+    """The text as people see it: tidy, and "Unspecified" if there is none."""
     return Coalesce(NullIf(Tidy(text), Value("")), Value(UNSPECIFIED), output_field=TextField())
 
 

@@ -105,7 +105,7 @@ class Traffic:
             self._report(self.summary())
 
     def _suffer(self) -> None:
-        """Be slow, in the database as most that is slow, and fail, as far as that was asked for."""
+        """Be slow, in the database as most that is slow, and fail, as far as that was requested."""
         if seconds := self._slow_seconds or self._slow_for_now():
             with connections[self._using].cursor() as cursor:
                 cursor.execute("SELECT pg_sleep(%s)", [seconds])

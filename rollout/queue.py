@@ -71,7 +71,7 @@ class NotifyingBroker(ORM):  # type: ignore[misc]  # of a library without types
         try:
             return any(True for _ in self._listening.notifies(timeout=WAIT_SECONDS, stop_after=1))
         except psycopg.Error:
-            # The look connects anew, or fails and says so.
+            # The look connects again, or fails and says so.
             connections[Conf.ORM].close()
             return True
 
@@ -79,7 +79,7 @@ class NotifyingBroker(ORM):  # type: ignore[misc]  # of a library without types
 def send(task: str, *arguments: Any) -> None:
     """Queue a function of ``rollout.tasks`` once the surrounding transaction has committed.
 
-    A broker that is away fails nobody: what was to be done is in the journal, and the watchdog
+    A broker that is away fails nobody: the work is in the journal, and the watchdog
     sends it again.
     """
     journal.on_commit(lambda: async_task(f"rollout.tasks.{task}", *arguments), robust=True)
@@ -94,7 +94,7 @@ def forget_lost() -> int:
     """Remove messages that a worker fetched and died with; how many there were.
 
     A broker in the database would hand them out once more after days. Removed are those that were
-    fetched longer ago than any task may take. What was to be done is in the journal.
+    fetched longer ago than any task may take. The work is in the journal.
     """
     broker = get_broker()
     if not isinstance(broker, ORM) or Conf.TIMEOUT is None:

@@ -67,7 +67,7 @@ def pytest_configure(config: pytest.Config) -> None:
         _take_a_home_of_its_own(config.workerinput["workerid"])
 
 
-# Databases of a test's own, in which phases are carried out.
+# Databases of a test's own, in which phases are run.
 SLOW_FIXTURES = {"committed_db", "scenario"}
 # A database that each of a hypothesis test's many examples fills.
 FILLED_BY_EXAMPLES = {"db", "target"}
@@ -137,7 +137,7 @@ def _take_a_home_of_its_own(worker: str) -> None:
 
 
 def _start_server(config: pytest.Config) -> None:
-    # So that whoever ends the run with SIGTERM leaves no server behind either.
+    # So that a run ended by SIGTERM leaves no server behind either.
     signal.signal(signal.SIGTERM, _interrupt)
     config.stash[SERVER] = server = TestServer()
     server.start()

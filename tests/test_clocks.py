@@ -215,7 +215,7 @@ class TestWhatIsOfATimeToCome:
         )
         assert "a clock was set back since. Rehearse" in answer(RehearsalPassed(), rollout)
 
-    def test_flows_are_to_be_tried_out_anew(self, rollout: Rollout) -> None:
+    def test_flows_must_be_tested_again(self, rollout: Rollout) -> None:
         for flow in Evidence(rollout, 1).plan.flows:
             FlowProbe.objects.create(rollout=rollout, flow=flow, passed=True, at=self.AT)
         assert "a clock was set back since. Run smoke tests" in answer(ProbesPassed(), rollout)

@@ -56,7 +56,7 @@ class TestADatabaseWhoseClockJumps:
         watch.look()
         assert gates.check_gate(self.SOAK, Evidence(rollout, 1)).status == "pass"
 
-    def test_a_watchdog_that_takes_over_at_once_goes_on_with_the_time(
+    def test_a_watchdog_that_takes_over_at_once_continues_with_the_time(
         self, rollout: Rollout, clocks: Clocks
     ) -> None:
         first = clocks.watch()

@@ -157,7 +157,7 @@ def test_workers_and_a_whole_cluster_are_killed_and_the_backfill_ends(
     assert all("was unresponsive for 10 s" in entry.message for entry in brought_back)
 
 
-def test_a_pause_takes_effect_within_a_second_and_a_resume_goes_on_from_there(
+def test_a_pause_takes_effect_within_a_second_and_a_resume_continues_from_there(
     committed_db: Database, qcluster: Running, watchdog: Running
 ) -> None:
     run = runner.start(before_the_backfill(FEW), 2, actor=ADA)

@@ -284,7 +284,7 @@ def assert_as_their_phase_found_them(
     return len(untouched)
 
 
-def test_the_property_rollout_goes_there_and_back_while_the_application_writes(
+def test_the_property_rollout_goes_forward_and_back_while_the_application_writes(
     traffic: Running,
     writer: Writer,
     web: str,

@@ -132,7 +132,7 @@ def test_the_last_phase_and_its_rollback_survive_whatever_dies_in_the_middle(
     take_snapshot(site, rollout)
 
     archive, once_more = (site.gate_in_rows(lanes, "NEW.updated > OLD.updated") for _ in range(2))
-    # Made before the engine goes on: it might be past them otherwise.
+    # Made before the engine continues: it might be past them otherwise.
     drop = site.gate_in_definitions("ALTER TABLE", event="sql_drop")
     index, again = (site.gate_in_index("properties_type_id_idx") for _ in range(2))
     view = site.gate_in_definitions("CREATE MATERIALIZED VIEW")
@@ -147,7 +147,7 @@ def test_the_last_phase_and_its_rollback_survive_whatever_dies_in_the_middle(
     assert (archived.scanned, archived.updated, archived.rewritten) == (ROWS, ROWS, 0)
 
 
-def test_a_restore_is_carried_out_once_whatever_dies_in_the_middle(
+def test_a_restore_is_run_once_whatever_dies_in_the_middle(
     contracted_elsewhere: Site,
 ) -> None:
     site = contracted_elsewhere

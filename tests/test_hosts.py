@@ -130,7 +130,7 @@ def two_hosts(
 
 @contextmanager
 def a_redis(tmp_path: Path) -> Iterator[int]:
-    """The port of a Redis of the test's own; skipped where there is none, except in CI."""
+    """The port of a Redis of the test's own; skipped if there is none, except in CI."""
     program = shutil.which("redis-server")
     if program is None:
         if os.environ.get("CI"):

@@ -95,7 +95,7 @@ def test_a_switch_is_seen_by_the_next_block(modes_engine: Connection) -> None:
         assert modes.features == frozenset()
 
 
-def test_a_process_goes_on_by_the_modes_it_saw_last_when_the_schema_is_dropped(
+def test_a_process_continues_by_the_modes_it_saw_last_when_the_schema_is_dropped(
     modes_engine: Connection, caplog: pytest.LogCaptureFixture
 ) -> None:
     ddl.apply(modes_engine, switch_modes(PLAN, read="legacy", write="both"), NoControl())
@@ -166,7 +166,7 @@ def test_the_switch_of_another_plan_does_not_wait(modes_engine: Connection) -> N
         assert could_switch(modes_engine)
 
 
-def test_many_blocks_go_on_side_by_side(target: Target, modes_engine: Connection) -> None:
+def test_many_blocks_continue_side_by_side(target: Target, modes_engine: Connection) -> None:
     with target.connect() as other, current_modes(PLAN), other.transaction():
         other.execute("SET LOCAL lock_timeout = '1s'")
         other.execute("SELECT pg_advisory_xact_lock_shared(%s)", [lock_key(PLAN)])

@@ -72,7 +72,7 @@ def test_an_upgrade_in_the_middle_of_a_backfill_loses_nothing_and_needs_no_rescu
         assert told_to_stop(web) == 0
     written = rollouts.ask(UPDATED)
     assert 0 < written < ROWS
-    # Nobody holds anything: whoever comes next goes on at once.
+    # Nobody holds anything: the next one continues at once.
     assert rollouts.ask("SELECT max(holder) FROM rollout.lanes") == ""
     rollouts.execute("DROP TRIGGER slow ON properties")
     with stopped_after(manage_process("qcluster", env=env, log=tmp_path / "new.log")) as new:

@@ -82,7 +82,7 @@ def test_the_wheel_holds_the_package_with_its_templates_static_files_and_migrati
         assert needed in names
 
 
-def test_another_project_goes_there_and_back_with_nothing_but_the_wheel(
+def test_another_project_goes_forward_and_back_with_nothing_but_the_wheel(
     company: Company, databases: dict[str, str]
 ) -> None:
     url = embedded.with_database(databases["SERVER_URL"], databases["APPLICATION_DATABASE"])

@@ -1,7 +1,9 @@
 """The words of pages, messages, mails and the shell, without phrasings that nobody uses."""
 
 import ast
+import io
 import re
+import tokenize
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -44,11 +46,24 @@ BANNED = {
     r"\bno rule holds\b": "no guardrail blocks the next phase",
     r"\bso (?:long|many|young|much) (?:is|are|may|a|after)\b": "at most N, for N seconds",
 }
+# The same for comments, docstrings and names of tests.
+BANNED_IN_NOTES = {
+    r"\banew\b": "again",
+    r"\bthere and back\b": "forward and back",
+    r"\bput right\b": "repaired",
+    r"\bgoes on\b": "continues",
+    r"\bcarr(?:ied|ies) out\b": "run, runs",
+    r"\btried out\b": "tested",
+    r"\btaken up\b": "resumed, accepted",
+    r"\b(?:is|are|was|were) to be\b": "must be, should be",
+    r"\bwhere there (?:is|are) (?:no|none|nothing|one)\b": "if there is …",
+    r"\bthat there (?:is|are) not\b": "unknown, that does not exist",
+    r"\bbears?\b": "has, carries",
+    r"\b(?:hence|lately)\b": "so, recently",
+    r"\b[Ss]o (?:many|much|long|young) (?:is|are|may|after)\b": "at most N, for N seconds",
+}
 # Stored keys, which pages show by their labels.
 KEYS = {gate.name for gate in (NoRuleHolds,)}
-PATTERNS = {re.compile(pattern): instead for pattern, instead in BANNED.items()}
-# One search for the many texts that have none of them.
-ANY = re.compile("|".join(BANNED))
 
 
 # What is counted agrees with its number: templates by ``pluralize``, messages by ``counted``.
@@ -90,19 +105,59 @@ def _texts() -> Iterator[tuple[str, int, str]]:
                 yield str(path.relative_to(ROOT)), line, text
 
 
-def faults(texts: Iterator[tuple[str, int, str]]) -> list[str]:
+def _notes() -> Iterator[tuple[str, int, str]]:
+    """Yield place, line and text of each comment, docstring and name of a test."""
+    anything = re.compile("|".join(BANNED_IN_NOTES))
+    for folder in (*SOURCES, "bench", "tests"):
+        for path in sorted((ROOT / folder).rglob("*.py")):
+            source = path.read_text()
+            # Most files have none of them anywhere, and need not be read word by word.
+            if path != Path(__file__) and anything.search(source.replace("_", " ")):
+                for line, text in _notes_of(source):
+                    yield str(path.relative_to(ROOT)), line, text
+
+
+def _notes_of(source: str) -> Iterator[tuple[int, str]]:
+    for node in ast.walk(ast.parse(source)):
+        match node:
+            case ast.Expr(value=ast.Constant(value=str(text))):
+                yield node.lineno, text
+            case ast.FunctionDef(name=name) if name.startswith("test_"):
+                yield node.lineno, name.replace("_", " ")
+    for token in tokenize.generate_tokens(io.StringIO(source).readline):
+        if token.type == tokenize.COMMENT:
+            yield token.start[0], token.string
+
+
+def faults(texts: Iterator[tuple[str, int, str]], banned: dict[str, str] = BANNED) -> list[str]:
     """Return a line for each banned phrasing: its place, its words, and what to say instead."""
+    # One search for the many texts that have none of them.
+    anything = re.compile("|".join(banned))
     return [
         f"{place}:{line}: “{match.group()}” → {instead}"
         for place, line, text in texts
-        if ANY.search(text)
-        for pattern, instead in PATTERNS.items()
-        for match in pattern.finditer(text)
+        if anything.search(text)
+        for pattern, instead in banned.items()
+        for match in re.finditer(pattern, text)
     ]
 
 
 def test_pages_and_messages_have_no_banned_phrasing() -> None:
     assert not faults(_texts()), "\n" + "\n".join(faults(_texts()))
+
+
+def test_comments_docstrings_and_names_of_tests_have_no_banned_phrasing() -> None:
+    wrong = faults(_notes(), BANNED_IN_NOTES)
+    assert not wrong, "\n" + "\n".join(wrong)
+
+
+def test_notes_are_comments_docstrings_and_names_of_tests() -> None:
+    source = 'def test_it_goes_on():\n    """Made anew."""\n    x = "put right"  # Taken up.\n'
+    assert sorted(_notes_of(source)) == [
+        (1, "test it goes on"),
+        (2, "Made anew."),
+        (3, "# Taken up."),
+    ]
 
 
 @pytest.mark.parametrize(

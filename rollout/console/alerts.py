@@ -52,7 +52,7 @@ class Alert:
 
 
 def health_of(alerts: Iterable[Alert]) -> str:
-    """The health of a rollout: the worst tone of its alerts; good where there is none."""
+    """The health of a rollout: the worst tone of its alerts; good if there is none."""
     tones = {alert.tone for alert in alerts}
     return next((tone for tone in ("bad", "warn", "info") if tone in tones), "good")
 

@@ -72,7 +72,7 @@ def milliseconds(value: float | None) -> str:
 
 
 def signed_duration(seconds: float) -> str:
-    """A duration with its sign, as a difference is told."""
+    """A duration with its sign, as a difference is written."""
     sign = "\N{MINUS SIGN}" if seconds < 0 else "+"
     return f"{sign}{duration(abs(seconds))}"
 
@@ -258,7 +258,7 @@ def day_and_time(moment: datetime, *, now: datetime | None = None) -> str:
 
 
 def times_of_day(*, now: datetime | None = None) -> Callable[[datetime], str]:
-    """``day_and_time`` for many moments: the zone and the day are asked for once."""
+    """``day_and_time`` for many moments: the zone and the day are looked up once."""
     here, today = timezone.get_current_timezone(), timezone.localdate(now)
 
     def text(moment: datetime) -> str:

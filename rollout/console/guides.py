@@ -314,7 +314,7 @@ def placed(steps: Iterable[GuideStep]) -> Iterable[GuideStep]:
             state: Literal["done", "open", "later"] = "done"
         elif is_open and step.button is not None:
             state = "open"
-            # While machines work, people go on with the next step; one only looks at an optional.
+            # While machines work, people do the next step; one only looks at an optional.
             is_open = step.waits or step.optional
         else:
             state = "later"

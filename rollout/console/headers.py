@@ -86,7 +86,7 @@ class Tab:
 
 @dataclass(frozen=True)
 class LiveHeader:
-    """The part of a header that is asked for again."""
+    """The part of a header that is requested again."""
 
     state: RolloutState
     tabs: list[Tab]
@@ -95,7 +95,7 @@ class LiveHeader:
     page: str
     """The path of the page, to which the buttons lead back."""
     live: int
-    """Seconds until it is asked for again."""
+    """Seconds until it is requested again."""
     side_work: list[SideWork]
     """What runs beside the phases."""
     is_own: bool

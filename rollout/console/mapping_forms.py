@@ -178,7 +178,7 @@ def similarity_in(form: QueryDict) -> int:
 
 
 def marks_of(forms: Iterable[str]) -> str:
-    """What a page carries of the values that it shows, so that a later one is told from them."""
+    """What a page carries of the values that it shows, to find those that come later."""
     return " ".join(_mark_of(form) for form in forms)
 
 

@@ -29,7 +29,7 @@ _BEFORE_ALL = -1
 class Leaf(Named):
     """A relation that holds rows: the table itself, or one of its partitions.
 
-    ``rows_per_block`` is what the statistics say; None where there are none.
+    ``rows_per_block`` is what the statistics say; None if there are none.
     """
 
     schema: str

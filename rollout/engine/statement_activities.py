@@ -165,7 +165,7 @@ def _short(query: str) -> str:
 
 
 def session(connection: Connection, pid: int) -> Blocker | None:
-    """A session as it is now; None where there is none of that process id."""
+    """A session as it is now; None if there is none of that process id."""
     (session,) = _sessions(connection, [pid], None)
     return session if session.kind else None
 

@@ -68,7 +68,7 @@ class Evidence:
     def is_by_another(self, sign_off: SignOff) -> bool:
         """Whether somebody else signed than the one who starts the phase.
 
-        Only a user of the site can be told from another.
+        Only a user of the site can be distinguished from another.
         """
         if self.starter is None:
             return True

@@ -79,7 +79,7 @@ class Facts:
     def watched_for(self, time: timedelta, *, since: datetime) -> datetime:
         """When a watchdog will have watched so much time since a moment, if one runs until then."""
         newest = max([since, *(watched.ended_at for watched in self._watched[:1])])
-        # Between two beats the newest stands still, and so does what is said.
+        # Between two beats the newest stands still, and so does what is reported.
         runs = self.now - newest < SILENCE
         return (newest if runs else self.now) + time - self.watched_since(since)
 

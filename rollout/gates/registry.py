@@ -151,7 +151,7 @@ def check_gate(gate: Gate, evidence: Evidence) -> GateStatus:
 
 
 def check_gates(evidence: Evidence) -> Iterator[GateStatus]:
-    """Check all gates of the phase, in their order; each only when its status is asked for."""
+    """Check all gates of the phase, in their order; each only when its status is requested."""
     for gate in evidence.gates:
         yield check_gate(gate, evidence)
 

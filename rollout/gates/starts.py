@@ -88,7 +88,7 @@ def unfinished_repair(runs: dict[int, PhaseRun], newest: PhaseRun | None) -> Pha
 
 
 def is_outdated(repair: PhaseRun, runs: dict[int, PhaseRun]) -> bool:
-    """Whether a phase ran after a repair was asked for, so that its rows may need another one."""
+    """Whether a phase ran after a repair was requested, so that its rows may need another one."""
     return any(
         run.pk > repair.pk or (run.finished_at is not None and run.finished_at > repair.created_at)
         for run in runs.values()

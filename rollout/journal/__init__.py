@@ -22,7 +22,7 @@ def connection() -> BaseDatabaseWrapper:
 
 
 def on_commit(act: Callable[[], Any], *, robust: bool = False) -> None:
-    """Do something once the journal's transaction has committed, at once where there is none.
+    """Do something once the journal's transaction has committed, at once if there is none.
 
     What goes wrong with a ``robust`` one is logged and fails nobody.
     """

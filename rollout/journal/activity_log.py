@@ -61,7 +61,7 @@ def record(
     phase: int | None = None,
     **data: Any,
 ) -> LogEntry:
-    """Append an entry, in the caller's transaction where there is one.
+    """Append an entry, in the caller's transaction if there is one.
 
     ``on`` is what it happened to: its rollout and its phase stand in the entry, and its
     ``log_data()`` beside ``data``.

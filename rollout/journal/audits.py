@@ -40,7 +40,7 @@ def audited_texts(rollout: Rollout, lookup: Lookup) -> AuditedTexts | None:
 
 
 def reviewed(report: AuditReport) -> str:
-    """``12 of 45 values reviewed``; empty where there is no mapping, or nobody counted."""
+    """``12 of 45 values reviewed``; empty if there is no mapping, or nobody counted."""
     values, by_people = report.mapping_values, report.mapping_reviewed
     if not values or by_people is None:
         return ""

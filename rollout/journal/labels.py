@@ -174,7 +174,7 @@ def role_label(role: str) -> str:
 
 
 def trigger_label(text: str) -> str:
-    """The text of a trigger in the catalog, its stage put for people; only what is off is told."""
+    """The text of a trigger for people: its stage, and whether it is off."""
     stage, _, state = text.rpartition(", ")
     label = TRIGGERS.get(stage, stage)
     return label if state == "enabled" else f"{label}, {state}"

@@ -58,7 +58,7 @@ def actor_of(name: str | None, permission: str, environment: str) -> Actor:
 
 
 def _is_theirs(user: User | None, password: str) -> bool:
-    """Takes as long where there is no such user."""
+    """Takes as long if there is no such user."""
     return (user or User(password=make_password(None))).check_password(password)
 
 

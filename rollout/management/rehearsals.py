@@ -88,7 +88,7 @@ def _rehearsed(
 
 
 def _last(rollout: Rollout) -> Report:
-    """The newest rehearsal. Raises Refused where there is none."""
+    """The newest rehearsal. Raises Refused if there is none."""
     rehearsal = rehearsals.of_rollout(rollout).first()
     if rehearsal is None:
         raise runner.Refused(

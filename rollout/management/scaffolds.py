@@ -34,7 +34,7 @@ def add_verbs(add: AddVerb) -> None:
 def write_plan(
     out: Output, env: str, app: str, table: str, columns: list[str], printed: bool
 ) -> int:
-    """Write a first plan into an app's ``rollout.py``, where there is none yet."""
+    """Write a first plan into an app's ``rollout.py``, if there is none yet."""
     try:
         config = apps.get_app_config(app)
     except LookupError as error:

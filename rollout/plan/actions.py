@@ -80,7 +80,7 @@ class Statement:
         return self.sql.as_string()
 
     def is_for(self, server_version: int) -> bool:
-        """Whether a server of that version, as libpq numbers it, is to carry it out."""
+        """Whether a server of that version, as libpq numbers it, runs it."""
         first, end = self.servers
         return first <= server_version // 10_000 < end
 
@@ -189,7 +189,7 @@ class Fill:
         needed = () if self.keeps else self.matches
         unmet = [sql.SQL(" OR ({}) IS NOT TRUE").format(match) for match in needed]
         unfilled = sql.SQL("({}{})").format(self.wrong, sql.SQL("").join(unmet))
-        # In this order: of a row that is kept aside the value may not be asked for.
+        # In this order: of a row that is kept aside the value may not be read.
         return sql.SQL("SELECT count(*) FROM {} AS t{} WHERE CASE WHEN {} THEN {} END").format(
             self.table.identifier, self.left_joins, except_for, _confined(unfilled, self.only)
         )

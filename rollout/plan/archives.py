@@ -151,7 +151,7 @@ def joins_of_texts(
         sql.SQL("{} AS {}").format(in_target(archive_name(plan, table)), sql.Identifier(ARCHIVED))
     ]
     items += [
-        # Without OFFSET the text would be asked for before it is known whether the archive says it.
+        # Without OFFSET the text would be looked up before it is known whether the archive says it.
         sql.SQL(
             "LATERAL (SELECT {} AS text FROM {} AS l WHERE l.id = {} AND NOT {} OFFSET 0) AS {}"
         ).format(

@@ -37,7 +37,7 @@ class Copy:
         relation: sql.Identifier | None = None,
         **noted: sql.Composable,
     ) -> sql.Composed:
-        """A query of the rows as they are to be copied, each with what is ``noted`` of it."""
+        """A query of the rows as they are copied, each with what is ``noted`` of it."""
         columns = {column.column: column.value for column in self.columns}
         return sql.SQL("SELECT {} FROM {} AS t WHERE {}").format(
             sql.SQL(", ").join(

@@ -62,7 +62,7 @@ class SetDefault(Step):
 
     @property
     def _place(self) -> sql.Literal:
-        # Under the table's own label a drop of its legacy columns writes everything anew.
+        # Under the table's own label a drop of its legacy columns writes everything again.
         names = (self.table.schema, self.table.name, self.column)
         return sql.Literal(sql.Identifier(*names).as_string())
 

@@ -2,7 +2,7 @@
 
 In this order: what a person decided, a synonym of the plan, the lookup row of the text's own normal
 form. A decision is about a normal form, so texts that differ in case or white space alone can never
-mean different rows. Decisions outlive the mapping: a backfill that is rolled back and carried out
+mean different rows. Decisions outlive the mapping: a backfill that is rolled back and run
 again honours them.
 """
 
@@ -136,7 +136,7 @@ def text_of_row(lookup: Lookup, plan: str, row: str) -> sql.Composed:
 def why_mapped(text: sql.Composable, lookup: sql.Composable) -> sql.Composable:
     """SQL of why a text has its lookup row where nothing but the text itself says it.
 
-    exact, trimmed (another white space) or case; blank; unmapped where there is no row.
+    exact, trimmed (another white space) or case; blank; unmapped if there is no row.
     """
     return sql.SQL(
         "CASE WHEN {normal} = '' THEN 'blank' WHEN {lookup}.id IS NULL THEN 'unmapped'"

@@ -139,7 +139,7 @@ class Plan:
     traffic: str = ""
     """The traffic of rehearsals: the dotted path of ``traffic(*, using: str, seed: int)``.
 
-    It returns a function that carries out one operation of the application in the database
+    It returns a function that runs one operation of the application in the database
     ``using`` and raises if that fails. It must change nothing but that database.
     """
     traffic_rate: float = 20
@@ -266,7 +266,7 @@ class Plan:
 
     @cached_property
     def catalogs(self) -> dict[tuple[int, int], Catalog]:
-        """The expected catalogs that were asked for, by phases and steps done."""
+        """The expected catalogs that were requested, by phases and steps done."""
         return {}
 
     @cached_property

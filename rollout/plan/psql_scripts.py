@@ -1,7 +1,7 @@
 """A phase, either way, as a script for psql: to be reviewed, and the last resort.
 
 The script needs nothing but psql, the rollout's role and a direct connection. It asks the catalog
-before each statement, so it takes up wherever the phase, the console or an earlier run of itself
+before each statement, so it continues wherever the phase, the console or an earlier run of itself
 has stopped, and may be run any number of times. It refuses the wrong order of phases.
 """
 

@@ -24,7 +24,7 @@ class Registry:
         return iter(self._plans)
 
     def find(self, name: str) -> Plan | None:
-        """None where there is no such plan: the journal remembers plans that the code has lost."""
+        """None if there is no such plan: the journal remembers plans that the code has lost."""
         return next((plan for plan in self._plans if plan.name == name), None)
 
     def get(self, name: str) -> Plan:

@@ -22,7 +22,7 @@ class Rule:
 
     Latencies are in milliseconds, error rates are shares from 0 to 1. A window breaks the rule when
     its value is above ``at_most``, or above ``times`` the baseline *and* above the baseline plus
-    ``above``, of those that are given. The baseline is the hour before the run was asked for.
+    ``above``, of those that are given. The baseline is the hour before the run was requested.
 
     warn      says so, in the log and to those who are notified
     throttle  slows backfills down for as long as it lasts

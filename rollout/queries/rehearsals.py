@@ -279,7 +279,7 @@ def leg_of(report: Report | None, phase: int, way: str) -> LegReport | None:
 
 @dataclass(frozen=True)
 class Rehearsed:
-    """A phase as the newest rehearsal carried it out: a forecast."""
+    """A phase as the newest rehearsal ran it: a forecast."""
 
     rehearsal: Rehearsal
     leg: LegReport

@@ -14,7 +14,7 @@ MIN_SCORE = 84.0
 MAX_NAMES = 2000
 # A code of so few letters resembles any other.
 MAX_CODE = 2
-# What people write where there is no value, by normal form.
+# What people write for a missing value, by normal form.
 PLACEHOLDERS = frozenset(
     ("null", "(null)", "none", "(none)", "nil", "n/a", "#n/a", "na", "n.a.", "nan", "undefined")
 )

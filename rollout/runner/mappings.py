@@ -87,7 +87,7 @@ def review_mapping(
 ) -> MappingChange:
     """Apply decisions in the actor's name. Raises Refused and psycopg.Error.
 
-    ``seen`` is the digest of the preview that the actor has read; None if nobody has.
+    ``seen`` is the digest of the preview that the actor has read; None skips the check.
     The target commits before the journal: should the journal fail then, the decisions still stand
     there with the reviewer's name.
     """

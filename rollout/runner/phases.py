@@ -41,8 +41,8 @@ def start(
 ) -> PhaseRun:
     """Start a phase, or resume it if it failed or was cancelled.
 
-    ``seen`` is the digest of the phase that the actor has read; None if nobody has. Raises Refused,
-    and its subclass PhaseChanged if the phase has changed since.
+    ``seen`` is the digest of the phase that the actor has read; None skips the check. Raises
+    Refused, and its subclass PhaseChanged if the phase has changed since.
     """
     refuse_out_of_reach(rollout)
     plan = plan_of(rollout)
@@ -96,7 +96,7 @@ def roll_back(
 ) -> PhaseRun:
     """Start the rollback of a phase, or resume it if it stopped.
 
-    ``seen`` is the digest of the phase that the actor has read; None if nobody has. ``chain`` is
+    ``seen`` is the digest of the phase that the actor has read; None skips the check. ``chain`` is
     the rollback of several phases that it is part of. Raises Refused, and its subclass PhaseChanged
     if the phase has changed since.
     """

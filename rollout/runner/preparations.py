@@ -30,7 +30,7 @@ PERMISSIONS: dict[Action, str] = {
 
 @dataclass
 class Prepared:
-    """What was asked for, by its action, and why the rest was not."""
+    """What was requested, by its action, and why the rest was not."""
 
     done: list[str] = field(default_factory=list)
     refused: list[str] = field(default_factory=list)

@@ -93,8 +93,8 @@ def rehearse(
 ) -> Rehearsal:
     """Request a rehearsal from a snapshot, by default the newest verified one.
 
-    The database of an earlier failed one is dropped, unless it was to be kept. On production's
-    server it starts ``anyway`` under load. Raises Refused, and its subclass UnderLoad.
+    The database of an earlier failed one is dropped, unless somebody asked to keep it. On
+    production's server it starts ``anyway`` under load. Raises Refused, and its subclass UnderLoad.
     """
     refuse_out_of_reach(rollout)
     plan = plan_of(rollout)

@@ -28,7 +28,7 @@ def roll_back_to(
     """Roll back every phase after ``to_phase``, the newest first: the run of that one.
 
     With -1 no phase stays. ``seen`` is what the actor has read, by ``seen_of`` or as the plan's
-    digest alone; None if nobody has. Raises Refused, and its subclass PhaseChanged if the phases
+    digest alone; None skips the check. Raises Refused, and its subclass PhaseChanged if the phases
     have changed since.
     """
     plan = plan_of(rollout)

@@ -31,7 +31,7 @@ from rollout.worker.kinds import KINDS
 EVERY_LOOK = timedelta(0)
 # New entries of the log are verified a few seconds later.
 CHECKS_EVERY = timedelta(seconds=5)
-# A sample is asked for a few seconds after it is due at the latest; intervals are minutes.
+# A sample is requested a few seconds after it is due at the latest; intervals are minutes.
 SAMPLES_EVERY = timedelta(seconds=5)
 STATISTICS_EVERY = timedelta(seconds=10)
 # Little at a time costs little, and pages stay quick.

@@ -133,7 +133,7 @@ def _apply(
 def _broken_at(rule: Rule, evaluation: Evaluation, known: datetime | None) -> datetime:
     """When it was last breached: the end of the newest window above the limit.
 
-    A guardrail stays breached for as long as windows of before count; no soak begins anew by that.
+    A guardrail stays breached for as long as windows of before count; no soak begins again by that.
     """
     breaching = [window.at for window in evaluation.windows if window.verdict == "broken"]
     if breaching:

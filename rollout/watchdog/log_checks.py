@@ -44,7 +44,7 @@ def verify_next() -> None:
 def _is_to_begin(check: LogCheck, now: datetime) -> bool:
     if check.begun_at is None or check.wanted_at is not None:
         return True
-    # A pass that has not come to its end goes on: the log may be long.
+    # A pass that has not come to its end continues: the log may be long.
     ended = check.verified_at is not None and check.verified_at >= check.begun_at
     return ended and now - check.begun_at > PASS_EVERY
 

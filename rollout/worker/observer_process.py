@@ -88,7 +88,7 @@ def _look(psycopg: Any, target: dict[str, Any], stop: Any, seen: Any, pace: Any)
 
 
 def _carry_out(operation: Any, rate: float, stop: Any, operations: Any) -> None:
-    """One operation after the other, as many a second as were asked for."""
+    """One operation after the other, as many a second as were requested."""
     from django.db import close_old_connections
 
     due = time.monotonic()

@@ -332,7 +332,7 @@ class RehearsalJob(AttemptedJob[Rehearsal]):
         )
 
     def cleared_up(self, state: str, advice: str) -> dict[str, Any]:
-        """Drop its database, unless it is to be kept or inspected."""
+        """Drop its database, unless it must be kept or inspected."""
         self._end_what_is_left()
         report = rehearsals.report_of(self.rehearsal)
         lock = report.longest_lock

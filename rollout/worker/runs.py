@@ -196,7 +196,7 @@ class RunJob(LeasedJob[PhaseRun]):
         return True
 
     def _with(self, before: str, result: str) -> str:
-        """What a step came to with one more result; each is said once."""
+        """What a step came to with one more result; each is reported once."""
         ran, there = self._applied, self._already
         if result in (ran, there):
             in_part = f"{ran[:-1]}; part of it was {ran[:-1].lower()} before."

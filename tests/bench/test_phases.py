@@ -1,4 +1,4 @@
-"""The benchmark of the phases, run small: every phase there and back, and every figure of it."""
+"""The benchmark of the phases, run small: every phase forward and back, and every figure of it."""
 
 import json
 import os
@@ -16,7 +16,7 @@ pytestmark = pytest.mark.xdist_group("bench")
 FIGURES = {"longest_lock_ms", "app_max_ms", "app_p99_ms", "app_errors"}
 
 
-def test_the_last_line_has_the_figures_of_every_phase_there_and_back() -> None:
+def test_the_last_line_has_the_figures_of_every_phase_forward_and_back() -> None:
     # Not below pytest's own: the next pytest closes that to the server, which is another user.
     directory = Path(tempfile.mkdtemp(prefix="rollout-tests-"))
     directory.chmod(0o711)

@@ -283,7 +283,7 @@ def test_a_maintenance_window_that_never_opens_is_e053() -> None:
         assert message.endswith(reason)
 
 
-def test_a_checklist_that_is_asked_for_must_be_there_and_its_ids_differ() -> None:
+def test_a_checklist_that_is_requested_must_be_there_and_its_ids_differ() -> None:
     phases = (replace(PLAN.phases[0], gates=(ChecklistComplete(),)), *PLAN.phases[1:])
     assert [id for id, _message in problems(replace(PLAN, phases=phases))] == ["rollout.E054"]
     items = (Item(id="told", text="Told"), Item(id="told", text="Told again"))

@@ -1,4 +1,4 @@
-"""What the project lacks is told when it starts, with the line that puts it right."""
+"""What the project lacks is reported when it starts, with the line that puts it right."""
 
 from typing import Any
 
@@ -32,7 +32,7 @@ def test_an_environment_without_a_database_is_e061(
     assert what in str(problem.msg)
 
 
-def test_databases_that_are_no_postgresql_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_databases_that_are_no_postgresql_are_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(connections["default"], "vendor", "sqlite")
     assert ids() == {"rollout.E060", "rollout.E066"}
 
@@ -65,7 +65,7 @@ def test_missing_middleware_is_w062(settings: Any) -> None:
         ({"ack_failures": False}, "rollout.W064"),
     ],
 )
-def test_a_queue_that_would_repeat_or_lose_work_is_told(
+def test_a_queue_that_would_repeat_or_lose_work_is_reported(
     settings: Any, queue: dict[str, Any], problem_id: str
 ) -> None:
     whole = queue if len(queue) == 0 or "orm" in queue else {**settings.Q_CLUSTER, **queue}

@@ -233,7 +233,7 @@ def test_ctrl_c_while_it_starts_leaves_no_process(new_demo: Demo, moment: str) -
     assert new_demo.processes() == []
 
 
-def test_reset_begins_anew_and_spares_what_is_not_its_own(demo: Demo) -> None:
+def test_reset_begins_again_and_spares_what_is_not_its_own(demo: Demo) -> None:
     (demo.home.path / "notes.txt").write_text("mine")
     demo.start_and_wait(TRAFFIC="0", ROWS="7", RESET="1")
     with psycopg.connect(demo.url()) as connection:
@@ -295,7 +295,7 @@ def test_a_value_that_cannot_be_meant_gets_one_clear_line(
     assert not (tmp_path / "home").exists()
 
 
-def test_a_port_in_use_is_said_before_anything_starts(tmp_path: Path) -> None:
+def test_a_port_in_use_is_reported_before_anything_starts(tmp_path: Path) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
@@ -306,7 +306,7 @@ def test_a_port_in_use_is_said_before_anything_starts(tmp_path: Path) -> None:
     assert not (tmp_path / "home" / "postgres").exists()
 
 
-def test_a_server_that_does_not_answer_is_said_in_one_line(tmp_path: Path) -> None:
+def test_a_server_that_does_not_answer_is_reported_in_one_line(tmp_path: Path) -> None:
     code, error = refused(
         tmp_path, DATABASE_URL=f"postgresql:///x?host={tmp_path}", PORT=str(free_port())
     )

@@ -73,7 +73,7 @@ def test_a_pid_file_that_names_somebody_else_is_no_obstacle(data: Path) -> None:
     assert server(data).pid != os.getpid()
 
 
-def test_an_interrupted_initdb_is_begun_anew(data: Path) -> None:
+def test_an_interrupted_initdb_is_begun_again(data: Path) -> None:
     draft = data.with_name("postgres.new")
     draft.mkdir(parents=True)
     (draft / "PG_VERSION").write_text("18\n")

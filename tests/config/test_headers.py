@@ -15,7 +15,7 @@ ADDRESSES = [
 
 
 @pytest.mark.parametrize("address", ADDRESSES)
-def test_every_answer_bears_the_headers(db: None, client: Client, address: str) -> None:
+def test_every_answer_has_the_headers(db: None, client: Client, address: str) -> None:
     answer = client.get(address)
     policy = answer["Content-Security-Policy"]
     assert "unsafe" not in policy

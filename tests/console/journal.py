@@ -48,7 +48,7 @@ def the_rollout() -> Rollout:
 
 
 def browser_of(role: str) -> Client:
-    """The browser of somebody who has a role, and bears its name."""
+    """The browser of somebody who has a role, and its name."""
     user = User.objects.create_user(role)
     user.groups.add(Group.objects.get_or_create(name=role)[0])
     client = Client()
@@ -287,7 +287,7 @@ def restored(snapshot: Snapshot, state: str = "waiting", **fields: Any) -> Resto
 
 
 def rehearsed(snapshot: Snapshot, state: str = "passed", **fields: Any) -> Rehearsal:
-    """A rehearsal of phases 0 to 4, of which phase 1 was carried out there and back."""
+    """A rehearsal of phases 0 to 4, of which phase 1 was run forward and back."""
     number = Rehearsal.objects.count() + 1
     name = f"rehearsal-{number}"
     now = timezone.now()

@@ -41,7 +41,7 @@ def test_every_state_has_a_badge_with_a_label_of_its_own() -> None:
         assert len({BADGES[kind][state].icon for state in STATES[kind]}) == 4
 
 
-def test_a_phase_that_was_rolled_back_is_told_from_one_that_never_began() -> None:
+def test_a_phase_that_was_rolled_back_is_distinguished_from_one_that_never_began() -> None:
     assert BADGES["forward"]["pending"].label == "Not started"
     assert BADGES["backward"]["pending"].label == "Rolled back"
 

@@ -70,7 +70,7 @@ def test_no_sample_is_taken_while_a_phase_is_at_work(rollout: Rollout, lead: Cli
     assert "Another phase is running" in text
 
 
-def test_an_estimate_is_asked_for_once_and_looked_out_for(rollout: Rollout, lead: Client) -> None:
+def test_an_estimate_is_requested_once_and_looked_out_for(rollout: Rollout, lead: Client) -> None:
     expanded(rollout)
     response = lead.post(f"{PAGE}phases/2/estimate/", follow=True)
     assert response.redirect_chain == [(START, 302)]
@@ -90,7 +90,7 @@ def test_an_estimate_is_asked_for_once_and_looked_out_for(rollout: Rollout, lead
     assert LogEntry.objects.get(event="estimate asked for").actor == "lead"
 
 
-def test_an_estimate_that_was_never_made_can_be_asked_for_again(
+def test_an_estimate_that_was_never_made_can_be_requested_again(
     rollout: Rollout, lead: Client
 ) -> None:
     expanded(rollout)

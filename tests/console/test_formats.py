@@ -59,7 +59,7 @@ def test_durations_have_two_units_at_most(seconds: float | None, shown: str) -> 
         (400_000, "4 d ago"),
     ],
 )
-def test_a_moment_is_told_by_its_largest_unit(seconds: int, shown: str) -> None:
+def test_a_moment_is_given_in_its_largest_unit(seconds: int, shown: str) -> None:
     assert formats.ago(NOON - timedelta(seconds=seconds), now=NOON) == shown
 
 
@@ -164,7 +164,7 @@ def test_a_time_is_in_the_readers_zone_and_its_title_in_utc(name: str, shown: st
     assert 'title="2026-03-01 12:00:00 UTC"' in text
 
 
-def test_moments_in_a_sentence_are_told_in_the_readers_zone() -> None:
+def test_moments_in_a_sentence_are_given_in_the_readers_zone() -> None:
     with timezone.override("Asia/Tokyo"):
         text = formats.local_times("Wait <b> until 2020-11-25 20:32:59 UTC, then go.")
     assert text.startswith("Wait &lt;b&gt; until <time")

@@ -55,7 +55,7 @@ def test_every_mark_leads_somewhere_and_stands_in_the_list(
     assert any("Audit mismatched" in row for row in rows)
 
 
-def test_a_rollback_and_a_failure_are_told_by_shape_and_word(
+def test_a_rollback_and_a_failure_are_identified_by_shape_and_word(
     rollout: Rollout, viewer: Client
 ) -> None:
     now = timezone.now()

@@ -21,7 +21,7 @@ def test_a_spelling_that_came_after_the_count_leaves_the_others_rows_counted() -
 
 
 def taken(*suggestions: tuple[str, str], **typed: str) -> dict[str, str | None]:
-    """What ticked texts become whose suggestions are all taken up; each is its own row so far.
+    """What ticked texts become whose suggestions are all accepted; each is its own row so far.
 
     Others are typed into, by their lower case.
     """

@@ -1,7 +1,7 @@
 """A page sends a number of queries that does not grow with the data.
 
 Opened by a lead by group of the one environment, whose permissions are looked up; a superuser's
-are not. What gates keep for seconds is asked anew.
+are not. What gates keep for seconds is asked again.
 """
 
 import re
@@ -198,13 +198,13 @@ def _more(before: list[str], after: list[str]) -> list[str]:
 
 @pytest.fixture
 def leads(committed_db: Database, monkeypatch: pytest.MonkeyPatch) -> Leads:
-    # A slow run takes minutes, and a session that is used for so long is saved.
+    # A slow run takes minutes, and a session that is used for as long is saved.
     monkeypatch.setattr(sessions, "SEEN_EVERY_SECONDS", 3600)
     return {name: journal.browser_of(name) for name in ("lead", "lead:production")}
 
 
 @pytest.mark.slow
-def test_every_page_asks_a_bounded_number_of_times_whatever_goes_on_and_however_much(
+def test_every_page_asks_a_bounded_number_of_times_whatever_runs_and_however_much(
     leads: Leads,
 ) -> None:
     rollout = journal.the_rollout()

@@ -25,7 +25,7 @@ def root_of(diagram: Path) -> ElementTree.Element:
 
 
 def elements(name: str, tag: str, key: str) -> Iterator[ElementTree.Element]:
-    """The elements of a diagram that bear a key of the code."""
+    """The elements of a diagram that have a key of the code."""
     root = root_of(ROOT / f"docs/images/{name}.svg")
     return (element for element in root.iter(SVG + tag) if f"data-{key}" in element.attrib)
 

@@ -74,7 +74,7 @@ def test_a_python_sample_compiles_and_a_plan_in_it_is_one(
 ) -> None:
     monkeypatch.setattr(plans, "_plans", [])
     namespace: dict[str, Any] = {"r": language}
-    # One that bears a name besides its language is run by a test of its own.
+    # One that has a name besides its language is run by a test of its own.
     plans_of = document.samples("python", named=False)
     for sample in document.samples("python"):
         tree = ast.parse(sample)

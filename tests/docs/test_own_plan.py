@@ -74,7 +74,7 @@ def with_files(plan: Plan, directory: Path) -> Plan:
     return replace(plan, phases=(*plan.phases[:4], last))
 
 
-def test_the_plan_passes_the_checks_and_goes_there_and_back_with_the_application_beside_it(
+def test_the_plan_passes_the_checks_and_goes_forward_and_back_with_the_application_beside_it(
     plan: Plan, target: Target, connection: Connection, tmp_path: Path
 ) -> None:
     plan = with_files(plan, tmp_path)

@@ -158,7 +158,7 @@ def act(target: Target, connection: Connection, plan: Plan, number: int, action:
             drifts = compare(plan, phases_done=number, live=live)
             assert not drifts, drifts
         case Probe():
-            """The application is not here to be tried out."""
+            """The application is not here to be tested."""
     return False
 
 

@@ -1,4 +1,4 @@
-"""Every statement of a whole plan, all phases there and back, one after the other."""
+"""Every statement of a whole plan, all phases forward and back, one after the other."""
 
 from dataclasses import dataclass
 

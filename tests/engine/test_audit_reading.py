@@ -246,7 +246,7 @@ def test_an_audit_works_inside_a_transaction_of_the_caller(
 
 
 def test_another_thread_may_stop_it(target: Target, connection: Connection) -> None:
-    """The second look waits; whoever waits with it can still be interrupted."""
+    """The second look waits, and can be interrupted meanwhile."""
     filled(target, connection, 3)
     with past_triggers(connection):
         connection.execute("UPDATE things SET kind_id = -1")

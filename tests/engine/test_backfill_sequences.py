@@ -45,7 +45,7 @@ OPERATIONS = st.lists(
 
 @dataclass
 class Story:
-    """A table of a few rows to a page, a backfill that is asked for one batch at a time."""
+    """A table of a few rows to a page, a backfill that is requested one batch at a time."""
 
     sample: Sample
     connection: Connection

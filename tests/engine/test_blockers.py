@@ -133,7 +133,7 @@ def test_between_two_attempts_an_open_transaction_still_counts_as_in_the_way(
     assert "is no longer blocking" in blockers.refusal_to_end(connection, shown, behind, "end")
 
 
-def test_a_session_that_ended_by_itself_is_told(
+def test_a_session_that_ended_by_itself_is_reported(
     things: None, target: Target, connection: Connection, app: Connection
 ) -> None:
     with waiting_for(target, app, READING) as (behind, shown):

@@ -134,7 +134,7 @@ def test_a_lock_that_is_never_let_go_is_named_with_its_session(
     assert ddl.apply(connection, add_column(sample), NoControl()) is True
 
 
-def test_only_the_session_that_is_waited_for_is_told_with_what_it_holds(
+def test_only_the_session_that_is_waited_for_is_reported_with_what_it_holds(
     few_attempts: None, target: Target, connection: Connection, app: Connection
 ) -> None:
     connection.execute("CREATE TABLE others ()")

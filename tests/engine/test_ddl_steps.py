@@ -122,7 +122,7 @@ def state_of(connection: Connection) -> Any:
     )
 
 
-def test_every_statement_waits_behind_a_session_in_its_way_and_is_then_carried_out(
+def test_every_statement_waits_behind_a_session_in_its_way_and_is_then_run(
     either_server: Target, engine: Connection
 ) -> None:
     before = state_of(engine)
@@ -186,7 +186,7 @@ def takes_an_advisory_lock(place: Place) -> bool:
 def held_up_in_the_middle(
     either_server: Target, engine: Connection, place: Place
 ) -> Iterator[None]:
-    """Whoever carries the statement out waits when all is done but the commit.
+    """The session that runs the statement waits when all is done but the commit.
 
     What is built concurrently has no such moment: it waits for a writer, half built.
     """

@@ -101,7 +101,7 @@ def test_a_default_that_is_too_long_for_its_column_is_never_filled_in_cut_off(
     assert values(BIGINT, connection) == [None]
 
 
-def test_a_fill_that_stopped_after_the_default_goes_on_where_it_was(
+def test_a_fill_that_stopped_after_the_default_continues_where_it_was(
     target: Target, connection: Connection
 ) -> None:
     step = r.SetDefault(id="d", description="", table=BIGINT.table, column=NEW, default="'new'")

@@ -1,4 +1,4 @@
-"""Whole rollouts, all phases there and back, without a journal: nothing of it remains."""
+"""Whole rollouts, all phases forward and back, without a journal: nothing of it remains."""
 
 import os
 from collections.abc import Iterator

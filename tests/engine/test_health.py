@@ -129,7 +129,7 @@ class TestLockWaits:
 
 @contextmanager
 def waiting(target: Target, statement: str) -> Iterator[list[Signal]]:
-    """Somebody who has to wait for as long as the block goes on."""
+    """Somebody who has to wait for as long as the block continues."""
 
     def wait() -> None:
         with target.connect() as other:

@@ -78,7 +78,7 @@ def test_leaves_under_leaves_count_and_what_is_between_does_not(
     assert leaves == [("parted", "early"), ("public", "a leaf")]
 
 
-def test_a_row_that_moves_to_another_partition_while_the_scan_goes_on_is_not_missed(
+def test_a_row_that_moves_to_another_partition_while_the_scan_continues_is_not_missed(
     target: Target, connection: Connection, app: Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """From a leaf that is not scanned yet to one that is done, and the other way."""

@@ -20,7 +20,7 @@ from tests.engine.things import FILL, PLAN, WRITES, counted, expire_leases, lega
 
 
 class Leave(NoControl):
-    """Lets a worker go on until it is asked to go home."""
+    """Lets a worker continue until it is asked to go home."""
 
     def __init__(self) -> None:
         super().__init__()

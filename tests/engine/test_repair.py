@@ -323,7 +323,7 @@ class TestComputed:
         assert carry_out(connection, repair) == 1
         assert [length for length, _ in self.lengths(connection)] == [None, 3, 5]
 
-    def test_a_value_that_the_function_contradicts_is_computed_anew(
+    def test_a_value_that_the_function_contradicts_is_computed_again(
         self, target: Target, connection: Connection
     ) -> None:
         self.filled(target, connection)
@@ -344,7 +344,7 @@ class TestComputed:
         assert "only be repaired by key" in repair.refusal
 
 
-def test_a_repair_stops_and_goes_on_where_it_was(target: Target, connection: Connection) -> None:
+def test_a_repair_stops_and_continues_where_it_was(target: Target, connection: Connection) -> None:
     BIGINT.create(connection)
     connection.execute(
         "INSERT INTO things (id, kind, state) SELECT n, 'House', 'open'"

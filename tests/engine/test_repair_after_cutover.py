@@ -53,9 +53,7 @@ class TestAfterTheCutover:
                 assert column == sample.kind.legacy or value == before[key][2][column]
         assert audit(target, sample.plan).mismatched == 0
 
-    def test_a_text_where_there_is_no_value_goes(
-        self, target: Target, connection: Connection
-    ) -> None:
+    def test_a_text_without_a_value_goes(self, target: Target, connection: Connection) -> None:
         self.cut_over(BIGINT, target, connection, "House")
         quietly(connection, BIGINT, 0, state_id=None)
         assert carry_out(connection, repairing(direction="reverse", columns=["state_id"])) == 1

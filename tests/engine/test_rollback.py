@@ -85,7 +85,7 @@ def test_each_rollback_leaves_every_row_as_its_phase_found_it(
 def test_a_write_during_the_restore_of_texts_says_no_more_than_its_row(
     target: Target, connection: Connection, app: Connection
 ) -> None:
-    """So that no later round of the pass takes it for something that it has to put right."""
+    """So that no later round of the pass takes it for something that it has to repair."""
     carried_over(target, connection)
     do_phase(target, connection, PLAN, 4)
     actions = way_back()
@@ -180,7 +180,7 @@ WRITES = st.lists(
 
 @dataclass
 class Application:
-    """Writes rows of the sample by people's values; no text where there is none any more."""
+    """Writes rows of the sample by people's values; no text if none is left."""
 
     connection: Connection
     texts: bool = True
@@ -221,7 +221,7 @@ class Application:
 
 
 def meant_by(connection: Connection, text: str | None) -> int | None:
-    """The id of the lookup row that a text means, as whoever writes it is told."""
+    """The id of the lookup row that a text means, as its writer learns it."""
     row = connection.execute(
         sql.SQL("SELECT {} (%s, false)").format(in_target(resolver_name(BIGINT.kind, PLAN.name))),
         [text],

@@ -71,7 +71,7 @@ def test_a_table_that_is_locked_is_not_waited_for(connection: Connection, app: C
             read_table(connection, BIGINT.table)
 
 
-def test_statements_are_told_by_their_texts(connection: Connection) -> None:
+def test_statements_are_identified_by_their_texts(connection: Connection) -> None:
     connection.execute("CREATE EXTENSION IF NOT EXISTS pg_stat_statements")
     if read_statements(connection) is None:
         pytest.skip("the server does not load pg_stat_statements")
@@ -112,7 +112,7 @@ def test_a_server_without_the_extension_has_no_statements_and_logs_no_error(
         ({"started": 1, "reset": 1}, {"started": 1, "reset": 1, "commits": 2}, None),
     ],
 )
-def test_counters_that_began_anew_are_not_compared(
+def test_counters_that_began_again_are_not_compared(
     before: dict[str, float | None], after: dict[str, float | None], commits: float | None
 ) -> None:
     assert between(before, after, ["commits"]) == {"commits": commits}

@@ -80,7 +80,7 @@ def test_a_question_without_an_answer_is_answered_no(connection: Connection) -> 
     assert fetch_bool(connection, sql.SQL("true")) is True
 
 
-def test_the_engines_sessions_can_be_told_from_the_applications(target: Target) -> None:
+def test_the_engines_sessions_can_be_distinguished_from_the_applications(target: Target) -> None:
     with target.connect() as connection:
         assert connection.execute("SHOW application_name").fetchone() == ("rollout",)
         assert connection.autocommit

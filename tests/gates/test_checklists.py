@@ -41,7 +41,7 @@ def test_the_shipped_checklist_is_complete_once_phase_0_is_done_and_people_ticke
     assert gates.check_gate(ChecklistComplete(), Evidence(rollout, 1)).status == "pass"
 
 
-def test_smoke_tests_older_than_a_rollback_are_to_be_run_again(rollout: Rollout) -> None:
+def test_smoke_tests_older_than_a_rollback_must_be_run_again(rollout: Rollout) -> None:
     def tested() -> tuple[str, str, str | None]:
         item = items(rollout)["flows-tested"]
         return item.status, item.message, item.action
@@ -80,7 +80,7 @@ def test_types_that_differ_are_named_by_their_first_line(
     assert result.message.endswith(f"manage.py rollout types {rollout.plan} --phase 0 > types.ts")
 
 
-def test_another_environment_is_unknown_where_there_is_none(rollout: Rollout) -> None:
+def test_another_environment_is_unknown_if_there_is_none(rollout: Rollout) -> None:
     for item in (
         EnvironmentIntrospected(environment="staging"),
         BackfillRehearsed(environment="staging"),

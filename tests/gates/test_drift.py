@@ -68,7 +68,7 @@ def test_an_answer_that_is_old_is_read_again(
     assert answer(bare, 1).status == "fail"
 
 
-def test_a_phase_that_stopped_in_its_middle_may_go_on_unless_something_else_differs(
+def test_a_phase_that_stopped_in_its_middle_may_continue_unless_something_else_differs(
     bare: Rollout,
 ) -> None:
     rollouts.carry_out(bare, 0)

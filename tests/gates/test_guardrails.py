@@ -40,7 +40,7 @@ def answer(gate: Gate, rollout: Rollout, number: int = 1) -> tuple[str, str]:
 def ended(rollout: Rollout, ago: timedelta, phase: int = 0) -> PhaseRun:
     """A phase that ended a while ago, with a watchdog all the while."""
     now = timezone.now()
-    # It goes on while the gates are asked.
+    # It continues while the gates are asked.
     WatchedTime.objects.create(began_at=now - timedelta(days=1), ended_at=now + MINUTE / 2)
     run = PhaseRun.objects.create(
         rollout=rollout,
@@ -122,7 +122,7 @@ class TestSoak:
         )
 
     @pytest.mark.parametrize("action", ["pause", "hold"])
-    def test_a_guardrail_that_stops_work_begins_it_anew(
+    def test_a_guardrail_that_stops_work_starts_it_again(
         self, rollout: Rollout, action: str
     ) -> None:
         ended(rollout, 30 * MINUTE)

@@ -74,7 +74,7 @@ def test_a_phase_does_not_start_before_its_mapping_is_reviewed(filled: Rollout) 
     assert len(refusals) == 1
 
 
-def test_a_value_that_comes_after_the_review_is_to_be_reviewed_once_it_is_old_enough(
+def test_a_value_that_comes_after_the_review_must_be_reviewed_once_it_is_old_enough(
     filled: Rollout,
 ) -> None:
     rollouts.review_mapping(filled)

@@ -33,7 +33,7 @@ NAMES = {"properties": ["type", "status"]}
         ([], "pass", "0 sessions"),
     ],
 )
-def test_sessions_are_told_by_their_names(
+def test_sessions_are_identified_by_their_names(
     sessions: list[tuple[str, int]], status: str, reason: str
 ) -> None:
     result = check_sessions(GATE, sessions)
@@ -56,7 +56,7 @@ def test_sessions_are_told_by_their_names(
         (f"SELECT * FROM (SELECT type FROM properties) AS {OWN_ROWS}", False),
     ],
 )
-def test_statements_are_told_by_what_they_name(query: str, reads: bool) -> None:
+def test_statements_are_identified_by_what_they_name(query: str, reads: bool) -> None:
     assert reads_legacy(query, NAMES) is reads
 
 

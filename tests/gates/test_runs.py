@@ -166,7 +166,7 @@ def test_a_backfill_that_the_journal_does_not_show_as_finished_is_unknown(
     assert "No finished fill job for properties." in refusal_to_start(rollout, 3)
 
 
-def test_a_table_whose_columns_a_function_computes_is_to_be_backfilled_too(
+def test_a_table_whose_columns_a_function_computes_must_be_backfilled_too(
     rollout: Rollout,
 ) -> None:
     backfilled(rollout)
@@ -373,7 +373,7 @@ def test_a_rehearsal_counts_while_it_is_fresh_of_this_plan_and_of_this_phase(
     )
 
 
-def test_the_newest_full_audit_is_asked_for_once_more_only_where_others_came_after_it(
+def test_the_newest_full_audit_is_requested_once_more_only_where_others_came_after_it(
     rollout: Rollout,
 ) -> None:
     full = journal.audited(rollout)

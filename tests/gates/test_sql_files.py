@@ -128,7 +128,7 @@ def test_a_file_that_was_edited_after_it_was_applied_stops_everything_until_it_i
     assert rollouts.ask("SELECT to_regclass('public.notes')") is None
 
 
-def test_a_file_that_failed_may_be_corrected_and_goes_on_where_it_stopped(
+def test_a_file_that_failed_may_be_corrected_and_continues_where_it_stopped(
     files: Files, of_files: Rollout
 ) -> None:
     from rollout import runner

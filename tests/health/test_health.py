@@ -80,7 +80,7 @@ class TestReadyz:
             probe.get("/readyz")
 
 
-def test_a_database_that_is_away_is_said_once_and_without_its_address(
+def test_a_database_that_is_away_is_reported_once_and_without_its_address(
     monkeypatch: pytest.MonkeyPatch, probe: Client
 ) -> None:
     def away(*_: object) -> None:

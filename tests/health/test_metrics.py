@@ -86,7 +86,7 @@ def scrape(prometheus: Client) -> Scrape:
     return Scrape(answer.content.decode())
 
 
-def test_phases_and_the_active_run_are_told(prometheus: Client, rollout: Rollout) -> None:
+def test_phases_and_the_active_run_are_reported(prometheus: Client, rollout: Rollout) -> None:
     journal.ran(rollout, 0)
     journal.ran(rollout, 1)
     journal.ran(rollout, 2, "running", way="backward")
@@ -102,7 +102,7 @@ def test_phases_and_the_active_run_are_told(prometheus: Client, rollout: Rollout
     assert 0 <= run < 60
 
 
-def test_processes_and_the_log_are_told(prometheus: Client, rollout: Rollout) -> None:
+def test_processes_and_the_log_are_reported(prometheus: Client, rollout: Rollout) -> None:
     journal.noted(rollout, "phase failed")
     journal.noted(rollout, "phase failed")
     before = scrape(prometheus)
@@ -151,7 +151,9 @@ def test_a_job_counts_on_when_its_lanes_become_the_journals(
     assert metrics.of("rollout_backfill_progress_ratio", **labels) is None
 
 
-def test_audits_findings_rules_and_snapshots_are_told(prometheus: Client, rollout: Rollout) -> None:
+def test_audits_findings_rules_and_snapshots_are_reported(
+    prometheus: Client, rollout: Rollout
+) -> None:
     journal.audited(rollout, "mismatched", mismatched=5, waived=2, categories={"wrong": 5})
     journal.audited(rollout, "running", categories={"wrong": 1})
     now = timezone.now()

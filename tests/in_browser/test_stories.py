@@ -40,7 +40,7 @@ def ask_again(visitor: Visitor) -> None:
 
 @contextmanager
 def closed(database: Database) -> Iterator[None]:
-    """Nobody gets to the database meanwhile, and whoever was there is thrown out."""
+    """Nobody gets to the database meanwhile, and those who were there are thrown out."""
     name = database.url.split("?")[0].rsplit("/", 1)[1]
     with psycopg.connect(
         embedded.with_database(database.url, "postgres"), autocommit=True
@@ -107,7 +107,7 @@ def rolls_everything_back(lead: Visitor) -> None:
     def is_back() -> bool:
         return not gates.started_phases(gates.newest_runs(journal.the_rollout()))
 
-    # A story that is told alone finds nothing to roll back.
+    # A story that runs alone finds nothing to roll back.
     if not is_back():
         lead.open(f"{PAGE}phases/0/roll-back/")
         lead.page.locator("#typed").fill(journal.PLAN)
@@ -115,7 +115,7 @@ def rolls_everything_back(lead: Visitor) -> None:
         wait_until(is_back, seconds=60)
 
 
-def test_a_page_says_that_no_worker_runs_and_goes_on_by_itself_when_one_does(
+def test_a_page_says_that_no_worker_runs_and_continues_by_itself_when_one_does(
     site: Site, database: Database, request: pytest.FixtureRequest
 ) -> None:
     rollouts.load_listings(20)
@@ -386,7 +386,7 @@ def test_figures_that_change_move_nothing_else_on_the_page(site: Site, database:
     run.delete()
 
 
-def test_a_database_that_goes_and_comes_back_is_said_and_seen_on_the_open_page(
+def test_a_database_that_goes_and_comes_back_is_reported_and_seen_on_the_open_page(
     site: Site, database: Database
 ) -> None:
     with site.visitor("lead") as lead:

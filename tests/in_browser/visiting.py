@@ -65,7 +65,7 @@ class Visitor:
         raise AssertionError(f"no Tab leads to {place}")
 
     def reads(self, text: str, *, seconds: float = 30) -> None:
-        """Waits until the page says so; a page without scripts is asked for again and again."""
+        """Waits until the page says so; a page without scripts is requested again and again."""
         place = self.page.get_by_text(text).first
         place.wait_for(timeout=seconds * 1000)
 

@@ -114,7 +114,7 @@ def test_a_changed_entry_is_named_whatever_was_changed(db: None, change: dict[st
     assert verdict.reason == "its content was changed"
 
 
-def test_an_entry_that_was_changed_and_hashed_anew_breaks_the_one_after_it(db: None) -> None:
+def test_an_entry_that_was_changed_and_hashed_again_breaks_the_one_after_it(db: None) -> None:
     entries = write(6)
     forged = LogEntry.objects.get(pk=entries[2].pk)
     forged.actor = "eve"

@@ -1,4 +1,4 @@
-"""Every event has a headline and a kind; what says that it failed is told as a failure."""
+"""Every event has a headline and a kind; what says that it failed is reported as a failure."""
 
 import pytest
 
@@ -11,12 +11,12 @@ from rollout.worker.rehearsals import RehearsalJob
 from rollout.worker.restores import RestoreJob
 from rollout.worker.snapshots import SnapshotJob
 
-# A stranger's statement that a person cancels so that the rollout goes on: nothing of it failed.
+# A stranger's statement that a person cancels so that the rollout continues: nothing of it failed.
 NO_FAILURE = {Event.BLOCKER_CANCELLED}
 
 
 @pytest.mark.parametrize("event", list(Event))
-def test_event_that_says_failed_or_cancelled_is_told_as_a_failure(event: Event) -> None:
+def test_event_that_says_failed_or_cancelled_is_reported_as_a_failure(event: Event) -> None:
     words = f"{event.value} {event.headline}".lower().split()
     bad = bool({"failed", "cancelled", "refused"} & set(words)) and "retry" not in words
     bad = bad and "retried" not in words and event not in NO_FAILURE
@@ -25,7 +25,7 @@ def test_event_that_says_failed_or_cancelled_is_told_as_a_failure(event: Event) 
     assert len(event) <= 40, "the journal's column is no longer"
 
 
-def test_each_bad_end_of_all_kinds_of_work_has_an_event_that_is_told_as_a_failure() -> None:
+def test_each_bad_end_of_all_kinds_of_work_has_an_event_that_is_reported_as_a_failure() -> None:
     ends = (
         *(runs._FAILED[way] for way in runs._FAILED),
         runs._STOPPED[RunState.CANCELLED],
@@ -37,7 +37,7 @@ def test_each_bad_end_of_all_kinds_of_work_has_an_event_that_is_told_as_a_failur
     assert Kind.FAILED in DEFAULT_KINDS
 
 
-def test_audit_is_told_by_its_result() -> None:
+def test_audit_is_reported_by_its_result() -> None:
     kinds = {
         status: kind_of("audit done", audit_status=status)
         for status in ("clean", "mismatched", "inconclusive")

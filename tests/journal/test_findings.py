@@ -1,4 +1,4 @@
-"""A mismatch through all reports: new, still there, put right, back again, accepted."""
+"""A mismatch through all reports: new, still there, repaired, back again, accepted."""
 
 from collections import Counter
 from datetime import timedelta

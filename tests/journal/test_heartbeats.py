@@ -41,7 +41,7 @@ class TestLiveness:
         seen(WORKER, SILENCE - timedelta(seconds=2))
         assert liveness().worker_alive
 
-    def test_a_worker_that_was_silent_for_twelve_seconds_is_said_not_to_run(self) -> None:
+    def test_a_worker_that_was_silent_for_twelve_seconds_is_reported_not_to_run(self) -> None:
         seen(WATCHDOG)
         seen(WORKER, timedelta(seconds=12))
         state = liveness()
@@ -52,7 +52,7 @@ class TestLiveness:
             "until one starts. Start it: manage.py qcluster."
         )
 
-    def test_a_silent_watchdog_is_told_from_a_silent_worker(self) -> None:
+    def test_a_silent_watchdog_is_distinguished_from_a_silent_worker(self) -> None:
         seen(WORKER)
         seen(WATCHDOG, SILENCE)
         state = liveness()

@@ -56,7 +56,7 @@ def database_names(target: Target) -> set[str]:
         return {name for (name,) in opened.execute("SELECT datname FROM pg_database")}
 
 
-def test_a_rehearsal_is_carried_out_on_the_server_that_is_named(
+def test_a_rehearsal_is_run_on_the_server_that_is_named(
     short_plan: Snapshot, name_server: Name
 ) -> None:
     with server({}) as (target, _data):

@@ -135,7 +135,7 @@ class Presses(RuleBasedStateMachine):
             rollouts.flow.does = lambda: None
             self.press(lambda: verb(self.rollout, actor=ADA))
             self.press(lambda: runner.start(self.rollout, phase, actor=ADA))
-            time.sleep(0.03)  # Most workers notice before they go on, some do not.
+            time.sleep(0.03)  # Most workers notice before they continue, some do not.
 
         rollouts.flow.does = presses
         rollouts.deliver_next()

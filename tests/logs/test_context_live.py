@@ -19,7 +19,7 @@ def in_json(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LOG_FORMAT", "json")
 
 
-def test_a_workers_lines_bear_rollout_phase_run_step_and_job(
+def test_a_workers_lines_have_rollout_phase_run_step_and_job(
     in_json: None, committed_db: Database, qcluster: Running
 ) -> None:
     rollouts.load_listings(100)

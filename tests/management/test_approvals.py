@@ -191,7 +191,7 @@ def test_the_checklist_is_shown_and_ticked(rollout: Rollout, shell: Shell) -> No
     assert "Items: " in shell("tick", PLAN, "nonsense")[2]
 
 
-def test_the_flows_are_tried_out(rollout: Rollout, shell: Shell) -> None:
+def test_the_flows_are_tested(rollout: Rollout, shell: Shell) -> None:
     code, out, _ = shell("probe", PLAN)
     assert (code, out.count("passed  properties.flows.")) == (0, 4)
 

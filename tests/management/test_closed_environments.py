@@ -1,5 +1,5 @@
 """No verb of the shell ends in a traceback where an environment is gone or cannot be reached; what
-happens by itself goes on for the others."""
+happens by itself continues for the others."""
 
 import argparse
 import json
@@ -86,7 +86,7 @@ def test_every_verb_says_that_an_environment_is_gone(dropped: Rollout, cli: Cli)
     assert not ended_badly(cli, dropped.environment, "was dropped")
 
 
-def test_list_and_introspect_go_on_with_the_environments_that_answer(
+def test_list_and_introspect_continue_with_the_environments_that_answer(
     away: Rollout, cli: Cli
 ) -> None:
     code, out, err = cli("list")
@@ -129,7 +129,7 @@ def test_a_run_of_an_environment_that_is_gone_fails_and_is_not_brought_back_for_
     )
 
 
-def test_the_figures_of_the_others_are_told(away: Rollout) -> None:
+def test_the_figures_of_the_others_are_reported(away: Rollout) -> None:
     text = exposition.generate_latest(collector.registry()).decode()
     assert 'rollout_target_up{environment="production"} 1.0' in text
     assert 'rollout_target_up{environment="qa"} 0.0' in text

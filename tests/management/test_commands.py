@@ -237,7 +237,7 @@ def test_an_audit_that_could_not_compare_is_an_error(cli: Cli) -> None:
     assert "Start phases 1 and 2 first." in cli("audit", PLAN)[1]
 
 
-def test_introspect_finds_no_drift_where_there_is_none(cli: Cli, filled: Rollout) -> None:
+def test_introspect_finds_no_drift_if_there_is_none(cli: Cli, filled: Rollout) -> None:
     code, out, _ = cli("introspect", PLAN, "--json")
     assert code == 0
     schema: dict[str, Any] = json.loads(out)

@@ -1,4 +1,4 @@
-"""The script that `rollout sql PHASE --rollback` prints, carried out by psql as it is."""
+"""The script that `rollout sql PHASE --rollback` prints, run by psql as it is."""
 
 import subprocess
 from datetime import timedelta
@@ -134,7 +134,7 @@ def test_four_scripts_one_after_the_other_bring_everything_back_and_are_recognis
 
 
 @pytest.mark.parametrize("phase", [2])
-def test_a_phase_that_was_carried_out_by_hand_is_taken_up_by_the_console(
+def test_a_phase_that_was_run_by_hand_is_resumed_by_the_console(
     phase: int, allowed: Rollout, committed_db: Database, tmp_path: Path
 ) -> None:
     script = manage("rollout", "sql", PLAN, "2", url=committed_db.url)
@@ -202,7 +202,7 @@ def test_a_lock_that_is_held_is_tried_again_until_it_is_let_go(
     assert everything(committed_db) == before
 
 
-def test_a_rollback_that_was_not_carried_out_is_not_recognised(
+def test_a_rollback_that_was_not_run_is_not_recognised(
     allowed: Rollout, committed_db: Database
 ) -> None:
     rollouts.carry_out(allowed, 1)
@@ -215,7 +215,7 @@ def test_a_rollback_that_was_not_carried_out_is_not_recognised(
 def test_a_cutover_that_was_taken_back_by_hand_is_recognised_once_its_rows_say_the_same(
     allowed: Rollout, committed_db: Database, tmp_path: Path
 ) -> None:
-    """Whoever goes on by hand past the script's own comparison finds it here again."""
+    """It is found here again by those who continue by hand past the script's own comparison."""
     rollouts.carry_out(allowed, 3)
     assert carry_out(printed(3, committed_db), committed_db, tmp_path)[0] == 0
     key = rollouts.ask("SELECT min(id::text) FROM properties WHERE type = 'House'")
@@ -326,7 +326,7 @@ class TestWhatTheScriptOfTheCutoverProves:
     def phase(self) -> int:
         return 3
 
-    def test_a_row_whose_text_means_another_row_stops_it_until_it_is_put_right(
+    def test_a_row_whose_text_means_another_row_stops_it_until_it_is_repaired(
         self, allowed: Rollout, committed_db: Database, tmp_path: Path
     ) -> None:
         before = everything(committed_db)

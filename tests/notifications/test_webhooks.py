@@ -77,12 +77,12 @@ class TestPost:
             assert time.monotonic() - began < 3
         assert outcome.error == "No response within 1 s."
 
-    def test_nobody_there_is_said_without_the_address(self) -> None:
+    def test_nobody_there_is_reported_without_the_address(self) -> None:
         hook = Webhook("chat", f"http://127.0.0.1:{free_port()}/very-secret")
         outcome = post(hook, id="1", timestamp=1, body=BODY)
         assert outcome.error == "Connection failed: Connection refused."
 
-    def test_a_server_without_tls_is_refused_where_https_was_asked_for(self) -> None:
+    def test_a_server_without_tls_is_refused_where_https_was_requested(self) -> None:
         with receiver() as there:
             hook = Webhook("chat", there.url.replace("http:", "https:"))
             outcome = post(hook, id="1", timestamp=1, body=BODY)

@@ -246,7 +246,7 @@ def do_until_mapped(connection: Connection) -> None:
         ddl.apply(connection, statement, NoControl())  # type: ignore[arg-type]
 
 
-def test_a_lookup_row_bears_the_commonest_tidy_spelling(
+def test_a_lookup_row_has_the_commonest_tidy_spelling(
     target: Target, connection: Connection
 ) -> None:
     BIGINT.create(connection)

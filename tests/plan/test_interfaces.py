@@ -61,7 +61,7 @@ def test_the_file_that_ships_is_of_the_schema_before_phase_1(properties: Rollout
     )
 
 
-def test_a_file_that_fell_behind_is_told_on_both_pages_and_in_the_shell(
+def test_a_file_that_fell_behind_is_reported_on_both_pages_and_in_the_shell(
     filled: Rollout, cli: Cli
 ) -> None:
     gates.invalidate()

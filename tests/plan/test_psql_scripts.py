@@ -1,4 +1,4 @@
-"""The scripts of each phase, carried out by psql as they are, twice each way, on two servers."""
+"""The scripts of each phase, run by psql as they are, twice each way, on two servers."""
 
 import os
 from collections.abc import Callable, Iterator
@@ -175,7 +175,7 @@ every_case = pytest.mark.parametrize(
 
 @dataclass(frozen=True)
 class Site:
-    """A database that a plan is carried out in by hand, and what psql said there last."""
+    """A database that a plan is run in by hand, and what psql said there last."""
 
     target: Target
     connection: Connection
@@ -320,7 +320,7 @@ def test_a_rollback_that_stopped_before_its_texts_were_restored_is_not_followed_
     script_site.must(script_site.back(3))
 
 
-def test_every_kind_of_step_is_among_the_plans_that_are_carried_out(tmp_path: Path) -> None:
+def test_every_kind_of_step_is_among_the_plans_that_are_run(tmp_path: Path) -> None:
     kinds = {
         kind
         for name in language.__all__

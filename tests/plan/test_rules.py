@@ -11,7 +11,7 @@ ERRORS = Rule(id="errors", statistic="error_rate", above=0.05, at_most=0.2, acti
 @pytest.mark.parametrize(
     ("rule", "value", "calls", "usual", "verdict"),
     [
-        # Both relative bounds are to be passed: a fast operation may double.
+        # Both relative bounds must be passed: a fast operation may double.
         (SLOW, 25.0, 50, 10.0, "kept"),
         (SLOW, 61.0, 50, 10.0, "broken"),
         (SLOW, 350.0, 50, 200.0, "kept"),
@@ -45,7 +45,7 @@ KEPT, BROKEN, UNKNOWN = "kept", "broken", "inconclusive"
         ([UNKNOWN, UNKNOWN, BROKEN, BROKEN, BROKEN], False, BROKEN),
         ([UNKNOWN] * 5, False, UNKNOWN),
         ([UNKNOWN, UNKNOWN, UNKNOWN, KEPT, KEPT], False, UNKNOWN),
-        # What acts goes on until no window is broken any more: it does not flutter.
+        # What acts continues until no window is broken any more: it does not flutter.
         ([KEPT, KEPT, KEPT, KEPT, BROKEN], True, BROKEN),
         ([KEPT] * 5, True, KEPT),
         ([UNKNOWN] * 5, True, UNKNOWN),

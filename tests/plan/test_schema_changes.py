@@ -46,7 +46,7 @@ def in_words(declared: SchemaChange, real: tuple[TableChange, ...]) -> tuple[Tab
 
 
 def certain(declared: SchemaChange, real: tuple[TableChange, ...]) -> tuple[TableChange, ...]:
-    """What was declared, without the defaults "if it had one" that there are not."""
+    """What was declared, without the defaults "if it had one" that are missing."""
     there = {(t.table, part.kind, part.name) for t in real for part in t.parts}
     return tuple(
         replace(
@@ -85,7 +85,7 @@ def shipped(template: str) -> Iterator[Target]:
         yield copy
 
 
-def test_the_shipped_plan_changes_the_catalog_as_declared_there_and_back(shipped: Target) -> None:
+def test_the_shipped_plan_changes_the_catalog_as_declared_forward_and_back(shipped: Target) -> None:
     with shipped.connect() as connection:
         install(connection)
         assert_as_declared(shipped, connection, PLAN)

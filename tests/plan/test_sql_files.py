@@ -135,11 +135,11 @@ def test_a_missing_or_hidden_part_of_a_file_is_e050(tmp_path: Path, up: str, wha
     assert any(id_ == "rollout.E050" and what in message for id_, message in problem_list), (
         problem_list
     )
-    # Nothing of such a file would be carried out.
+    # Nothing of such a file would be run.
     assert all(step.ups == () for step in files.steps)
 
 
-def test_files_astray_numbers_used_twice_and_files_that_no_phase_uses_are_told(
+def test_files_astray_numbers_used_twice_and_files_that_no_phase_uses_are_reported(
     tmp_path: Path,
 ) -> None:
     good = f"{HEAD}{ASKED}SELECT 1"

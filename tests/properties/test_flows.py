@@ -61,7 +61,7 @@ def decided(shape: ShapeName) -> ShapeName:
     return shape
 
 
-def test_a_text_that_people_decided_on_is_tried_out(decided: ShapeName) -> None:
+def test_a_text_that_people_decided_on_is_tested(decided: ShapeName) -> None:
     evidence = flows.decided_text(using="default")
     becomes = {"new": "h reads House"}.get(decided, "h reads h")
     assert f"The type {becomes}." in evidence

@@ -165,7 +165,7 @@ def test_shadow_reads_without_a_difference_verify_no_row(rollout: Rollout) -> No
     assert safety(rollout).clean is None
 
 
-def test_after_the_cutover_the_dual_write_goes_on(rollout: Rollout) -> None:
+def test_after_the_cutover_the_dual_write_continues(rollout: Rollout) -> None:
     after_backfill(rollout)
     went_through(rollout, 3, minutes=10)
     clean(rollout, minutes=2)
@@ -225,7 +225,7 @@ def test_steps_of_a_rollback_that_has_not_finished_are_in_effect_until_undone(
     assert "create-types" in left
 
 
-def test_the_rehearsed_rollback_is_told_for_the_phase_and_for_all_so_far(
+def test_the_rehearsed_rollback_is_given_for_the_phase_and_for_all_so_far(
     rollout: Rollout, viewer: Client
 ) -> None:
     for phase in range(3):

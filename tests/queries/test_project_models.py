@@ -37,7 +37,7 @@ def test_a_project_that_asks_for_the_modes_in_force_keeps_its_legacy_models(
     assert checked() == []
 
 
-def test_a_field_whose_column_goes_is_told_before_phase_4_and_by_check_from_phase_3_on(
+def test_a_field_whose_column_goes_is_reported_before_phase_4_and_by_check_from_phase_3_on(
     enforced: Rollout, without_new_models: None
 ) -> None:
     finding = item(enforced)

@@ -76,7 +76,7 @@ def test_only_the_newest_phase_is_asked_about_and_only_once_it_is_done(
 def test_the_page_of_a_phase_has_the_same_answer(filled: Rollout) -> None:
     viewer = journal.browser_of("viewer")
     address = f"{PAGE}phases/2/second-run/"
-    # In the part that is asked for again: it is there as soon as the phase is done.
+    # In the part that is requested again: it is there as soon as the phase is done.
     assert f'href="{address}"' in fragment_of(viewer, f"{PAGE}phases/2/")
     assert f'href="{PAGE}phases/1/second-run/"' not in text_of(viewer, f"{PAGE}phases/1/")
     fragment = fragment_of(viewer, address)

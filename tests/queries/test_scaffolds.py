@@ -1,4 +1,4 @@
-"""A first plan for a live table: it passes the checks as written, and runs there and back."""
+"""A first plan for a live table: it passes the checks as written, and runs forward and back."""
 
 from datetime import date
 from itertools import pairwise
@@ -45,7 +45,7 @@ def there_and_back(target: Target, connection: Connection, plan: Plan) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("sample", [BIGINT, COMPOSITE, ODD, LISTED, REQUIRED], ids=str)
-def test_a_plan_for_any_table_passes_the_checks_and_goes_there_and_back(
+def test_a_plan_for_any_table_passes_the_checks_and_goes_forward_and_back(
     sample: Sample, target: Target, connection: Connection
 ) -> None:
     sample.create(connection)
@@ -115,7 +115,7 @@ def test_a_plan_without_a_lookup_leaves_the_columns_that_it_reads(
     there_and_back(target, connection, plan)
 
 
-def test_indexes_are_dropped_and_built_anew_and_what_has_no_step_is_told(
+def test_indexes_are_dropped_and_rebuilt_and_what_has_no_step_is_reported(
     target: Target, connection: Connection
 ) -> None:
     connection.execute(

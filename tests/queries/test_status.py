@@ -190,7 +190,7 @@ def test_steps_stand_in_the_order_of_the_plan_also_in_a_rollback(rollout: Rollou
     assert [step.run is not None for step in steps][:3] == [True, True, False]
 
 
-def test_names_that_are_unknown_are_told_with_those_that_are_known(db: None) -> None:
+def test_names_that_are_unknown_are_reported_with_those_that_are_known(db: None) -> None:
     with pytest.raises(UnknownPlan, match="Known plans: property-classification"):
         find_rollout("nonsense", "production")
     with pytest.raises(UnknownEnvironment, match="Available: production"):

@@ -110,7 +110,7 @@ class TestApprovals:
         roll_back(signed)
         assert "used by an earlier start" in refusal(signed, rollouts.person())
 
-    def test_a_run_that_stopped_goes_on_with_the_plan_that_was_approved_alone(
+    def test_a_run_that_stopped_continues_with_the_plan_that_was_approved_alone(
         self, signed: Rollout, known: Known
     ) -> None:
         approve(signed, known, "grace")
@@ -295,7 +295,7 @@ class TestChecklist:
         item = Item(id="told", text="Everyone was told")
         known.use(replace(plan_with(ChecklistComplete()), checklist=(item,)))
 
-    def test_a_tick_bears_a_name_and_can_be_taken_back(self, signed: Rollout) -> None:
+    def test_a_tick_has_a_name_and_can_be_taken_back(self, signed: Rollout) -> None:
         assert "1 of 1 items open: Everyone was told." in refusal(signed, ADA)
         runner.tick(signed, "told", actor=rollouts.person("grace"))
         runner.tick(signed, "told", actor=ADA)

@@ -43,7 +43,7 @@ def made_from(snapshot: Snapshot) -> Restore:
     return asked
 
 
-def test_a_snapshot_becomes_an_environment_in_which_the_plan_is_carried_out(
+def test_a_snapshot_becomes_an_environment_in_which_the_plan_is_run(
     properties: Rollout, snapshot: Snapshot
 ) -> None:
     asked = made_from(snapshot)
@@ -120,7 +120,7 @@ def test_a_worker_that_dies_while_it_restores_leaves_nothing_that_another_cannot
     assert status_of(find_rollout(PLAN, "staging")).next_phase == 0
 
 
-def test_a_database_that_cannot_be_made_is_told_and_not_left(
+def test_a_database_that_cannot_be_made_is_reported_and_not_left(
     properties: Rollout, snapshot: Snapshot, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def full(*_: object) -> None:

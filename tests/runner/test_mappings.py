@@ -31,7 +31,7 @@ def audit_gate(rollout: Rollout) -> str:
     return next(f"{gate.status}: {gate.message}" for gate in gates if "audit" in gate.name.lower())
 
 
-def test_a_review_after_the_backfill_is_recorded_corrected_and_audited_anew(
+def test_a_review_after_the_backfill_is_recorded_corrected_and_audited_again(
     filled: Rollout, lookup: Lookup
 ) -> None:
     assert audit_gate(filled).startswith("pass")
@@ -112,7 +112,7 @@ def test_a_text_that_the_database_cannot_hold_is_refused(filled: Rollout, lookup
         runner.review_mapping(filled, lookup, {"a\x00b": Decision("x")}, actor=ADA)
 
 
-def test_a_phase_2_that_a_text_stopped_in_its_audit_goes_on_once_the_text_is_decided(
+def test_a_phase_2_that_a_text_stopped_in_its_audit_continues_once_the_text_is_decided(
     expanded: Rollout, lookup: Lookup
 ) -> None:
     too_long = "A very " + "long " * 50 + "type"

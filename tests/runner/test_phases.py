@@ -63,7 +63,7 @@ def test_leads_who_resume_at_the_same_moment_queue_it_once(tiny: Rollout) -> Non
 
 
 def test_gates_are_asked_again_after_a_concurrent_run(tiny: Rollout) -> None:
-    """A press that waited while another's phase came to its end does not carry it out twice."""
+    """A press that waited while another's phase came to its end does not run it twice."""
     refusals: list[str] = []
 
     def press() -> None:
@@ -143,7 +143,7 @@ def test_a_done_phase_is_not_started_again(tiny: Rollout) -> None:
     assert "already complete" in refused(lambda: runner.start(tiny, 0, actor=ADA))
 
 
-def test_a_paused_run_goes_on_only_when_it_is_resumed(tiny: Rollout) -> None:
+def test_a_paused_run_continues_only_when_it_is_resumed(tiny: Rollout) -> None:
     run = runner.start(tiny, 0, actor=ADA)
     runner.pause(tiny, actor=ADA)
     rollouts.work_off(run, RunState.PAUSED)
@@ -182,7 +182,9 @@ def press_during_the_first_step(
     return run
 
 
-def test_a_running_phase_is_paused_after_its_step_and_goes_on_with_the_next(tiny: Rollout) -> None:
+def test_a_running_phase_is_paused_after_its_step_and_continues_with_the_next(
+    tiny: Rollout,
+) -> None:
     run = press_during_the_first_step(tiny, runner.pause, RunState.PAUSED)
     assert rollouts.queued() == []
     runner.resume(tiny, actor=ADA)
@@ -215,7 +217,9 @@ def test_the_actor_of_a_stop_is_not_who_started_the_run(
     assert (entry.actor, entry.message) == ("grace", f"Phase 0 is {event}.")
 
 
-def test_run_that_no_worker_has_is_stopped_at_once_and_that_is_told_as_well(tiny: Rollout) -> None:
+def test_run_that_no_worker_has_is_stopped_at_once_and_that_is_reported_as_well(
+    tiny: Rollout,
+) -> None:
     runner.start(tiny, 0, actor=ADA)
     runner.pause(tiny, actor=Person("grace"))
     assert LogEntry.objects.get(event="paused").actor == "grace"
@@ -224,7 +228,7 @@ def test_run_that_no_worker_has_is_stopped_at_once_and_that_is_told_as_well(tiny
     assert (entry.actor, kind_of(entry)) == ("grace", "failed")
 
 
-def test_retry_of_a_run_that_cannot_go_on_says_which_and_why(tiny: Rollout) -> None:
+def test_retry_of_a_run_that_cannot_continue_says_which_and_why(tiny: Rollout) -> None:
     first = rollouts.carry_out(tiny, 0)
     with pytest.raises(runner.Refused, match="Phase 0 is done: there is nothing to retry"):
         runner.retry(tiny, run=first, actor=ADA)
@@ -251,7 +255,7 @@ def test_a_cancelled_phase_can_be_rolled_back(tiny: Rollout) -> None:
     assert rollouts.carry_back(tiny, 0).way == Direction.BACKWARD
 
 
-def test_a_retry_goes_on_with_the_step_that_failed(tiny: Rollout) -> None:
+def test_a_retry_continues_with_the_step_that_failed(tiny: Rollout) -> None:
     def fails_the_second_time() -> None:
         if rollouts.flow.calls == 2:
             raise ValueError("The flow is broken.")

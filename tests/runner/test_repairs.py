@@ -1,4 +1,4 @@
-"""Repairs from the journal's side: asked for, carried out by workers, seen by the next audit."""
+"""Repairs from the journal's side: asked for, run by workers, seen by the next audit."""
 
 from typing import Any
 
@@ -62,7 +62,7 @@ class TestAPreview:
         with pytest.raises(runner.Refused, match="Review the mapping"):
             runner.repair(filled, table=TABLE, selection={"legacy": [text]}, actor=ADA)
 
-    def test_rows_that_are_left_are_told_from_those_that_are_repaired(
+    def test_rows_that_are_left_are_distinguished_from_those_that_are_repaired(
         self, filled: Rollout
     ) -> None:
         text = forget_a_type()
@@ -222,7 +222,7 @@ class TestARepair:
         rollouts.work()
         assert rollouts.ask("SELECT count(*) FROM properties WHERE currency = 'EUR'") == 0
 
-    def test_a_phase_that_its_audit_stopped_goes_on_after_it(self, expanded: Rollout) -> None:
+    def test_a_phase_that_its_audit_stopped_continues_after_it(self, expanded: Rollout) -> None:
         run = runner.start(expanded, 2, actor=ADA)
         audit = runs.RunJob._audit
 
@@ -286,7 +286,7 @@ class TestSteering:
             message="Requested a pause of repair of 3 rows of properties."
         ).exists()
 
-    def test_cancelled_it_can_go_on(self, under_way: PhaseRun) -> None:
+    def test_cancelled_it_can_continue(self, under_way: PhaseRun) -> None:
         runner.cancel(under_way.rollout, actor=ADA)
         rollouts.work_off(under_way, RunState.CANCELLED)
         assert status_of(under_way.rollout).repair == under_way

@@ -1,6 +1,6 @@
-"""A table as some team has it, and a plan over it that is checked, looked at and carried out.
+"""A table as some team has it, and a plan over it that is checked, looked at and run.
 
-Nothing here reaches into the engine: a scenario is told by SQL, a plan's declarations, and what
+Nothing here reaches into the engine: a scenario is given by SQL, a plan's declarations, and what
 `manage.py check`, the preflights and the phases say.
 """
 
@@ -36,7 +36,7 @@ class RefusedByPreflight(Exception):
 
 
 def table(name: str, *, key: tuple[str, ...] = ("id",), **columns: r.Column | str) -> r.Table:
-    """A plan's table; a column that is told as its type alone is nullable.
+    """A plan's table; a column that is given as its type alone is nullable.
 
     A key that is not told is a bigint.
     """
@@ -142,7 +142,7 @@ class Scenario:
         return item
 
     def failing(self, phase: int) -> list[Item]:
-        """The items of a preflight that are to be read before the start."""
+        """The items of a preflight that must be read before the start."""
         return self.preflight(phase).problems
 
     def readiness(self, phase: int = 0) -> Readiness:

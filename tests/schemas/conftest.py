@@ -18,7 +18,7 @@ EMBEDDED, OLD = "the embedded PostgreSQL", "the system's PostgreSQL"
 
 @pytest.fixture(scope="session")
 def old() -> Iterator[Target]:
-    """The system's PostgreSQL; skipped where there is none, failed in CI."""
+    """The system's PostgreSQL; skipped if there is none, failed in CI."""
     with old_server() as target:
         yield target
 
@@ -94,7 +94,7 @@ def _database(stack: ExitStack, server: Target, template: str) -> Target:
 def owner(request: pytest.FixtureRequest) -> Iterator[str]:
     """A role that owns tables, and is neither a superuser nor has BYPASSRLS.
 
-    It is asked for before ``scenario``, so that its databases are gone when it goes.
+    It is requested before ``scenario``, so that its databases are gone when it goes.
     """
     server = _server_of(request)
     role = f"owner_{uuid4().hex}"

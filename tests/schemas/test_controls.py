@@ -6,7 +6,7 @@ from tests.schemas import PARCEL, MakeScenario
 EVERY_ROW = "SELECT id, status, remark FROM parcel ORDER BY id"
 
 
-def test_a_plain_table_goes_there_and_back_without_a_failing_item(
+def test_a_plain_table_goes_forward_and_back_without_a_failing_item(
     scenario: MakeScenario, server: Target
 ) -> None:
     plain = scenario(PARCEL)

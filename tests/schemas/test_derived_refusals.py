@@ -28,7 +28,7 @@ CAST = priced("{price}::numeric(10,2)")
 
 
 @pytest.mark.parametrize("required", [False, True])
-def test_a_row_that_the_expression_refuses_is_told_before_any_trigger_is_made(
+def test_a_row_that_the_expression_refuses_is_reported_before_any_trigger_is_made(
     scenario: MakeScenario, server: Target, required: bool
 ) -> None:
     offers = scenario(
@@ -47,7 +47,7 @@ def test_a_row_that_the_expression_refuses_is_told_before_any_trigger_is_made(
         ("100 / (length({price}) - 22)", "integer"),
     ],
 )
-def test_a_value_that_its_column_cannot_take_is_told_as_well(
+def test_a_value_that_its_column_cannot_take_is_reported_as_well(
     scenario: MakeScenario, newest: Target, expression: str, type: str
 ) -> None:
     with pytest.raises(RefusedByPreflight, match=r"offer\.new"):
@@ -55,7 +55,7 @@ def test_a_value_that_its_column_cannot_take_is_told_as_well(
 
 
 @pytest.mark.parametrize("required", [False, True])
-def test_a_write_of_what_the_expression_refuses_goes_on_and_the_audit_lists_its_row(
+def test_a_write_of_what_the_expression_refuses_works_and_the_audit_lists_its_row(
     scenario: MakeScenario, server: Target, required: bool
 ) -> None:
     offers = scenario(PRICES, priced("{price}::numeric(10,2)", required=required))
@@ -80,7 +80,7 @@ def test_a_write_of_what_the_expression_refuses_goes_on_and_the_audit_lists_its_
     offers.take_back(4, 3, 2, 1, 0)
 
 
-def test_a_write_after_the_cutover_goes_on_too(scenario: MakeScenario, newest: Target) -> None:
+def test_a_write_after_the_cutover_works_too(scenario: MakeScenario, newest: Target) -> None:
     offers = scenario(PRICES, CAST)
     offers.carry_out(0, 1, 2, 3)
     assert offers.application(

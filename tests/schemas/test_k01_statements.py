@@ -79,7 +79,7 @@ def between_statements(scenario: Scenario, look: Look, phases: tuple[int, ...]) 
             carry_out(number, plan.backward(step).actions)
 
 
-def test_between_any_two_statements_an_application_that_obeys_the_modes_goes_on(
+def test_between_any_two_statements_an_application_that_obeys_the_modes_continues(
     scenario: MakeScenario, server: Target
 ) -> None:
     parcels = scenario(TABLES, PLAN)

@@ -52,7 +52,7 @@ def test_a_trigger_that_copies_the_whole_row_is_refused_in_phase_0(
 
 
 @pytest.mark.parametrize("body", HARMLESS.values(), ids=list(HARMLESS))
-def test_a_trigger_that_is_right_for_rows_of_any_shape_goes_there_and_back(
+def test_a_trigger_that_is_right_for_rows_of_any_shape_goes_forward_and_back(
     scenario: MakeScenario, newest: Target, body: str
 ) -> None:
     parcels = scenario(LOG + TRIGGER.format(body))

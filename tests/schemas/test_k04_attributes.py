@@ -168,7 +168,7 @@ def columns(draw: st.DrawFn) -> tuple[str, bool, str]:
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 @given(drawn=columns())
-def test_any_column_goes_there_and_back_and_pg_dump_tells_of_no_difference(
+def test_any_column_goes_forward_and_back_and_pg_dump_tells_of_no_difference(
     drawn: tuple[str, bool, str], scenario: MakeScenario, server: Target
 ) -> None:
     column, null, statements = drawn
@@ -237,7 +237,7 @@ def test_a_derived_column_has_the_rights_that_are_on_every_column_it_is_made_of(
     ],
     ids=["default", "nullable with a default", "nullable"],
 )
-def test_an_insert_that_names_neither_column_goes_on_through_every_phase_and_back(
+def test_an_insert_that_names_neither_column_works_in_every_phase_and_back(
     column: str, null: bool, means: str, scenario: MakeScenario, server: Target
 ) -> None:
     parcels = scenario(parcel(column), plan_with(null=null))

@@ -38,7 +38,7 @@ def test_a_trigger_that_changes_the_legacy_text_after_it_was_read_is_refused_bef
         parcels.carry_out(2)
 
 
-def test_a_trigger_that_changes_the_legacy_text_first_goes_there_and_back(
+def test_a_trigger_that_changes_the_legacy_text_first_goes_forward_and_back(
     scenario: MakeScenario, server: Target
 ) -> None:
     body = "NEW.status := CASE NEW.status WHEN 'L' THEN 'lost' ELSE NEW.status END; RETURN NEW;"
@@ -125,7 +125,7 @@ def test_a_trigger_of_any_update_with_a_condition_tells_of_both_kinds_of_writer(
 
 
 @pytest.mark.parametrize("answer", ["NULL", "OLD"])
-def test_a_trigger_that_can_swallow_updates_is_told_before_the_backfill(
+def test_a_trigger_that_can_swallow_updates_is_reported_before_the_backfill(
     scenario: MakeScenario, server: Target, answer: str
 ) -> None:
     stays = f"IF OLD.id % 10 = 0 THEN RETURN {answer}; END IF; RETURN NEW;"

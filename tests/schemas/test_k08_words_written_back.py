@@ -96,7 +96,7 @@ ALTER TABLE member ADD EXCLUDE USING gist (person WITH =, tier WITH =);
 
 
 @pytest.mark.parametrize("rule", [UNIQUE, EXCLUDED], ids=["partial index", "exclusion"])
-def test_an_index_over_the_old_words_goes_on_holding_after_the_cutover(
+def test_an_index_over_the_old_words_keeps_holding_after_the_cutover(
     scenario: MakeScenario, server: Target, rule: str
 ) -> None:
     members = scenario(FREE + rule, tiers())
@@ -110,7 +110,7 @@ def test_an_index_over_the_old_words_goes_on_holding_after_the_cutover(
         )
 
 
-def test_a_generated_column_over_the_old_words_goes_on_saying_the_same(
+def test_a_generated_column_over_the_old_words_keeps_saying_the_same(
     scenario: MakeScenario, server: Target
 ) -> None:
     generated = "ALTER TABLE member ADD pays boolean GENERATED ALWAYS AS (tier = 'active') STORED;"
@@ -130,7 +130,7 @@ def test_a_word_that_was_first_written_during_the_dual_write_is_written_back(
     assert write(members, 3, "On hold") == "paused"
 
 
-def test_lookup_rows_that_the_legacy_column_cannot_hold_are_told_before_the_cutover(
+def test_lookup_rows_that_the_legacy_column_cannot_hold_are_reported_before_the_cutover(
     scenario: MakeScenario, server: Target
 ) -> None:
     members = scenario(CHECKED, tiers())

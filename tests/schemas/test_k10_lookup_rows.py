@@ -20,7 +20,7 @@ NO_ROW = replace(NULLABLE, unknown="null")
 
 
 def insert(session: Connection, text: str) -> int:
-    """A parcel of the application; whoever waits for another transaction is told off."""
+    """A parcel of the application; one that waits for another transaction is told off."""
     return int(value(session, "INSERT INTO parcel (status) VALUES (%s) RETURNING id", text))
 
 
@@ -71,7 +71,7 @@ def test_k10_a_texts_in_opposite_order_wait_for_nobody(
     written = dict(statuses(made))
     assert len(statuses(made)) == 6
     assert written["sent"].lower() == "sent"  # type: ignore[union-attr]
-    # Whoever writes such a row again fills it in, and so does phase 2 carried out once more.
+    # Whoever writes such a row again fills it in, and so does phase 2 run once more.
     made.application("UPDATE parcel SET remark = 'again' WHERE id = 44")
     assert ("Returned", None if lookup is NO_ROW else "Returned") in statuses(made)
     if lookup is not NO_ROW:

@@ -199,7 +199,7 @@ def test_a_nondeterministic_collation_is_refused_in_phase_0_and_by_the_scaffold(
         scaffold(looked, ("country",), today=date(2026, 1, 1))
 
 
-def test_a_deterministic_collation_of_its_own_goes_there_and_back(
+def test_a_deterministic_collation_of_its_own_goes_forward_and_back(
     scenario: MakeScenario, old: Target
 ) -> None:
     scenario(CLIENT.replace("{0}", "true"), COUNTRY).there_and_back()

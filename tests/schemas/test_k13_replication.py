@@ -33,7 +33,7 @@ OF_CODED = r.Lookup(
 EVERYTHING = "CREATE PUBLICATION everything FOR ALL TABLES;"
 
 
-def test_a_publication_of_all_tables_lets_people_decide_and_the_rollout_go_on(
+def test_a_publication_of_all_tables_lets_people_decide_and_the_rollout_continue(
     scenario: MakeScenario, server: Target
 ) -> None:
     parcels = scenario(PARCEL + EVERYTHING)

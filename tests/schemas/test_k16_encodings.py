@@ -27,7 +27,7 @@ def test_a_database_that_does_not_say_what_its_bytes_are_is_refused_in_phase_0(
 
 
 @pytest.mark.parametrize("encoding", ["LATIN1", "WIN1252", "EUC_JP"])
-def test_another_encoding_goes_there_and_back(
+def test_another_encoding_goes_forward_and_back(
     scenario: MakeScenario, newest: Target, encoding: str
 ) -> None:
     text = "寿司" if encoding == "EUC_JP" else "voilà"

@@ -1,4 +1,4 @@
-"""The project's own migrations that meet a plan's columns are told before they are applied."""
+"""The project's own migrations that meet a plan's columns are reported before they are applied."""
 
 from collections.abc import Callable
 from pathlib import Path

@@ -57,7 +57,7 @@ def test_a_name_that_the_lookup_table_refuses_is_refused_when_it_is_decided(
         before = parcels.application("SELECT * FROM parcel_statuses ORDER BY id")
         for rule, (name, says) in RULES.items():
             if phase is not None and "code" in rule:
-                continue  # The row of “lost” is only named anew, and has its code.
+                continue  # The row of “lost” is only named again, and has its code.
             if phase is None and "UNIQUE" in rule:
                 parcels.application("INSERT INTO parcel_statuses (name) VALUES ('Unspecified')")
             with parcels.connection.transaction(force_rollback=True):

@@ -37,7 +37,7 @@ TEXTS = "SELECT id, status::text FROM parcel ORDER BY id"
 
 
 @pytest.mark.parametrize("type_", TYPES)
-def test_a_legacy_column_of_a_type_of_the_databases_own_goes_there_and_back(
+def test_a_legacy_column_of_a_type_of_the_databases_own_goes_forward_and_back(
     server: object, scenario: MakeScenario, type_: str
 ) -> None:
     made = of_type(scenario, type_, TYPES[type_])
@@ -129,7 +129,7 @@ def test_a_text_of_citext_that_changes_its_case_alone_has_its_place_in_the_mappi
         ),
     ],
 )
-def test_a_type_that_a_later_step_could_not_bear_is_refused_in_phase_0(
+def test_a_type_that_a_later_step_could_not_handle_is_refused_in_phase_0(
     newest: object, scenario: MakeScenario, made: str, type_: str, says: str
 ) -> None:
     lookup = replace(STATUS, table=table("parcel", status=Column(type_), remark="text"))
@@ -141,7 +141,7 @@ def test_a_type_that_a_later_step_could_not_bear_is_refused_in_phase_0(
         parcels.carry_out(0)
 
 
-def test_a_lookup_row_that_the_type_cannot_hold_is_told_before_the_cutover(
+def test_a_lookup_row_that_the_type_cannot_hold_is_reported_before_the_cutover(
     newest: object, scenario: MakeScenario
 ) -> None:
     name = "lookup rows that legacy columns cannot hold"

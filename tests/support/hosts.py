@@ -112,7 +112,7 @@ class Host:
 
 
 class CabledHost(Host):
-    """A host with a network of its own: it goes on working, and reaches nobody."""
+    """A host with a network of its own: it keeps working, and reaches nobody."""
 
     def __init__(
         self, name: str, env: Mapping[str, str], logs: Path, ends: ExitStack, *, number: int

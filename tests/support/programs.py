@@ -8,7 +8,7 @@ from config import embedded
 
 @dataclass(frozen=True)
 class HeldUp:
-    """A directory of programs, one of which writes a part, then waits until it may go on."""
+    """A directory of programs, one of which writes a part, then waits until it may continue."""
 
     directory: Path
 

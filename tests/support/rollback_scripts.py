@@ -1,4 +1,4 @@
-"""Scripts of a rollback, carried out by psql."""
+"""Scripts of a rollback, run by psql."""
 
 import os
 import shutil

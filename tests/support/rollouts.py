@@ -123,7 +123,7 @@ def lose_the_queue() -> None:
 
 
 def deliver_next() -> Message | None:
-    """Take the oldest message from the queue and carry it out, as a worker does."""
+    """Take the oldest message from the queue and run it, as a worker does."""
     for message in queued():
         OrmQ.objects.filter(pk=message.id).delete()
         message.deliver()
@@ -231,7 +231,7 @@ def listings_template(template: str, *, phases: int) -> str:
 
 
 def template_after(template: str, *, phases: int) -> str:
-    """The name of a copy of a template in which so many phases have been carried out."""
+    """The name of a copy of a template in which so many phases have been run."""
     for phase in range(phases):
         template = filled_template(f"{phase}", template, partial(_carry_out, phase))
     return template

@@ -23,7 +23,7 @@ from tests.support.processes import completed
 
 # Names the run's template database: one server may serve several runs.
 RUN = "ROLLOUT_TEST_RUN"
-# Files in memory, where a system has such a place, and what is to be free there: GiB.
+# Files in memory, where a system has such a place, and what must be free there: GiB.
 MEMORY = Path("/dev/shm")
 ROOM = 6
 DELIVERED_TWICE = """

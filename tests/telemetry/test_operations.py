@@ -79,7 +79,7 @@ def test_a_block_counts_its_calls_queries_and_time_in_the_database() -> None:
     assert sum(search.durations.values()) == 3
 
 
-def test_an_exception_is_an_error_and_goes_on() -> None:
+def test_an_exception_is_an_error_and_is_raised_on() -> None:
     with pytest.raises(ZeroDivisionError), operation("search"):
         raise ZeroDivisionError
     assert (measured()["search"].calls, measured()["search"].errors) == (1, 1)

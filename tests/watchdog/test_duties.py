@@ -1,4 +1,4 @@
-"""A watchdog and a queue cluster carry out each duty; an environment that is dead stops none."""
+"""A watchdog and a queue cluster run each duty; an environment that is dead stops none."""
 
 import json
 from collections.abc import Callable, Iterator
@@ -68,7 +68,7 @@ _proved: set[str] = set()
 
 
 def proves(duty: str) -> Callable[[Test], Test]:
-    """Names the duty that a test sees carried out."""
+    """Names the duty that a test sees run."""
 
     def note(test: Test) -> Test:
         _proved.add(duty)
@@ -218,7 +218,7 @@ def test_guardrails_are_evaluated(busy: Site) -> None:
 
 
 @proves("sampled audits")
-def test_sampled_audit_is_asked_for_and_made(busy: Site) -> None:
+def test_sampled_audit_is_requested_and_made(busy: Site) -> None:
     samples = AuditReport.objects.filter(scheduled=True, actor_name="schedule")
     busy.sees(lambda: samples.filter(rollout=busy.filled, status=AuditStatus.CLEAN).exists())
     busy.sees(lambda: samples.filter(rollout=busy.dead, status=AuditStatus.INCONCLUSIVE).exists())
@@ -297,13 +297,13 @@ def test_rollback_that_lost_its_worker_between_two_phases_is_continued(busy: Sit
 
 
 @proves("lost snapshots")
-def test_lost_snapshot_is_taken_up(busy: Site) -> None:
+def test_lost_snapshot_is_resumed(busy: Site) -> None:
     work = Snapshot.objects.create(rollout=busy.fresh, attempts=3, **lost())
     busy.sees(Snapshot.objects.filter(pk=work.pk, error__contains="3 workers crashed").exists)
 
 
 @proves("lost restores")
-def test_lost_restore_is_taken_up(busy: Site) -> None:
+def test_lost_restore_is_resumed(busy: Site) -> None:
     work = Restore.objects.create(
         rollout=busy.complete, snapshot=busy.snapshot, attempts=3, **lost()
     )
@@ -311,7 +311,7 @@ def test_lost_restore_is_taken_up(busy: Site) -> None:
 
 
 @proves("lost rehearsals")
-def test_lost_rehearsal_is_taken_up(busy: Site) -> None:
+def test_lost_rehearsal_is_resumed(busy: Site) -> None:
     sandbox = _environment("rehearsal-1", "none_yet", busy.snapshot, EnvironmentState.MAKING)
     work = Rehearsal.objects.create(
         rollout=busy.filled,

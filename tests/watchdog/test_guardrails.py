@@ -1,4 +1,4 @@
-"""What a broken rule does to a rollout, on which numbers, and who lets it go on."""
+"""What a broken rule does to a rollout, on which numbers, and who lets it continue."""
 
 import re
 from collections.abc import Iterator
@@ -168,7 +168,7 @@ def test_a_relative_guardrail_without_a_baseline_is_unknown(tiny: Rollout, clock
     assert "not enough baseline data" in state().message
 
 
-def test_only_a_person_lets_it_go_on_and_the_windows_begin_afresh(
+def test_only_a_person_lets_it_continue_and_the_windows_begin_afresh(
     tiny: Rollout, clock: Clock
 ) -> None:
     follows(SLOW)
@@ -207,7 +207,7 @@ def test_a_rule_never_resumes_what_a_person_paused(tiny: Rollout, clock: Clock) 
     assert rollouts.state_of(run) == RunState.PAUSED
 
 
-def test_a_rollback_goes_on_however_slow_the_application_is(tiny: Rollout, clock: Clock) -> None:
+def test_a_rollback_continues_however_slow_the_application_is(tiny: Rollout, clock: Clock) -> None:
     follows(SLOW)
     rollouts.carry_out(tiny, 0)
     run = runner.roll_back(tiny, 0, actor=ADA)
@@ -242,7 +242,7 @@ def test_errors_of_one_operation_are_not_lost_among_all_others(tiny: Rollout, cl
     assert rollouts.state_of(run) == RunState.PAUSING
 
 
-def test_a_warning_is_said_once_and_ends_by_itself(tiny: Rollout, clock: Clock) -> None:
+def test_a_warning_is_reported_once_and_ends_by_itself(tiny: Rollout, clock: Clock) -> None:
     follows(replace(SLOW, action="warn"))
     run = running(tiny)
     clock.windows(6, ms=400)
@@ -332,7 +332,7 @@ def test_where_a_phase_has_compared_nothing_a_clean_audit_before_it_counts(
     assert judged()[0] == "inconclusive", "what was found after it is not settled"
 
 
-def test_a_rule_that_cannot_be_judged_acts_on_nothing_and_is_said_once(
+def test_a_rule_that_cannot_be_judged_acts_on_nothing_and_is_reported_once(
     tiny: Rollout, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     follows(SLOW, replace(SLOW, id="other"))

@@ -86,12 +86,12 @@ def test_the_backfill_pauses_by_itself_within_fifteen_seconds(
             says(bad, announced)
             entry = paused_by(rule, backfill)
         assert entry.data["value"] > entry.data["bound"]
-        # Trouble is over; nobody has said that it may go on.
+        # Trouble is over; nobody has said that it may continue.
         assert not LogEntry.objects.filter(event="resumed", source="watchdog").exists()
         runner.resume(backfill.rollout, actor=ADA)
         wait_until(lambda: rollouts.state_of(backfill) == RunState.RUNNING)
 
-    # A wrong value that a request meets stops it at once, whoever wrote it.
+    # A wrong value that a request meets stops it at once, by whatever writer.
     runner.set_shadow_percent(backfill.rollout, 100, actor=ADA)
     rollouts.execute(WRONG_VALUES)
     entry = paused_by("wrong-values", backfill)

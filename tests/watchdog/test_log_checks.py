@@ -23,7 +23,7 @@ def broken_entries() -> list[int]:
     return [entry.data["entry"] for entry in broken]
 
 
-def test_a_pass_goes_on_where_it_stopped_and_then_with_each_new_entry(
+def test_a_pass_continues_where_it_stopped_and_then_with_each_new_entry(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(log_checks, "BATCH_SIZE", 2)

@@ -293,7 +293,7 @@ def test_duty_that_loses_the_connection_ends_the_look_as_it_leads_no_more(tiny: 
     assert carried_out == []
 
 
-def test_lost_work_of_every_kind_is_told_in_the_log(tiny: Rollout) -> None:
+def test_lost_work_of_every_kind_is_reported_in_the_log(tiny: Rollout) -> None:
     lost = {"worker": "gone:1", "lease_until": timezone.now() - LONG_AGO, "rollout": tiny}
     report = AuditReport.objects.create(started_at=timezone.now(), **lost)
     snapshot = Snapshot.objects.create(**lost)

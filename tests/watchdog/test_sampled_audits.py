@@ -13,12 +13,12 @@ from rollout.watchdog import sampled_audits
 from tests.support import rollouts
 
 
-def test_a_sample_is_asked_for_once_in_each_interval_while_both_shapes_exist(
+def test_a_sample_is_requested_once_in_each_interval_while_both_shapes_exist(
     filled: Rollout,
 ) -> None:
     assert sampled_audits.send_due() == 1
     report = AuditReport.objects.filter(rollout=filled, scheduled=True).get()
-    # While it is under way no other is asked for.
+    # While it is under way no other is requested.
     assert sampled_audits.send_due() == 0
     rollouts.work()
     report.refresh_from_db()
@@ -39,7 +39,7 @@ def test_each_sample_of_a_schedule_claims_less_so_that_all_hold_together(filled:
     assert all(0 < (report.upper_rate or 0) < 1 for report in samples)
 
 
-def test_none_is_asked_for_before_phase_2_after_phase_3_or_without_an_interval(
+def test_none_is_requested_before_phase_2_after_phase_3_or_without_an_interval(
     filled: Rollout, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     plan = plans.get(filled.plan)

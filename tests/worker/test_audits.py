@@ -73,7 +73,9 @@ def test_an_audit_from_the_queue_accounts_for_every_row(filled: Rollout) -> None
     }
 
 
-def test_clean_is_told_with_its_mapping_and_how_much_of_it_people_reviewed(filled: Rollout) -> None:
+def test_clean_is_reported_with_its_mapping_and_how_much_of_it_people_reviewed(
+    filled: Rollout,
+) -> None:
     page, phase_3 = "/rollout/audits/{}/", f"{PAGE}phases/3/"
     viewer = browser_of("viewer")
     of_type = next(lookup for lookup in plans.get(PLAN).lookups if lookup.legacy == "type")

@@ -102,7 +102,7 @@ def test_a_replica_is_audited_once_it_knows_all_that_the_primary_knew_and_else_n
     assert pair.audit().status == "clean"
     monkeypatch.undo()
 
-    # What was written before the audit was asked for is in it, however far behind the replica is.
+    # What was written before the audit was requested is in it, however far behind the replica is.
     pair.replica.execute("SELECT pg_wal_replay_pause()")
     pair.spoil(5)
     level, begun = engine_replica.wait_until_level, threading.Event()

@@ -47,7 +47,7 @@ def messages(task: str) -> int:
     return sum(m.task.endswith(task) for m in rollouts.queued())
 
 
-def test_more_workers_are_asked_for_with_the_next_slice_and_fewer_too(halfway: PhaseRun) -> None:
+def test_more_workers_are_requested_with_the_next_slice_and_fewer_too(halfway: PhaseRun) -> None:
     assert messages("assist") == 0
     for workers in (3, 1):
         runner.set_pace(the_job(), **{**USUAL, "workers": workers}, actor=ADA)
@@ -89,7 +89,7 @@ def test_a_helper_does_nothing_too_late_or_when_the_run_does_not_simply_run(
 def test_a_lane_that_went_to_another_worker_does_not_end_the_run(
     halfway: PhaseRun, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Its holder was slow for a while: it takes another lane and goes on."""
+    """Its holder was slow for a while: it takes another lane and continues."""
     rollouts.execute("DROP TRIGGER slow ON properties")
     claim = lanes.claim
     stolen: list[lanes.Lane] = []

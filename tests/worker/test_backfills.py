@@ -82,7 +82,7 @@ def test_a_table_without_rows_is_filled_at_once(committed_db: object) -> None:
     assert run.steps.get(step="audit").result == "0 rows compared, 0 mismatches."
 
 
-def test_a_slice_ends_after_its_time_and_the_next_goes_on_where_it_was(
+def test_a_slice_ends_after_its_time_and_the_next_continues_where_it_was(
     properties: Rollout, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     rollouts.load_listings(2000)

@@ -120,7 +120,7 @@ def test_a_phase_at_work_stops_at_a_trigger_that_it_loses_and_says_what_to_do(
 def test_a_backfill_that_is_done_again_tells_of_all_its_passes_and_counts_each_row_once(
     expanded: Rollout, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The trigger goes after the first job has come to its end: the retry begins it anew."""
+    """The trigger goes after the first job has come to its end: the retry starts it again."""
     carry_on = backfills.run_job
 
     def loses_it_after_the_fill(*arguments: Any, **more: Any) -> str | None:

@@ -111,7 +111,7 @@ def test_rows_that_a_trigger_of_the_table_changes_fail_the_step_until_they_are_b
     } == before
 
 
-def test_a_text_that_changes_behind_the_pass_fails_the_step_and_can_be_put_right(
+def test_a_text_that_changes_behind_the_pass_fails_the_step_and_can_be_repaired(
     contracted: Rollout, key: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Whoever writes it: the proof does not ask the pass what it did."""
@@ -201,7 +201,7 @@ class TestTheRollbackOfTheCutover:
         rollback.refresh_from_db()
         assert rollback.state == RunState.DONE, rollback.error
 
-    def test_rows_put_right_by_hand_are_compared_again_by_a_retry(self, enforced: Rollout) -> None:
+    def test_rows_repaired_by_hand_are_compared_again_by_a_retry(self, enforced: Rollout) -> None:
         (key,) = damage("type = 'tampered'")
         run = self.fails(enforced)
         assert f"{key}: type 'tampered' is not mapped. The application reads" in run.error

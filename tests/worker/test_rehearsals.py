@@ -1,4 +1,4 @@
-"""A plan is carried out in a database of its own, there and back, and what it did is told."""
+"""A plan is run in a database of its own, forward and back, and what it did is reported."""
 
 import signal
 from dataclasses import dataclass, replace
@@ -85,7 +85,7 @@ def with_step(step: Step, monkeypatch: pytest.MonkeyPatch, **changes: Any) -> No
     monkeypatch.setattr(plans, "_plans", [changed])
 
 
-def test_real_workers_carry_the_plan_there_and_back_though_one_is_killed(
+def test_real_workers_carry_the_plan_forward_and_back_though_one_is_killed(
     properties: Rollout,
     snapshot: Snapshot,
     qcluster: Running,
@@ -145,7 +145,7 @@ def test_a_failed_rehearsal_names_differences_failures_and_waits_and_keeps_the_d
             description="Make a note of it, and hold the table for long",
             there="CREATE TABLE notes (); ALTER TABLE properties ALTER title SET DEFAULT 'x';"
             " LOCK TABLE properties IN ACCESS EXCLUSIVE MODE; SELECT pg_sleep(2)",
-            # The traffic goes on after it, and may write some of them itself.
+            # The traffic continues after it, and may write some of them itself.
             back="UPDATE properties SET city = 'Lost' WHERE id IN (SELECT id"
             " FROM rollout_rehearsal.before_0 ORDER BY id LIMIT 5)",
         ),
@@ -205,7 +205,7 @@ def test_a_step_that_fails_fails_the_rehearsal_with_its_error(
     assert not exists(rehearsal.environment)
 
 
-def test_traffic_that_cannot_begin_is_told_with_its_reason(committed_db: Database) -> None:
+def test_traffic_that_cannot_begin_is_reported_with_its_reason(committed_db: Database) -> None:
     plan = replace(plans.get(PLAN), traffic="tests.support.traffic.nowhere")
     observer = rehearsal_observers.Observer(
         plan, target=target_of("production").parameters, database=connection.settings_dict, seed=1

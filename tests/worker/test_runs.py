@@ -44,7 +44,7 @@ def begin_work(threads: list[threading.Thread]) -> None:
     threads[-1].start()
 
 
-def test_the_same_message_delivered_twice_is_carried_out_once(tiny: Rollout) -> None:
+def test_the_same_message_delivered_twice_is_run_once(tiny: Rollout) -> None:
     run = runner.start(tiny, 0, actor=ADA)
     (message,) = rollouts.queued()
     message.deliver()
@@ -54,7 +54,7 @@ def test_the_same_message_delivered_twice_is_carried_out_once(tiny: Rollout) -> 
     assert LogEntry.objects.filter(event="phase done").count() == 1
 
 
-def test_the_same_message_delivered_at_the_same_moment_is_carried_out_once(tiny: Rollout) -> None:
+def test_the_same_message_delivered_at_the_same_moment_is_run_once(tiny: Rollout) -> None:
     runner.start(tiny, 0, actor=ADA)
     (message,) = rollouts.queued()
     at_once(*[message.deliver] * 4)
@@ -98,7 +98,7 @@ def test_a_worker_whose_work_was_taken_back_writes_no_end(tiny: Rollout) -> None
     assert not LogEntry.objects.filter(event="phase done").exists()
 
 
-def test_a_failure_is_told_with_what_to_do_next(tiny: Rollout) -> None:
+def test_a_failure_is_reported_with_what_to_do_next(tiny: Rollout) -> None:
     def fails() -> None:
         raise ValueError("Image \x00 uploads do not work.")
 
@@ -117,7 +117,7 @@ def test_a_failure_is_told_with_what_to_do_next(tiny: Rollout) -> None:
     assert LogEntry.objects.get(event="phase failed").message.endswith(run.error)
 
 
-def test_a_step_that_did_something_does_not_say_that_nothing_was_to_be_done(
+def test_a_step_that_did_something_does_not_say_that_there_was_nothing_to_do(
     properties: Rollout,
 ) -> None:
     run = rollouts.carry_out(properties, 0, 1)
@@ -138,7 +138,7 @@ def test_rollback_says_that_it_rolled_back_and_not_that_it_applied(expanded: Rol
     assert "pplied" not in " ".join(step.result for step in run.steps.all())
 
 
-def test_rollback_that_fails_is_told_as_a_rollback(
+def test_rollback_that_fails_is_reported_as_a_rollback(
     expanded: Rollout, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fails(*_: object, **__: object) -> bool:
@@ -250,7 +250,7 @@ def test_an_audit_that_was_cancelled_within_a_phase_keeps_no_other_waiting(
     runner.start_audit(expanded, actor=ADA)
 
 
-def test_an_index_whose_build_was_cut_off_is_cleared_away_when_its_run_goes_on(
+def test_an_index_whose_build_was_cut_off_is_cleared_away_when_its_run_continues(
     filled: Rollout, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The step's first action, which clears such an index away, had been written down as done."""

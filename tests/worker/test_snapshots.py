@@ -298,7 +298,7 @@ def test_a_database_without_the_plans_tables_has_nothing_to_take(properties: Rol
     assert "Tables not found: property_images" in snapshot.error
 
 
-def test_psycopg_errors_are_told_by_what_they_mean() -> None:
+def test_psycopg_errors_are_given_by_what_they_mean() -> None:
     refused = psycopg.errors.InsufficientPrivilege("no")
     full = psycopg.errors.DiskFull("no room")
     of_memory = psycopg.errors.DiskFull(

@@ -44,7 +44,7 @@ def held(request: pytest.FixtureRequest, tmp_path: Path) -> HeldUp:
     return held_up(tmp_path, name=request.param, when=when)
 
 
-def test_a_worker_killed_half_way_leaves_nothing_that_counts_and_another_goes_on(
+def test_a_worker_killed_half_way_leaves_nothing_that_counts_and_another_continues(
     held: HeldUp, properties: Rollout, committed_db: Database, tmp_path: Path
 ) -> None:
     with stopped_after(

@@ -18,7 +18,7 @@ KEPT_SECONDS = 3600
 
 @dataclass(frozen=True)
 class Over:
-    """The points of a plot from one moment until another; the last may go on after it."""
+    """The points of a plot from one moment until another; the last may continue after it."""
 
     since: datetime
     until: datetime

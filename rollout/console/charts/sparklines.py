@@ -14,7 +14,7 @@ class Sparkline:
 
     paths: list[str]
     baseline: str
-    """Empty where there is no baseline."""
+    """Empty if there is no baseline."""
     name: str
     """What the line shows, for those who do not see it."""
 

@@ -103,7 +103,7 @@ def guarded(request: HttpRequest, named: dict[str, Any]) -> bool:
 
 
 def is_guarded(run: PhaseRun | None) -> bool:
-    """Whether the password is asked for again before a run is carried on."""
+    """Whether the password is requested again before a run is carried on."""
     if run is None:
         return False
     return run.way != Direction.FORWARD or plans.get(run.rollout.plan).is_guarded(run.phase)
@@ -145,7 +145,7 @@ def confirmed_recently(
 
 
 def field_sent(request: HttpRequest, name: str) -> str:
-    """What a form shows in a field: what was sent, also before the password was asked for."""
+    """What a form shows in a field: what was sent, also before the password was requested."""
     sent = request.POST if request.method == "POST" else getattr(request, _SENT_BEFORE, {})
     return str(sent.get(name, ""))
 

@@ -88,7 +88,7 @@ class LogFilter(ListFilter):
         if rollout is not None:
             del self.fields["plan"], self.fields["environment"]
             return
-        # Besides those that are there the one that is asked for, where the journal knows it.
+        # Besides those that are there the one that is requested, where the journal knows it.
         gone = Rollout.objects.filter(
             plan=query.get("plan", ""), environment=query.get("environment", "")
         )

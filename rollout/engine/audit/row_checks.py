@@ -39,7 +39,7 @@ class RowsNow:
 def check_rows(
     connection: Connection, plan: Plan, table: Table, keys: Collection[Sequence[str]]
 ) -> RowsNow:
-    """The rows with these keys, all in one snapshot; nothing where there is nothing to compare."""
+    """The rows with these keys, all in one snapshot; nothing if there is nothing to compare."""
     columns = columns_of(connection, plan, table)
     if not keys or refusal_to_audit(connection, plan, table, columns):
         return RowsNow([], {})

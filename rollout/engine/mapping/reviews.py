@@ -78,7 +78,7 @@ class Value:
 
     @property
     def confirmed(self) -> Decision | None:
-        """What it means already, or will, as a decision; None where there is nothing to confirm."""
+        """What it means already, or will, as a decision; None if there is nothing to confirm."""
         if not self.normal:
             return None
         if self.name is None and self.is_unmapped:

@@ -90,7 +90,7 @@ def new_texts(connection: Connection, scope: Scope) -> Item:
 
 
 def _impossible(connection: Connection, lookup: Lookup, plan: str) -> str:
-    """The names of lookup rows whose text is impossible, at most ten; empty where there is none."""
+    """The names of lookup rows whose text is impossible, at most ten; empty if there is none."""
     checks = rows(
         connection,
         """
@@ -176,7 +176,7 @@ def long_texts(connection: Connection, scope: Scope) -> Item:
 
 
 def _too_long(connection: Connection, lookup: Lookup, plan: str) -> str:
-    """How many texts of a column, and the beginning of three; empty where there is none."""
+    """How many texts of a column, and the beginning of three; empty if there is none."""
     longest = sql.Literal(lookup.longest)
     row = connection.execute(
         sql.SQL(

@@ -38,7 +38,7 @@ Row = dict[str, Any]
 class Defect:
     """One row that was made to be of a category in one translation.
 
-    ``legacy`` is a text that only rows of this translation and category have, where there is one.
+    ``legacy`` is a text that only rows of this translation and category have, if there is one.
     """
 
     table: str

@@ -48,7 +48,7 @@ class Exported:
 def exported(
     connection: Connection, plan: Plan, control: Control, *, with_rows: bool = True
 ) -> Iterator[Exported]:
-    """A snapshot for as long as this lasts. Raises SnapshotError where there is nothing to dump.
+    """A snapshot for as long as this lasts. Raises SnapshotError if there is nothing to dump.
 
     Without rows nothing is counted.
     """

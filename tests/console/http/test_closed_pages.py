@@ -250,7 +250,7 @@ def test_no_part_breaks_and_no_button_says_done_of_what_no_worker_can_do(
             wrong.append((address, response.status_code, "as a part"))
         reloads = response.headers.get("HX-Refresh") == "true"
         if state.closed and pattern.startswith("{rollout}") and not reloads:
-            # The whole page is asked for: it has no part that asks again and again.
+            # The whole page is requested: it has no part that asks again and again.
             wrong.append((address, response.status_code, "as a part, once more"))
     for pattern, address in addresses(state).items():
         with transaction.atomic():

@@ -27,7 +27,7 @@ ASKS = (
     "audits/{audit}/repair/",
     "mapping-changes/{change}/correct/",
 )
-"""Addresses that carry out nothing for a session whose password was given a while ago."""
+"""Addresses that do nothing for a session whose password was given a while ago."""
 CLAIMS: tuple[dict[str, str], ...] = (
     {},
     journal.HTMX,
@@ -74,7 +74,7 @@ GUARDED = ((1, "forward", False), (1, "backward", True), (4, "forward", True), (
 
 @pytest.mark.parametrize(("verb", "state"), [("retry", "failed"), ("resume", "paused")])
 @pytest.mark.parametrize(("phase", "way", "asks"), GUARDED)
-def test_a_stopped_run_goes_on_without_the_password_where_it_destroys_nothing(
+def test_a_stopped_run_continues_without_the_password_where_it_destroys_nothing(
     rollout: Rollout, unconfirmed: Client, verb: str, state: str, phase: int, way: str, asks: bool
 ) -> None:
     run = journal.ran(rollout, phase, state, way=way)

@@ -96,9 +96,7 @@ def test_each_reads_times_in_their_own_zone(rollout: Rollout, viewer: Client) ->
 
 
 @pytest.mark.parametrize("zone", ["", "../../etc/passwd", "Nowhere/At_All", "%00", "x" * 5000])
-def test_a_zone_that_there_is_not_is_the_sites_own(
-    rollout: Rollout, viewer: Client, zone: str
-) -> None:
+def test_an_unknown_zone_is_the_sites_own(rollout: Rollout, viewer: Client, zone: str) -> None:
     journal.noted(rollout)
     viewer.cookies["zone"] = zone
     assert " UTC</time>" in part(viewer).content.decode()

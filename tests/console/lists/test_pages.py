@@ -219,7 +219,7 @@ def test_a_filter_that_matches_nothing_says_so_and_how_to_see_all(
 
 
 @pytest.mark.parametrize(("address", "query"), UNKNOWN)
-def test_an_unknown_filter_is_said_and_the_list_is_shown(
+def test_an_unknown_filter_is_reported_and_the_list_is_shown(
     rollout: Rollout, viewer: Client, address: str, query: dict[str, str]
 ) -> None:
     name = make_of(address)(rollout, 0)
@@ -232,7 +232,7 @@ def test_an_unknown_filter_is_said_and_the_list_is_shown(
 @pytest.mark.parametrize("address", LISTS)
 @pytest.mark.parametrize("after", ["x", "-1", "9" * 40, "1.5", "²", "0.x", ".", "..1"])
 @pytest.mark.parametrize("order", ["", "oldest"])
-def test_a_place_that_makes_no_sense_is_said_and_the_list_begins(
+def test_a_place_that_makes_no_sense_is_reported_and_the_list_begins(
     rollout: Rollout, viewer: Client, address: str, after: str, order: str
 ) -> None:
     name = make_of(address)(rollout, 0)
@@ -252,7 +252,7 @@ def test_a_place_in_another_order_makes_no_error(
 
 
 @pytest.mark.parametrize("address", LISTS)
-def test_an_unknown_order_is_said_and_the_list_is_as_usual(
+def test_an_unknown_order_is_reported_and_the_list_is_as_usual(
     rollout: Rollout, viewer: Client, address: str
 ) -> None:
     made = [make_of(address)(rollout, 50 + number) for number in range(2)]
@@ -353,7 +353,7 @@ class TestRowsOfAReport:
         text = text_of(viewer, self.report_page(rollout), **query)
         assert len(re.findall(r"<code>row-\d\d-", text)) == shown
 
-    def test_a_column_that_there_is_not_is_said_and_all_are_shown(
+    def test_an_unknown_column_is_reported_and_all_are_shown(
         self, rollout: Rollout, viewer: Client
     ) -> None:
         text = text_of(viewer, self.report_page(rollout), column="no such", after="-")

@@ -65,7 +65,7 @@ def test_an_empty_log_and_an_empty_search_say_what_to_do(viewer: Client) -> None
     assert "No entry matches." in text_of(viewer, LOG, actor="nobody")
 
 
-def test_the_oldest_come_first_when_they_are_asked_for(rollout: Rollout, viewer: Client) -> None:
+def test_the_oldest_come_first_when_they_are_requested(rollout: Rollout, viewer: Client) -> None:
     for number in range(60):
         journal.noted(rollout, message=f"Entry {number:02}.")
     address = "/rollout/log/?order=oldest"

@@ -154,7 +154,7 @@ def test_an_approver_reads_on_every_page_that_another_lead_starts(
     assert start not in text_of(second_lead, "/rollout/inbox/"), "phase 2 comes first"
 
 
-def test_an_approval_is_withdrawn_and_why_it_is_void_is_said(
+def test_an_approval_is_withdrawn_and_why_it_is_void_is_reported(
     before_phase_3: Rollout, lead: Client
 ) -> None:
     approval = signed(before_phase_3)
@@ -239,7 +239,7 @@ def test_a_gate_that_cannot_be_overridden_offers_no_form(
     assert "<textarea" not in text
 
 
-def test_a_gate_that_there_is_not_is_not_found(before_phase_3: Rollout, lead: Client) -> None:
+def test_an_unknown_gate_is_not_found(before_phase_3: Rollout, lead: Client) -> None:
     response = lead.get(f"{PAGE}phases/3/override/nonsense/")
     assert response.status_code == 404
     assert "Its gates: earlier phase done" in response.content.decode()

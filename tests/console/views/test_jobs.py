@@ -259,7 +259,7 @@ def test_the_number_of_queries_does_not_grow_with_what_there_is(
 
     def queries() -> int:
         asked.clear()
-        # What is kept for a moment is asked for each time, however long this test takes.
+        # What is kept for a moment is requested each time, however long this test takes.
         cache.clear()
         return journal.queries_of(lambda: text_of(lead, page_of(job))) + len(asked)
 

@@ -46,7 +46,7 @@ def test_the_pace_that_somebody_sets_is_kept_and_logged(rollout: Rollout, engine
         ("commit_limit_ms", "0", "Minimum is 1."),
     ],
 )
-def test_a_pace_that_cannot_be_is_said_beside_its_field_and_kept(
+def test_a_pace_that_cannot_be_is_reported_beside_its_field_and_kept(
     rollout: Rollout, engineer: Client, field: str, value: str, message: str
 ) -> None:
     job = a_job(rollout)

@@ -124,7 +124,7 @@ def test_texts_that_take_too_long_to_count_are_those_of_the_newest_audit_and_can
     assert AuditReport.objects.latest("pk").status == "clean"
 
 
-def test_rows_that_a_repair_of_an_audit_has_put_right_are_not_to_be_corrected_once_more(
+def test_rows_that_an_audit_had_repaired_are_not_corrected_once_more(
     properties: Rollout, reviewer: Client
 ) -> None:
     reviewed(properties)

@@ -133,7 +133,7 @@ def test_a_file_comes_back_as_a_preview(reviewer: Client) -> None:
     assert "Apply changes" in page
 
 
-def test_a_file_with_wrong_lines_is_told_by_line(reviewer: Client) -> None:
+def test_the_wrong_lines_of_a_file_are_listed(reviewer: Client) -> None:
     data = SimpleUploadedFile("m.csv", f"legacy,lookup\r\n{HOSTILE},x\r\n".encode())
     response = reviewer.post(f"{TYPES}preview/", {"file": data})
     assert response.status_code == 422

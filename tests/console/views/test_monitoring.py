@@ -219,7 +219,7 @@ def test_events_of_the_rollout_are_marked_by_kind_on_the_axis_of_the_plots(
     assert 'href="#icon-paused"' in page
 
 
-def test_shadow_reads_are_told_by_operation_and_a_lead_sets_their_share(rollout: Rollout) -> None:
+def test_shadow_reads_are_listed_by_operation_and_a_lead_sets_their_share(rollout: Rollout) -> None:
     ShadowTally.objects.create(
         rollout=rollout,
         at=timezone.now(),

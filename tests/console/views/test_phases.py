@@ -45,7 +45,7 @@ def test_a_fragment_carries_the_state_of_every_step_and_no_sql(
     assert len(re.findall('id="state-of-', page)) == len(steps)
 
 
-def test_a_rehearsed_time_stands_in_place_of_the_estimate_wherever_one_is_told(
+def test_a_rehearsed_time_stands_in_place_of_the_estimate_wherever_one_is_reported(
     rollout: Rollout, lead: Client
 ) -> None:
     ran(rollout, 0)
@@ -203,7 +203,7 @@ def test_the_page_of_a_start_that_waits_asks_again_until_the_phase_can_start(
         == ["8"]
     )
     journal.signed(rollout, "override", phase=1, subject="checklist complete")
-    # The whole page is asked for: its form, the name to type and the approvals have changed.
+    # The whole page is requested: its form, the name to type and the approvals have changed.
     assert lead.get(address, headers=journal.HTMX)["HX-Refresh"] == "true"
     assert "Start phase 1 in production" in text_of(lead, page)
     changed = lead.get(f"{page}?show=gates&seen=another", headers=journal.HTMX)

@@ -136,7 +136,9 @@ def test_a_cancelled_phase_has_no_step_that_runs(rollout: Rollout, lead: Client)
     assert "Waiting for a lock" not in text
 
 
-def test_a_step_that_a_health_signal_holds_is_told_as_held(rollout: Rollout, lead: Client) -> None:
+def test_a_step_that_a_health_signal_holds_is_reported_as_held(
+    rollout: Rollout, lead: Client
+) -> None:
     reason = "Replication slot standby is losing WAL."
     run = ran(rollout, 2, "running")
     job = journal.job_of(reached(run, "backfill", "running", waiting_for=reason))

@@ -38,7 +38,7 @@ def test_the_preflight_shows_each_item_and_the_locks(rollout: Rollout, viewer: C
     assert "Run again" in fragment
 
 
-def test_locks_that_block_the_application_are_told_before_the_closed_list_of_all(
+def test_locks_that_block_the_application_are_reported_before_the_closed_list_of_all(
     rollout: Rollout, viewer: Client
 ) -> None:
     ran(rollout, 0)
@@ -59,7 +59,7 @@ def test_the_preflight_without_scripts_is_a_page(rollout: Rollout, viewer: Clien
     assert "No locks on application tables." in text
 
 
-def test_a_phase_that_there_is_not_is_not_found(rollout: Rollout, viewer: Client) -> None:
+def test_an_unknown_phase_is_not_found(rollout: Rollout, viewer: Client) -> None:
     assert viewer.get(f"{PAGE}phases/5/preflight/").status_code == 404
 
 

@@ -53,7 +53,9 @@ def test_a_request_that_the_role_may_not_make_is_left_out(
     assert not SignOff.objects.exists()
 
 
-def test_a_refusal_is_told_beside_what_was_requested(before_phase_3: Rollout, lead: Client) -> None:
+def test_a_refusal_is_reported_beside_what_was_requested(
+    before_phase_3: Rollout, lead: Client
+) -> None:
     journal.ran(before_phase_3, 3, "running")
     text = lead.post(PREPARE, follow=True).content.decode()
     assert "delay its locks" in text

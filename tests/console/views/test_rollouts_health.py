@@ -15,7 +15,7 @@ from tests.console import journal
 from tests.console.journal import PAGE, ran, text_of
 
 
-def test_a_worker_that_does_not_run_is_said(rollout: Rollout, viewer: Client) -> None:
+def test_a_worker_that_does_not_run_is_reported(rollout: Rollout, viewer: Client) -> None:
     text = text_of(viewer, PAGE)
     assert "Worker and watchdog are not running" in text
     assert "manage.py qcluster" in text
@@ -182,7 +182,7 @@ def test_a_snapshot_that_failed_is_not_healthy_until_a_newer_one_is_good(
     ],
     ids=["ahead", "back"],
 )
-def test_a_clock_that_jumped_is_told_for_as_long_as_nothing_is_deleted(
+def test_a_clock_that_jumped_is_reported_for_as_long_as_nothing_is_deleted(
     rollout: Rollout, viewer: Client, jump: timedelta, sentence: str
 ) -> None:
     journal.processes_run()

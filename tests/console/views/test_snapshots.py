@@ -103,7 +103,7 @@ def test_a_deleted_one_keeps_its_evidence_and_offers_nothing(
     assert 'id="delete-snapshot"' not in text
 
 
-def test_verifying_again_is_asked_for_and_refused_where_there_is_no_dump(
+def test_verifying_again_is_requested_and_refused_if_there_is_no_dump(
     rollout: Rollout, lead: Client
 ) -> None:
     snapshot = taken(rollout, "failed", sha256="")
@@ -125,7 +125,7 @@ def test_a_running_snapshot_is_cancelled_by_a_press(rollout: Rollout, engineer: 
     assert ">Cancelled<" in text_of(engineer, page_of(snapshot))
 
 
-def test_a_staging_database_is_asked_for_and_needs_a_verified_snapshot(
+def test_a_staging_database_is_requested_and_needs_a_verified_snapshot(
     rollout: Rollout, engineer: Client
 ) -> None:
     address = f"{PAGE}stage/"

@@ -66,7 +66,7 @@ def test_a_validation_is_held_for_a_scan_and_the_rest_for_milliseconds(
     assert validate.blocks == "nothing the application does"
 
 
-def test_a_lock_that_a_step_takes_again_and_again_is_told_once_with_its_times(
+def test_a_lock_that_a_step_takes_again_and_again_is_reported_once_with_its_times(
     target: Target, connection: Connection
 ) -> None:
     for number in range(3):
@@ -154,7 +154,9 @@ def test_the_rollout_names_its_own_sessions_as_such() -> None:
     assert str(own) == "PID 7 (Rollout’s own audit, snapshot or run, active, open for 12 s)"
 
 
-def test_the_oldest_transaction_of_the_database_is_told(target: Target, app: Connection) -> None:
+def test_the_oldest_transaction_of_the_database_is_reported(
+    target: Target, app: Connection
+) -> None:
     app.execute("BEGIN")
     app.execute("SELECT 1")
     app.execute("SELECT pg_sleep(1.1)")
@@ -165,7 +167,7 @@ def test_the_oldest_transaction_of_the_database_is_told(target: Target, app: Con
 
 
 def test_a_table_that_the_phase_itself_creates_is_locked_before_nobody(target: Target) -> None:
-    """Nobody can wait for it. One that is there already, or that another phase creates, is told."""
+    """Nobody can wait for it. One that is there, or that another phase creates, is reported."""
 
     def file(number: int, text: str, *locks: str) -> SqlFile:
         taken = tuple(Lock(LockMode.ACCESS_EXCLUSIVE, table) for table in locks)

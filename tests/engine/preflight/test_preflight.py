@@ -86,7 +86,7 @@ def test_a_phase_that_stopped_in_its_middle_is_looked_at_without_what_it_changes
 
 
 def compute_from_a_generated_column(connection: Connection) -> None:
-    """What phase 2 cannot bear and no phase before it changes."""
+    """What stops phase 2 and no phase before it changes."""
     connection.execute(
         "ALTER TABLE things DROP COLUMN kind,"
         " ADD COLUMN kind text GENERATED ALWAYS AS (upper(state)) STORED"

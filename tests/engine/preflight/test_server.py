@@ -21,7 +21,7 @@ def test_a_role_that_owns_nothing_may_not_start(target: Target, connection: Conn
     assert f"{role} lacks CREATE on schema public" in finding.evidence
 
 
-def test_a_direct_connection_is_told_from_one_by_way_of_a_pooler(target: Target) -> None:
+def test_a_direct_connection_is_distinguished_from_one_by_way_of_a_pooler(target: Target) -> None:
     assert item(look(target), "direct connection").level == "pass"
     # A socket's path has room for no long name.
     with (

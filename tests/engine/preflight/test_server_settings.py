@@ -50,7 +50,7 @@ def test_a_prepared_transaction_on_a_table_keeps_the_phase_from_starting(own: Ow
     assert harmless.level == "warns"
 
 
-def test_a_prepared_transaction_elsewhere_is_told_and_keeps_nothing(own: Own) -> None:
+def test_a_prepared_transaction_elsewhere_is_reported_and_keeps_nothing(own: Own) -> None:
     own.connection.execute("CREATE TABLE elsewhere (id integer)")
     with own.target.connect() as app:
         app.execute("BEGIN")

@@ -160,7 +160,7 @@ def test_a_generated_column_that_a_translation_reads_keeps_the_dual_write_from_s
     )
 
 
-def test_drift_is_told_and_left_to_the_gate(target: Target, connection: Connection) -> None:
+def test_drift_is_reported_and_left_to_the_gate(target: Target, connection: Connection) -> None:
     connection.execute("ALTER TABLE things ADD is_open boolean")
     finding = item(look(target, 1), "schema")
     assert finding.level == "warns"

@@ -1,4 +1,4 @@
-"""Which pg_dump is taken, and what is said where none will do."""
+"""Which pg_dump is taken, and what is reported where none will do."""
 
 from pathlib import Path
 
