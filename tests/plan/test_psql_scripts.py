@@ -164,12 +164,12 @@ def script_server(request: pytest.FixtureRequest) -> Target:
 
 
 every_case = pytest.mark.parametrize(
-    ("server", "case"),
+    ("script_server", "case"),
     [
         *(pytest.param("target", case, id=str(case)) for case in CASES),
         *(pytest.param("oldest", case, id=f"{case} on the oldest server") for case in ON_OLDEST),
     ],
-    indirect=["server"],
+    indirect=["script_server"],
 )
 
 
@@ -274,7 +274,9 @@ def test_a_second_run_of_each_script_changes_nothing_and_the_wrong_order_is_refu
         script_site.must(script_site.forward(number))
 
 
-@pytest.mark.parametrize(("server", "case"), [("target", CASES[1])], indirect=["server"])
+@pytest.mark.parametrize(
+    ("script_server", "case"), [("target", CASES[1])], indirect=["script_server"]
+)
 def test_a_script_refuses_a_database_in_which_the_console_has_never_been(
     script_site: Site, case: Case
 ) -> None:
@@ -287,7 +289,9 @@ def test_a_script_refuses_a_database_in_which_the_console_has_never_been(
     assert changed(script_site.must(script_site.forward(1)))
 
 
-@pytest.mark.parametrize(("server", "case"), [("target", CASES[1])], indirect=["server"])
+@pytest.mark.parametrize(
+    ("script_server", "case"), [("target", CASES[1])], indirect=["script_server"]
+)
 def test_a_phase_whose_rows_are_not_all_filled_in_is_not_followed_by_the_next(
     script_site: Site, case: Case
 ) -> None:
@@ -303,7 +307,9 @@ def test_a_phase_whose_rows_are_not_all_filled_in_is_not_followed_by_the_next(
     script_site.must(script_site.forward(3))
 
 
-@pytest.mark.parametrize(("server", "case"), [("target", CASES[1])], indirect=["server"])
+@pytest.mark.parametrize(
+    ("script_server", "case"), [("target", CASES[1])], indirect=["script_server"]
+)
 def test_a_rollback_that_stopped_before_its_texts_were_restored_is_not_followed_by_the_next(
     script_site: Site, case: Case
 ) -> None:
