@@ -1,23 +1,13 @@
 """The shell's verb that repairs what an audit found."""
 
 import json
-from types import SimpleNamespace
 
-import pytest
-
-from rollout.management import verbs
 from rollout.models import AuditReport, AuditStatus, Repair, Rollout
 from tests.support import rollouts
 from tests.support.damages import damage
 from tests.support.rollouts import PLAN, Cli, work
 
 WRONG = "property_type_id = (SELECT min(id) FROM property_types WHERE id <> property_type_id)"
-
-
-@pytest.fixture
-def a_worker(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whoever waits gives way to a worker in this process."""
-    monkeypatch.setattr(verbs, "time", SimpleNamespace(sleep=lambda _seconds: work()))
 
 
 def mismatched() -> int:

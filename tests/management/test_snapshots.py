@@ -3,14 +3,12 @@
 import io
 import json
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from rollout.management import verbs
 from rollout.models import LogEntry, Snapshot, SnapshotState
-from tests.support.rollouts import PLAN, Cli, person, work
+from tests.support.rollouts import PLAN, Cli, person
 
 pytestmark = pytest.mark.usefixtures("clean_storage")
 
@@ -50,11 +48,7 @@ def test_a_snapshot_that_cannot_be_verified_is_no_success(
     assert "Install the client programs of PostgreSQL" in out
 
 
-def test_a_worker_takes_a_snapshot_that_the_shell_waits_for(
-    cli: Cli, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    # Whoever waits gives way to the worker.
-    monkeypatch.setattr(verbs, "time", SimpleNamespace(sleep=lambda _seconds: work()))
+def test_a_worker_takes_a_snapshot_that_the_shell_waits_for(cli: Cli, a_worker: None) -> None:
     code, out, _ = cli("snapshot", PLAN, "--wait", "--json")
     assert (code, json.loads(out)["state"]) == (0, "verified")
 

@@ -4,27 +4,19 @@ import argparse
 import json
 import logging
 import sys
-from types import SimpleNamespace
 
 import pytest
 
-from rollout.management import verbs
 from rollout.management.commands.rollout import Command
 from rollout.models import RollbackChain, Rollout
 from rollout.runner import rollback_chains
 from tests.support import rollouts
-from tests.support.rollouts import PLAN, Cli, work
+from tests.support.rollouts import PLAN, Cli
 
 OF_WORK = {
     *("start", "rollback", "pause", "resume", "cancel", "retry"),
     *("audit", "repair", "snapshot", "restore", "stage", "rehearse"),
 }
-
-
-@pytest.fixture
-def a_worker(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whoever waits gives way to a worker in this process."""
-    monkeypatch.setattr(verbs, "time", SimpleNamespace(sleep=lambda _seconds: work()))
 
 
 def test_every_verb_that_starts_work_can_wait_and_answer_in_json() -> None:
