@@ -62,6 +62,7 @@ class Statement:
     ``generates``: its SQL is a query whose rows are statements, each one text; those are carried
     out one after the other, each as this statement says.
     ``lookup_label`` is the lookup table that it makes rows of, which may refuse them.
+    ``over_whole_table`` says that it is meant to work on a whole table in one transaction.
     ``refused_by`` asks which rows of the application stand in its way, when some do.
     """
 
@@ -73,6 +74,7 @@ class Statement:
     servers: tuple[int, int] = EVERY_SERVER
     generates: bool = False
     lookup_label: str = ""
+    over_whole_table: bool = False
     refused_by: Hazard | None = None
 
     @cached_property

@@ -24,12 +24,17 @@ _RESTRICTIVE = re.compile(
 )
 
 
-def bare(text: str) -> str:
-    """SQL without its comments, texts and quoted names, which each leave a word."""
+def bare(text: str, *, names: bool = False) -> str:
+    """SQL without its comments, texts and quoted names, which each leave a word.
+
+    With ``names`` the quoted names stay.
+    """
 
     def without(noise: re.Match[str]) -> str:
         if noise["do"]:
-            return f"DO {bare(noise['body'])} "
+            return f"DO {bare(noise['body'], names=names)} "
+        if names and noise[0].startswith('"'):
+            return noise[0]
         return " " if noise[0].startswith(("--", "/*")) else "quoted"
 
     return _NOISE.sub(without, text)

@@ -100,6 +100,8 @@ def _header(statement: Statement) -> Iterator[str]:
         yield "-- rollout: long"
     if statement.scans:
         yield f"-- rollout: scans: {statement.scans}"
+    if statement.over_whole_table:
+        yield "-- rollout: whole-table"
     if statement.generates:
         yield "-- rollout: generates"
     if statement.servers != EVERY_SERVER:

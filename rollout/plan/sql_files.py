@@ -19,8 +19,9 @@ A step may say ``id`` (else its file's description), ``destructive``,
 ``restrictive`` and ``changes-write-path``.
 A statement says ``done``, a SQL expression of one boolean, or ``repeatable``; its ``locks`` or that
 there are none; that it is ``long``, and then runs outside a transaction without a lock timeout; how
-often it ``scans`` the table; which major versions of ``servers`` it is for, as ``14-17``; and that
-it ``generates`` statements: it is a query then, whose rows are run one after the other.
+often it ``scans`` the table; which major versions of ``servers`` it is for, as ``14-17``; that
+it ``generates`` statements: it is a query then, whose rows are run one after the other; and that it
+is meant to work on a ``whole-table`` in one transaction, which the preflight refuses otherwise.
 """
 
 import hashlib
@@ -43,9 +44,14 @@ _OF_STEP = frozenset(
     {"id", "description", "phase", "destructive", "restrictive", "changes-write-path"}
 )
 _FLAGS = frozenset(
-    {"destructive", "restrictive", "changes-write-path", "long", "repeatable", "generates"}
+    {
+        *("destructive", "restrictive", "changes-write-path"),
+        *("long", "repeatable", "generates", "whole-table"),
+    }
 )
-_OF_STATEMENT = frozenset({"done", "repeatable", "locks", "long", "scans", "servers", "generates"})
+_OF_STATEMENT = frozenset(
+    {"done", "repeatable", "locks", "long", "scans", "servers", "generates", "whole-table"}
+)
 _MODES = sorted((mode.value for mode in LockMode), key=len, reverse=True)
 _LOCK = re.compile(rf"(?P<mode>{'|'.join(_MODES)})\s+(?P<table>\S.*)")
 _TRANSACTION = re.compile(
@@ -286,6 +292,7 @@ class _Reader:
             scans=int(scans) if (scans := text_of(headers, "scans")).isdecimal() else 0,
             servers=self._servers(path, section),
             generates="generates" in headers,
+            over_whole_table="whole-table" in headers,
         )
 
     def _locks(self, path: Path, section: Section) -> tuple[Lock, ...]:

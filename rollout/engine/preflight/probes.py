@@ -17,6 +17,7 @@ from rollout.engine.preflight import (
     spellings,
     tables,
     triggers,
+    whole_tables,
 )
 from rollout.engine.preflight.item import Item, Scope
 from rollout.engine.target import Connection
@@ -70,6 +71,7 @@ PROBES: tuple[Probe, ...] = (
     Probe("ungranted locks", sessions.waiting_locks, EVERY, Lifetime.MOMENT, True),
     Probe("vacuum against wraparound", sessions.wraparound_vacuum, EVERY, Lifetime.MOMENT, True),
     # The tables, and what hangs on them.
+    Probe(whole_tables.NAME, whole_tables.statements, EVERY, Lifetime.CHANGES),
     Probe("schema", tables.schema_drift, EVERY, Lifetime.MOMENT),
     Probe("kinds of tables", shapes.kinds_of_tables, EVERY, Lifetime.STAYS),
     Probe("rules", shapes.rules, EVERY, Lifetime.STAYS),

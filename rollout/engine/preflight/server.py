@@ -205,7 +205,7 @@ def room(connection: Connection, scope: Scope, *, copies: int) -> Item:
     """The disk space for ``copies`` of the plan's tables, where the server's disk can be seen."""
     tables = [table.identifier.as_string() for table in scope.plan.tables]
     return _room(
-        connection, "The rehearsal", copies * sum(_size(connection, table) for table in tables)
+        connection, "The rehearsal", copies * sum(size_of(connection, table) for table in tables)
     )
 
 
@@ -231,18 +231,18 @@ def _needed(connection: Connection, scope: Scope) -> int:
     tables = {table.label: table for table in scope.plan.tables}
     need = 0
     for action in scope.passes:
-        need += _size(connection, action.table.identifier.as_string())
+        need += size_of(connection, action.table.identifier.as_string())
     for statement in scope.statements:
         if statement.text.startswith("CREATE TABLE") and statement.scans:
             table = tables.get(statement.locks[0].table)
-            need += _size(connection, table.identifier.as_string()) if table else 0
+            need += size_of(connection, table.identifier.as_string()) if table else 0
     for step in scope.plan.phases[scope.phase].steps:
         if isinstance(step, CreateIndex | AddUnique):
             need += _index_size(connection, step)
     return need
 
 
-def _size(connection: Connection, table: str) -> int:
+def size_of(connection: Connection, table: str) -> int:
     (size,) = one_row(
         connection,
         """
