@@ -2,5 +2,5 @@
 
 Public to other apps: ``rollout.plan``, the language of plans; ``rollout.modes``, which schema to
 read and write; ``rollout.lookups``, which lookup row a text means; ``rollout.operations``, a phase
-among Django's migrations.
+among Django's migrations; ``rollout.testing``, modes in an application's tests.
 """

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from psycopg import sql
 
 from rollout.engine import ddl
-from rollout.engine.catalog import labels_of, read
+from rollout.engine.catalog import compare, labels_of, read
 from rollout.engine.control import NullControl
 from rollout.engine.target import Connection, fetch_bool, install
 from rollout.plan.actions import Statement
@@ -17,9 +17,14 @@ from rollout.plan.catalog import Catalog
 from rollout.plan.errors import RolloutError
 from rollout.plan.expected_catalogs import expected, known_parts
 from rollout.plan.facts import relation_exists
-from rollout.plan.plan import Plan
+from rollout.plan.mapping import mapping_table
+from rollout.plan.plan import BACKFILL, EXPAND, Plan
+from rollout.plan.removals import UseFeature
+from rollout.plan.resolvers import resolver
 from rollout.plan.sql_files import SqlFile
+from rollout.plan.switch import switch_modes, use_feature
 from rollout.plan.table import Table
+from rollout.plan.transition import CutOver, WriteBoth
 
 _ANY_ROW = sql.SQL("SELECT EXISTS (SELECT FROM {})")
 
@@ -58,6 +63,42 @@ def phases_done(connection: Connection, plan: Plan) -> int:
             break
         nearest += 1
     return stages[nearest][0]
+
+
+def adoptable_phase(connection: Connection, plan: Plan) -> int | None:
+    """The last phase whose schema the database has in full; None for that of before phase 1."""
+    live = read(connection, labels_of(plan))
+    # What the engine keeps is made when the phases are recorded.
+    live.has_engine = True
+    return next(
+        (
+            number
+            for number in reversed(range(EXPAND, len(plan.phases)))
+            if not compare(plan, phases_done=number + 1, live=live)
+            and compare(plan, phases_done=EXPAND, live=live)
+        ),
+        None,
+    )
+
+
+def adopt(connection: Connection, plan: Plan, phase: int) -> None:
+    """Make what the engine keeps of a database that has the schema of a phase already.
+
+    What is there stays: a database that migrations of the plan made has all of it.
+    """
+    install(connection)
+    if phase >= BACKFILL:
+        for lookup in plan.lookups:
+            for statement in (mapping_table(lookup, plan.name), resolver(lookup, plan.name)):
+                ddl.apply(connection, statement, NullControl())
+    steps = [step for done in plan.phases[: phase + 1] for step in done.steps]
+    if any(isinstance(step, CutOver) for step in steps):
+        ddl.apply(connection, switch_modes(plan.name, read="new", write="new"), NullControl())
+    elif any(isinstance(step, WriteBoth) for step in steps):
+        ddl.apply(connection, switch_modes(plan.name, read="legacy", write="both"), NullControl())
+    for step in steps:
+        if isinstance(step, UseFeature):
+            ddl.apply(connection, use_feature(plan.name, step.feature), NullControl())
 
 
 def _stages(plan: Plan) -> Iterator[tuple[int, int, Catalog]]:

@@ -41,6 +41,7 @@ class Event(StrEnum):
     ROLLBACK_DONE = "rollback done", "Phase rolled back", Kind.FINISHED
     ROLLBACK_FAILED = "rollback failed", "Rollback failed", Kind.FAILED
     ROLLED_BACK_BY_HAND = "rolled back by hand", "Phase rolled back by hand", Kind.FINISHED
+    PHASE_ADOPTED = "phase adopted", "Phase recorded as done", Kind.FINISHED
     CHAIN_STARTED = "rollback chain started", "Rollback of several phases started", Kind.STARTED
     CHAIN_DONE = "rollback chain done", "Rollback of several phases done", Kind.FINISHED
     CHAIN_STOPPED = "rollback chain stopped", "Rollback of several phases stopped", Kind.FAILED

@@ -30,6 +30,15 @@ def add_verbs(add: AddVerb) -> None:
         example="recognise order-states 3",
     )
     by_hand.add_argument("phase", type=int, help="the phase that was rolled back by hand")
+    adopted = add(
+        "adopt",
+        adopt,
+        "Record phases as done in a database that has their schema already.",
+        example="adopt order-states --phase 4",
+    )
+    adopted.add_argument(
+        "--phase", type=int, required=True, help="the last phase whose schema the database has"
+    )
     starts = add(
         "start",
         start,
@@ -85,7 +94,7 @@ def add_verbs(add: AddVerb) -> None:
             ),
         )
     ]
-    for sub in (by_hand, starts, backs, *changes):
+    for sub in (by_hand, adopted, starts, backs, *changes):
         add_user(sub)
     again = add(
         "verify",
@@ -104,6 +113,15 @@ def recognise(out: Output, rollout: Rollout, phase: int, user: str | None) -> in
     actor = actor_of(user, "roll_back_rollout", rollout.environment)
     for run in runner.recognise(rollout, phase, actor=actor):
         out.say(f"Phase {run.phase} is recorded as rolled back.")
+    return DONE
+
+
+def adopt(out: Output, rollout: Rollout, phase: int, user: str | None) -> int:
+    if phase not in range(5):
+        return out.complain(no_phase(phase))
+    actor = actor_of(user, "start_rollout", rollout.environment)
+    for run in runner.adopt(rollout, phase, actor=actor):
+        out.say(f"Phase {run.phase} is recorded as done.")
     return DONE
 
 

@@ -3,8 +3,10 @@
 from dataclasses import replace
 from typing import Any
 
+from psycopg import Error
+
 from rollout import gates
-from rollout.engine import preflight
+from rollout.engine import preflight, schema_stages
 from rollout.engine.preflight import (
     Findings,
     Item,
@@ -16,7 +18,7 @@ from rollout.engine.preflight import (
 from rollout.journal.environments import target_of
 from rollout.models import Direction, Rollout
 from rollout.plan import Plan, plans
-from rollout.plan.plan import CONTRACT
+from rollout.plan.plan import CONTRACT, PREPARE
 from rollout.queries import migrations, project_models, rehearsals, snapshot_trials
 
 
@@ -65,12 +67,33 @@ def readiness_of(rollout: Rollout) -> Readiness:
 def _beside(rollout: Rollout, plan: Plan, phase: int) -> list[Item]:
     """What is asked beside the probes: of the project, and by trial."""
     environment = rollout.environment
+    if phase == PREPARE and (adoptable := _adoptable(plan, environment)):
+        # Nothing else is to be asked of a database that is past the phases.
+        return [adoptable]
     of_models = [project_models.item_of(plan, environment)] if phase == CONTRACT else []
     return [
         migrations.item_of(plan, environment, phase),
         *of_models,
         *snapshot_trials.items_of(target_of(environment), plan, environment, phase),
     ]
+
+
+def _adoptable(plan: Plan, environment: str) -> Item | None:
+    """What to do where the database has the schema of a later phase already."""
+    try:
+        with target_of(environment).connect_briefly() as connection:
+            phase = schema_stages.adoptable_phase(connection, plan)
+    except Error:
+        return None
+    if phase is None:
+        return None
+    return Item(
+        "schema of a later phase",
+        "blocks",
+        f"The database has the schema after phase {phase} already.",
+        f"Record it: manage.py rollout adopt {plan.name} --phase {phase}.",
+        phase=PREPARE,
+    )
 
 
 def as_data(findings: Findings) -> list[dict[str, Any]]:

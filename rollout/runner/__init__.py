@@ -1,6 +1,7 @@
 """The verbs of people: each checks, writes the journal and queues the work."""
 
 from rollout.journal.actors import Refused
+from rollout.runner.adoptions import adopt
 from rollout.runner.approvals import (
     approve,
     ask_for_approval,

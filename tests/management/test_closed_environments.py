@@ -40,6 +40,7 @@ BESIDES: dict[str, list[str]] = {
     "schedule": ["1", "2030-01-01 10:00", "--user", "lead"],
     "tick": ["rollback-scripts", "--user", "lead"],
     "restore": ["1"],
+    "adopt": ["--phase", "4"],
 }
 """What a verb wants to be told besides the plan."""
 
