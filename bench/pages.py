@@ -12,7 +12,6 @@ The last line is JSON: {"pages": {address: {"p50_ms", "p95_ms", "queries"}}, "ta
 """
 
 import argparse
-import gc
 import json
 import os
 import statistics
@@ -23,6 +22,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from bench.server import Database, create, django_uses, server, set_up_django
+from config.garbage import collect_seldom
 
 if TYPE_CHECKING:
     from django.test import Client
@@ -45,9 +45,8 @@ def main() -> int:
 
         database = create(home, "pages")
         _prepare(database, options.rows)
-        # What the preparation has left behind is none of a web process's to look through.
-        gc.collect()
-        gc.freeze()
+        # As a web process does; and what the preparation has left behind is none of its own.
+        collect_seldom()
         with django_uses(database):
             pages = {}
             for address in _addresses(database):
