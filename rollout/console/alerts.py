@@ -27,6 +27,7 @@ from rollout.models import (
     WatchedTime,
 )
 from rollout.plan.gates import InBounds, ProbesPassed
+from rollout.queries.side_work import side_work_of
 from rollout.queries.status import RolloutStatus, RolloutSummary
 
 STOPPED_STATES = {
@@ -88,6 +89,15 @@ def alerts_for(
         alerts.append(_of_jump(jump))
     snapshots = status.evidence.facts.snapshots
     alerts += alerts_of(status, rules, audits, snapshots)
+    if any(row.is_breached and row.rule.statistic != "wrong_values" for row in rules):
+        alerts += [
+            Alert(
+                f"{work.name} is running: a possible cause, if on the same server.",
+                work.url,
+                "info",
+            )
+            for work in side_work_of(status.evidence.facts)
+        ]
     for phase in status.phases:
         if phase.state == PENDING:
             url = rollout_url(status.rollout, "phase", phase.number)

@@ -40,6 +40,8 @@ from rollout.queries.status import (
 )
 
 _STOPPED = (RunState.FAILED, RunState.CANCELLED)
+# Factor from which on a duration that differs from the rehearsed one needs a word.
+FAR = 3
 
 
 @dataclass(frozen=True)
@@ -178,6 +180,16 @@ def expected(status: RolloutStatus, phase: PhaseStatus) -> str:
     if times is not None and seconds is not None:
         return f"{duration(seconds)} in rehearsal {times.rehearsal.pk}"
     return "" if is_back else f"estimated {duration(phase.estimate)}"
+
+
+def is_far_from_rehearsal(status: RolloutStatus, phase: PhaseStatus) -> bool:
+    """Whether a phase that is done took several times as long as rehearsed, or a fraction."""
+    times = status.rehearsed
+    seconds = times.of(phase.number, phase.way) if times is not None else None
+    if not seconds or phase.state != RunState.DONE or phase.duration is None:
+        return False
+    took = phase.duration.total_seconds()
+    return took > FAR * seconds or FAR * took < seconds
 
 
 class WayBack(NamedTuple):

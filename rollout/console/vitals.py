@@ -109,7 +109,10 @@ def _of_database(status: RolloutStatus, now: datetime) -> list[Vital]:
             detail = "The database gave no sample in the last minute."
         else:
             detail = "Start the watchdog."
-        return [Vital(label, "Not measured", detail, is_known=False) for label in labels]
+        value = "Not measured"
+        if sample is None and status.liveness.watchdog_alive:
+            value, detail = "Pending", "The first sample comes within a minute."
+        return [Vital(label, value, detail, is_known=False) for label in labels]
     server = sample["server"]
     waiting = server.get("lock_waits") or 0
     waits = Vital(

@@ -29,6 +29,13 @@ class Pause:
     side_work: Sequence[SideWork] = ()
     """What runs beside the run and may be the cause of a guardrail's breach."""
 
+    is_pending: bool = False
+    """Whether the run has still to reach a point at which it can stop."""
+
+    @property
+    def title(self) -> str:
+        return f"{'Pause requested' if self.is_pending else 'Paused'} by {self.who}"
+
     @property
     def who(self) -> str:
         return f"guardrail “{self.guardrail}”" if self.guardrail else self.by
@@ -60,6 +67,8 @@ class Pause:
     @property
     def next(self) -> str:
         """What to do next, in sentences."""
+        if self.is_pending and not self.guardrail:
+            return "The run stops at its next safe point. It can be resumed then."
         if not self.guardrail:
             return "Resume when ready; the run continues where it stopped."
         if self.resumes:
@@ -108,11 +117,13 @@ def pause_of(run: PhaseRun | None, facts: Facts | None = None) -> Pause | None:
     # Wrong values come from no load.
     is_of_load = rule is not None and rule.statistic != "wrong_values"
     side_work = side_work_of(facts) if facts is not None and is_of_load else ()
-    return Pause(run.pause["by"], at, guardrail, run.pause["message"], rule, state, side_work)
+    by, message = run.pause["by"], run.pause["message"]
+    is_pending = run.state == RunState.PAUSING
+    return Pause(by, at, guardrail, message, rule, state, side_work, is_pending)
 
 
 def as_text(pause: Pause) -> str:
     """A pause for people in a shell."""
     now = f" Now: {pause.now.message}" if pause.now is not None else ""
     message = f" {pause.message}{now}" if pause.guardrail else ""
-    return f"Paused by {pause.who}.{message} {pause.next}"
+    return f"{pause.title}.{message} {pause.next}"

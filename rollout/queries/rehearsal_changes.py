@@ -71,7 +71,8 @@ def finished_before(rehearsal: Rehearsal, *, most: int) -> list[Report]:
 def time_left(report: Report, before: Report | None) -> TimeLeft | None:
     """Until the last rollback is done, as the rehearsal before went; None where it did not.
 
-    What takes longer than then makes it a lower bound.
+    Scaled by how much longer the runs that are done took than then. What takes longer makes it a
+    lower bound.
     """
     if before is None:
         return None
@@ -88,7 +89,22 @@ def time_left(report: Report, before: Report | None) -> TimeLeft | None:
                 gone = (timezone.now() - begun.run.started_at).total_seconds()
                 of_leg, longer = _left_of(begun, last, gone)
                 left, is_longer = left + of_leg, is_longer or longer
+    left *= _pace(report, before)
     return TimeLeft(left, None if is_longer else left)
+
+
+def _pace(report: Report, before: Report) -> float:
+    """How many times as long as then the runs took that are done; 1 before the first."""
+    done = [
+        (leg.seconds, last.seconds)
+        for leg in report.legs
+        if leg.run.state == "done"
+        and leg.seconds is not None
+        and (last := leg_of(before, leg.phase, leg.way)) is not None
+        and last.seconds
+    ]
+    then = sum(last for _now, last in done)
+    return sum(now for now, _last in done) / then if then else 1.0
 
 
 def _left_of(leg: LegReport, last: LegReport, gone: float) -> tuple[float, bool]:

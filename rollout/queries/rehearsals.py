@@ -76,6 +76,13 @@ class StepReport:
     running_for: float | None
     """Seconds; None where it does not run."""
     waiting_for: str
+    way: str
+
+    @property
+    def title(self) -> str:
+        """What it does, as the steps of a rollback are named everywhere."""
+        undo = "Undo: " if self.way == Direction.BACKWARD else ""
+        return f"{undo}{self.description}"
 
     @property
     def longest_lock(self) -> HeldLock | None:
@@ -224,6 +231,7 @@ def _step(plan: Plan | None, run: PhaseRun, row: StepRun, seen: Observation | No
         key=row.pk,
         running_for=_running_for(run, row),
         waiting_for=row.waiting_for,
+        way=run.way,
     )
 
 

@@ -155,7 +155,7 @@ def test_every_statement_that_rows_can_refuse_lists_them_in_its_error(
             "2 rows of things have orphaned references in kind_id: no such row of kinds."
             " Examples: 0, 1.",
         ),
-        (unique, "1 duplicate values in things (kind). Examples: House (2 rows: 0 … 1)."),
+        (unique, "1 duplicate value in things (kind). Examples: House (2 rows: 0 … 1)."),
     )
     for step, text in refusals:
         with pytest.raises(ddl.RowsInTheWay) as refused:

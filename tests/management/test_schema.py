@@ -150,7 +150,7 @@ def test_readiness_lists_what_would_stop_a_later_phase_and_answers_no(cli: Cli) 
     rollouts.execute("CREATE VIEW of_a_report AS SELECT id, type FROM properties")
     code, out, _ = cli("readiness", PLAN)
     assert code == 1
-    assert "BLOCKS   phase 4: dependents of properties (type, status): 1 objects depend" in out
+    assert "BLOCKS   phase 4: dependents of properties (type, status): 1 object depends" in out
     assert "view of_a_report" in out
     code, out, _ = cli("readiness", PLAN, "--json")
     answer = json.loads(out)

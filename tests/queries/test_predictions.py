@@ -106,6 +106,11 @@ def test_time_left_is_that_of_the_legs_to_come(rollout: Rollout) -> None:
     assert round(left.shortest) == 12, "phase 4, and both rollbacks, of four seconds each"
     assert left.longest == left.shortest
     assert time_left(report_of(running), None) is None
+    began = timezone.now() - timedelta(seconds=12)
+    running.sandbox.runs.update(started_at=began, finished_at=timezone.now())
+    left = time_left(report_of(running), report_of(before))
+    assert left is not None
+    assert round(left.shortest) == 36, "phase 3 took three times as long as then"
 
 
 def test_a_step_that_takes_longer_than_before_makes_the_time_left_a_lower_bound(

@@ -115,7 +115,7 @@ def test_a_column_that_is_not_null_needs_no_row_for_blanks(
     made.there_and_back()
     made.application("INSERT INTO parcel (status) VALUES ('')")
     made.carry_out(0, 1, 2)
-    with pytest.raises(RefusedByPreflight, match="1 rows of parcel have NULL in status_id"):
+    with pytest.raises(RefusedByPreflight, match="1 row of parcel has NULL in status_id"):
         made.carry_out(3)
     made.application("DELETE FROM parcel WHERE status = ''")
     made.carry_out(3)

@@ -190,7 +190,9 @@ def replication(connection: Connection, scope: Scope) -> Item:
     if behind:
         advice = "Wait for the replicas to catch up: the phase adds load."
         return Item(name, "warns", "; ".join(behind), advice)
-    return Item(name, "pass", f"{len(replicas)} replicas in sync.")
+    return Item(
+        name, "pass", f"{len(replicas)} replica{'' if len(replicas) == 1 else 's'} in sync."
+    )
 
 
 def disk(connection: Connection, scope: Scope) -> Item:

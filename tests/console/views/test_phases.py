@@ -57,6 +57,10 @@ def test_a_rehearsed_time_stands_in_place_of_the_estimate_wherever_one_is_report
     for page in pages[:2]:
         assert f"4 s in rehearsal {rehearsal.pk})" in text_of(lead, page), page
     assert "Estimated duration, not rehearsed" not in text_of(lead, pages[2])
+    assert "Why not as rehearsed" not in text_of(lead, pages[1])
+    began = timezone.now() - timedelta(seconds=30)
+    rollout.runs.filter(phase=1).update(started_at=began)
+    assert "Why not as rehearsed" in text_of(lead, pages[1])
     ran(rollout, 1, "running", way="backward")
     assert re.search(
         rf"4(\.\d)? s <span class=.muted.>\(4 s in rehearsal {rehearsal.pk}\)", text_of(lead, PAGE)

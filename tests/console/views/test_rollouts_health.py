@@ -10,7 +10,7 @@ from django.utils import timezone
 
 from rollout.journal import watched_times
 from rollout.journal.moments import in_words
-from rollout.models import Heartbeat, Rollout, RuleState, Snapshot
+from rollout.models import Heartbeat, Rehearsal, Rollout, RuleState, Snapshot
 from tests.console import journal
 from tests.console.journal import PAGE, ran, text_of
 
@@ -43,6 +43,12 @@ def test_health_says_what_is_wrong_and_where_to_look(rollout: Rollout, viewer: C
     assert f'<a href="/rollout/audits/{report.pk}/">Audit {report.pk} found 1,047' in text
     assert "Guardrail “slower” is breached: backfills are throttled." in text
     assert "No worker online." in text
+    assert "is running: a possible cause" not in text
+    snapshot = journal.taken(rollout)
+    rehearsal = journal.rehearsed(snapshot, "running")
+    text = text_of(viewer, PAGE)
+    assert f"Rehearsal {rehearsal.pk} is running: a possible cause, if on the same server." in text
+    Rehearsal.objects.filter(pk=rehearsal.pk).update(state="passed")
     journal.audited(rollout, "clean")
     assert "found 1,047" not in text_of(viewer, PAGE).split('id="modes-heading"')[0]
 

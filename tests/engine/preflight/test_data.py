@@ -45,8 +45,7 @@ class TestWhatTheDataHolds:
         finding = item(look(target, 3), "orphans in things.kind_id")
         assert finding.level == "blocks"
         assert finding.evidence == (
-            "1 rows of things have orphaned references in kind_id: no such row of kinds. "
-            "Examples: 1."
+            "1 row of things has orphaned references in kind_id: no such row of kinds. Examples: 1."
         )
 
     def test_duplicates_that_a_unique_index_would_refuse_are_named(
@@ -67,7 +66,7 @@ class TestWhatTheDataHolds:
         finding = item(look(target, 3, plan), name)
         assert finding.level == "blocks"
         assert finding.evidence == (
-            "1 duplicate values in things (made_at, is_open)."
+            "1 duplicate value in things (made_at, is_open)."
             " Examples: 2024-05-06 07:08:09+00 t (2 rows: 1 … 2)."
         )
 
@@ -84,7 +83,7 @@ class TestWhatTheDataHolds:
         BIGINT.insert(connection, 2, kind="House")
         finding = item(look(target, 4, with_step(PLAN, 4, view)), "duplicates of counts (kind_id)")
         assert finding.level == "blocks"
-        assert "1 rows of counts would have a duplicate kind_id." in finding.evidence
+        assert "1 row of counts would have a duplicate kind_id." in finding.evidence
 
 
 def test_a_foreign_key_between_types_is_found(target: Target, connection: Connection) -> None:

@@ -68,7 +68,7 @@ def test_a_replica_that_is_behind_is_named(own: Own, monkeypatch: pytest.MonkeyP
             own.connection,
             "SELECT count(*) > 0 FROM pg_stat_replication WHERE replay_lsn IS NOT NULL",
         )
-        assert own.item("replication lag").evidence == "1 replicas in sync."
+        assert own.item("replication lag").evidence == "1 replica in sync."
         # Only a commit would wait for a delay of the replica; a pause holds every record.
         standby.execute("SELECT pg_wal_replay_pause()")
         _until(standby, "SELECT pg_get_wal_replay_pause_state() = 'paused'")

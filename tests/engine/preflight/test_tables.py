@@ -156,7 +156,7 @@ def test_a_generated_column_that_a_translation_reads_keeps_the_dual_write_from_s
     finding = item(look(target, 2), "generated columns of things")
     assert (finding.level, finding.evidence) == (
         "blocks",
-        "1 columns that translations of things read are generated. Examples: kind.",
+        "1 column that translations of things read is generated. Examples: kind.",
     )
 
 
