@@ -3,7 +3,19 @@
 import django.db.models.deletion
 import django.db.models.fields.json
 from django.conf import settings
+from django.core.management.base import CommandError
 from django.db import migrations, models
+
+
+def refuse_other_databases(apps, schema_editor):
+    """Say what to do before the first table, rather than fail at the first trigger."""
+    connection = schema_editor.connection
+    if connection.vendor != "postgresql":
+        raise CommandError(
+            f"Rollout needs PostgreSQL, and the database '{connection.alias}' is "
+            f"{connection.display_name}. Leave 'rollout' and 'django_q' out of INSTALLED_APPS in "
+            "the settings that use it, or route both apps to PostgreSQL (docs/django.md, Tests)."
+        )
 
 
 class Migration(migrations.Migration):
@@ -14,6 +26,7 @@ class Migration(migrations.Migration):
     ]
 
     operations = [
+        migrations.RunPython(refuse_other_databases, migrations.RunPython.noop),
         migrations.CreateModel(
             name="Environment",
             fields=[

@@ -148,5 +148,10 @@ def test_models_and_migrations_follow_each_phase_and_a_new_database_gets_the_sam
     project.write("shop/tests.py", TESTS)
     project.manage(new, "test", "--no-input")
     project.write("company/settings_sqlite.py", sample("settings_sqlite.py"))
+    with_rollout = sample("settings_sqlite.py").partition("INSTALLED_APPS")[0]
+    project.write("company/settings_other.py", with_rollout)
+    status, refusal = project.try_to_manage(new, "test", settings="company.settings_other")
+    assert (status, "Traceback" in refusal) == (1, False), refusal
+    assert "the database 'default' is SQLite. Leave 'rollout' and 'django_q' out" in refusal
     project.write("shop/tests.py", TESTS_WITHOUT_ROLLOUT)
     project.manage(new, "test", "--no-input", settings="company.settings_sqlite")
