@@ -2,6 +2,7 @@
 
 from datetime import timedelta
 
+from django.db.models import Value
 from django.db.models.functions import Now
 
 from rollout.models import (
@@ -25,8 +26,12 @@ def is_at_rest() -> bool:
     soon = Now() + timedelta(seconds=LOOK_SECONDS_AT_REST + LOOK_SECONDS)
     starts = ScheduledStart.objects.filter(state=ScheduleState.WAITING, at__lte=soon)
     chains = RollbackChain.objects.filter(state=ChainState.RUNNING)
-    under_way = [kind.waiting() for kind in KINDS]
-    return not any(rows.exists() for rows in (*under_way, chains, starts))
+    first, *others = (
+        rows.order_by().values(there=Value(1))[:1]
+        for rows in (starts, chains, *(kind.waiting() for kind in KINDS))
+    )
+    # One statement: it is asked at every look.
+    return not first.union(*others, all=True).exists()
 
 
 def is_measured() -> bool:

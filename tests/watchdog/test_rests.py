@@ -11,7 +11,7 @@ from rollout.journal import heartbeats
 from rollout.models import ChainState, RollbackChain, Rollout, ScheduledStart
 from rollout.watchdog.duties import Duty, duties
 from rollout.watchdog.loop import Watchdog
-from rollout.watchdog.rests import LATELY, LOOK_SECONDS, LOOK_SECONDS_AT_REST
+from rollout.watchdog.rests import LATELY, LOOK_SECONDS, LOOK_SECONDS_AT_REST, is_at_rest
 from tests.console import journal
 from tests.support.rollouts import ADA
 
@@ -31,6 +31,10 @@ def test_a_watchdog_rests_while_nothing_is_under_way(tiny: Rollout) -> None:
     journal.measured(timezone.now() - LATELY, ms=5)
     journal.ran(tiny, 0, "paused")
     assert seconds_between_looks() == LOOK_SECONDS_AT_REST
+
+
+def test_a_watchdog_asks_for_all_that_may_be_under_way_at_once(tiny: Rollout) -> None:
+    assert journal.queries_of(is_at_rest) == 1
 
 
 def test_work_that_is_queued_keeps_a_watchdog_awake(tiny: Rollout) -> None:
