@@ -71,7 +71,9 @@ def _verb(name: str, verb: argparse.ArgumentParser) -> str:
 
 
 def _in_synopsis(action: argparse.Action) -> str:
-    is_needed = action.required and action.nargs != "?"
+    is_needed = action.required and action.nargs not in ("?", "*")
+    if action.nargs == "*":
+        return f"[{_usage(action)} ...]"
     return _usage(action) if is_needed else f"[{_usage(action)}]"
 
 

@@ -30,6 +30,7 @@ VALUES_SECONDS = 1
 PAGES = (
     *((tab.label, name) for name, tab in TABS.items() if name != "phase"),
     ("Readiness", "readiness"),
+    ("Transitional code", "leftovers"),
 )
 # What an object is called, and the lookup of its rollout.
 OBJECTS: dict[str, tuple[type[Model], str]] = {

@@ -43,7 +43,7 @@ TABS: Mapping[str, _Tab] = {
         frozenset(
             {
                 *("start", "roll_back", "preflight", "rollback_locks", "rerun", "schedule"),
-                *("approve", "override", "readiness", "blocker", "retry", "ticket"),
+                *("approve", "override", "readiness", "blocker", "retry", "ticket", "leftovers"),
             }
         ),
         Waiting.sign_offs,
@@ -71,7 +71,7 @@ TABS: Mapping[str, _Tab] = {
 """By the URL name of the page that a tab leads to."""
 
 # Pages whose address has an environment and otherwise only what is of the plan.
-_IN_EVERY_ENVIRONMENT = TABS.keys() | {"readiness", "mapping"}
+_IN_EVERY_ENVIRONMENT = TABS.keys() | {"readiness", "leftovers", "mapping"}
 
 
 @dataclass(frozen=True)

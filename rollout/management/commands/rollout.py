@@ -15,6 +15,7 @@ from rollout.management import (
     approvals,
     audits,
     blockers,
+    leftovers,
     mappings,
     migrations,
     people,
@@ -39,11 +40,11 @@ from rollout.management.verbs import DONE, NO, Output, Verb, adding, carry_out
 from rollout.plan.registry import UnknownPlan
 
 # Options that name files.
-PATHS = ("write", "check", "apply")
+PATHS = ("write", "check", "apply", "paths")
 # In the order of the help.
 _MODULES = (
     *(plans, runs, audits, repairs, mappings, blockers, selftests, approvals),
-    *(snapshots, rehearsals, schema, migrations, people, scaffolds, processes),
+    *(snapshots, rehearsals, schema, migrations, leftovers, people, scaffolds, processes),
 )
 
 

@@ -90,6 +90,7 @@ WHO_MAY = {
     "{rollout}/phases/1/ticket/": (READERS, READERS),
     "{rollout}/phases/1/second-run/": (READERS, READERS),
     "{rollout}/schema/": (READERS, READERS),
+    "{rollout}/leftovers/": (READERS, READERS),
     "{rollout}/snapshots/": (READERS, AUDITORS),
     "{rollout}/stage/": (AUDITORS, AUDITORS),
     "{rollout}/rehearsals/": (READERS, AUDITORS),
