@@ -286,17 +286,11 @@ def pause(rollout: Rollout, *, actor: Actor, source: str = "web") -> PhaseRun:
         ):
             run.refresh_from_db()
             raise Refused(f"Cannot pause now: {is_busy(run)}")
-        activity_log.record(
-            Event.PAUSE_ASKED_FOR,
-            f"Requested a pause of {run.name}.",
-            on=run,
-            actor=actor,
-            source=source,
-        )
+        entries = [(Event.PAUSE_ASKED_FOR, f"Requested a pause of {run.name}.")]
         if run.state == RunState.PAUSED:
-            activity_log.record(
-                Event.PAUSED, f"{run.title} is paused.", on=run, actor=actor, source=source
-            )
+            entries.append((Event.PAUSED, f"{run.title} is paused."))
+        for event, message in entries:
+            activity_log.record(event, message, on=run, actor=actor, source=source)
     return run
 
 
@@ -329,15 +323,9 @@ def cancel(rollout: Rollout, *, actor: Actor, source: str = "web") -> PhaseRun:
         if not (waits and move(run, RunState.CANCELLED)) and not move(run, RunState.CANCELLING):
             run.refresh_from_db()
             raise Refused(f"Cannot cancel now: {is_busy(run)}")
-        activity_log.record(
-            Event.CANCEL_ASKED_FOR,
-            f"Requested cancellation of {run.name}.",
-            on=run,
-            actor=actor,
-            source=source,
-        )
+        entries = [(Event.CANCEL_ASKED_FOR, f"Requested cancellation of {run.name}.")]
         if run.state == RunState.CANCELLED:
-            activity_log.record(
-                Event.CANCELLED, f"{run.title} is cancelled.", on=run, actor=actor, source=source
-            )
+            entries.append((Event.CANCELLED, f"{run.title} is cancelled."))
+        for event, message in entries:
+            activity_log.record(event, message, on=run, actor=actor, source=source)
     return run

@@ -70,6 +70,16 @@ def short(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(backfill, "MAX_RANGE_BLOCKS", 2)
 
 
+def three_at_once(target: Target, job: int, stripes: int) -> list[Colleague]:
+    """Three workers that have worked until nothing was left."""
+    colleagues = [Colleague(target, job, stripes) for _ in range(3)]
+    for colleague in colleagues:
+        colleague.start()
+    for colleague in colleagues:
+        colleague.join()
+    return colleagues
+
+
 @pytest.mark.slow
 def test_three_workers_share_the_lanes_beside_writers_and_miss_nothing(
     target: Target, connection: Connection
@@ -77,11 +87,7 @@ def test_three_workers_share_the_lanes_beside_writers_and_miss_nothing(
     legacy_rows(target, connection, 6_000)
     with writing(target, *WRITES):
         job, stripes = new_job(connection, FILL)
-        colleagues = [Colleague(target, job, stripes) for _ in range(3)]
-        for colleague in colleagues:
-            colleague.start()
-        for colleague in colleagues:
-            colleague.join()
+        colleagues = three_at_once(target, job, stripes)
         assert [colleague.failure for colleague in colleagues] == [None] * 3
         assert lanes.is_finished(connection, job)
         assert backfill.count_unfilled(connection, FILL, job) == 0
@@ -97,11 +103,7 @@ def test_three_workers_share_the_lanes_beside_writers_and_miss_nothing(
 def test_three_workers_count_every_row_once(target: Target, connection: Connection) -> None:
     legacy_rows(target, connection, 6_000)
     job, stripes = new_job(connection, FILL)
-    colleagues = [Colleague(target, job, stripes) for _ in range(3)]
-    for colleague in colleagues:
-        colleague.start()
-    for colleague in colleagues:
-        colleague.join()
+    three_at_once(target, job, stripes)
     assert counted(connection, job) == (6_000, 6_000)
 
 

@@ -73,9 +73,10 @@ def test_a_worker_killed_half_way_leaves_nothing_that_counts_and_another_continu
     assert scratch_databases(snapshot) == []
 
 
-def test_a_snapshot_cancelled_in_the_middle_stops_there(
+def taken_until_held(
     held: HeldUp, properties: Rollout, pg_bin: Any
-) -> None:
+) -> tuple[Snapshot, threading.Thread]:
+    """A snapshot of which a program waits, and the worker that takes it."""
     pg_bin(held.directory)
     snapshot = runner.take_snapshot(properties, actor=ADA)
     (message,) = rollouts.queued()
@@ -83,6 +84,13 @@ def test_a_snapshot_cancelled_in_the_middle_stops_there(
     worker.start()
     wait_until(lambda: held.waits)
     snapshot.refresh_from_db()
+    return snapshot, worker
+
+
+def test_a_snapshot_cancelled_in_the_middle_stops_there(
+    held: HeldUp, properties: Rollout, pg_bin: Any
+) -> None:
+    snapshot, worker = taken_until_held(held, properties, pg_bin)
     dumping = snapshot.state == SnapshotState.TAKING
     runner.cancel_snapshot(snapshot, actor=ADA)
     worker.join(20)
@@ -99,13 +107,7 @@ def test_a_snapshot_cancelled_in_the_middle_stops_there(
 def test_a_worker_that_lost_its_lease_stops_and_takes_its_part_away(
     held: HeldUp, properties: Rollout, pg_bin: Any
 ) -> None:
-    pg_bin(held.directory)
-    snapshot = runner.take_snapshot(properties, actor=ADA)
-    (message,) = rollouts.queued()
-    worker = threading.Thread(target=message.deliver)
-    worker.start()
-    wait_until(lambda: held.waits)
-    snapshot.refresh_from_db()
+    snapshot, worker = taken_until_held(held, properties, pg_bin)
     before = snapshot.state
     assert take_back(snapshot)
     worker.join(20)
