@@ -70,20 +70,20 @@ class PhaseRow:
 
     number: int
     role: str
-    there: LegReport | None
-    back: LegReport | None
+    forward: LegReport | None
+    rollback: LegReport | None
     allowed: timedelta | None
     """How long the plan thinks the phase takes; None for a plan that is no longer in the code."""
-    there_change: LegChange | None
-    back_change: LegChange | None
+    forward_change: LegChange | None
+    rollback_change: LegChange | None
     """What changed since the rehearsal before."""
-    there_predicted: LegPrediction | None
-    back_predicted: LegPrediction | None
+    forward_predicted: LegPrediction | None
+    rollback_predicted: LegPrediction | None
 
     @property
     def scaled(self) -> list[str]:
         """The steps of both ways that take longer with more rows, each once."""
-        predicted = [leg for leg in (self.there_predicted, self.back_predicted) if leg]
+        predicted = [leg for leg in (self.forward_predicted, self.rollback_predicted) if leg]
         return list(dict.fromkeys(step for leg in predicted for step in leg.scaled))
 
 
@@ -192,15 +192,17 @@ def _row(
     plan: Plan | None,
     prediction: Prediction | None,
 ) -> PhaseRow:
-    there, back = (_leg(report, number, way) for way in (Direction.FORWARD, Direction.BACKWARD))
+    forward, rollback = (
+        _leg(report, number, way) for way in (Direction.FORWARD, Direction.BACKWARD)
+    )
     return PhaseRow(
         number,
         ROLES[number],
-        there,
-        back,
+        forward,
+        rollback,
         plan.phases[number].estimate if plan else None,
-        change_of(there, leg_of(before, number, Direction.FORWARD)),
-        change_of(back, leg_of(before, number, Direction.BACKWARD)),
+        change_of(forward, leg_of(before, number, Direction.FORWARD)),
+        change_of(rollback, leg_of(before, number, Direction.BACKWARD)),
         prediction.of(number, Direction.FORWARD) if prediction else None,
         prediction.of(number, Direction.BACKWARD) if prediction else None,
     )

@@ -113,7 +113,9 @@ def test_a_page_predicts_for_productions_rows_and_compares_with_the_one_before(
 ) -> None:
     first = rehearsed(journaled_snapshot)
     text = text_of(viewer, page_of(first))
-    assert "Prediction for production" in text
+    predicted = text.partition("Prediction for production")[2].partition("</table>")[0]
+    for way in ("Forward", "Rollback"):
+        assert re.search(rf'data-label="{way}">[^–<]', predicted), way
     assert "range goes up to twice the rehearsed time per row" in text
     assert "Differences are from" not in text
     second = rehearsed(journaled_snapshot)
