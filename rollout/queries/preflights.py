@@ -68,7 +68,7 @@ def _beside(rollout: Rollout, plan: Plan, phase: int) -> list[Item]:
     """What is asked beside the probes: of the project, and by trial."""
     environment = rollout.environment
     if phase == PREPARE and (adoptable := _adoptable(plan, environment)):
-        # Nothing else is to be asked of a database that is past the phases.
+        # Nothing else is asked of a database that is past the phases.
         return [adoptable]
     of_models = [project_models.item_of(plan, environment)] if phase == CONTRACT else []
     return [

@@ -1,4 +1,4 @@
-"""SQL that copies, rewrites, sorts or scans a whole table is told from SQL that does not."""
+"""SQL that copies, rewrites, sorts or scans a whole table, apart from SQL that does not."""
 
 import pytest
 
