@@ -31,7 +31,8 @@ from rollout.queries.migration_effects import Effect, Reading, Verb
 
 NAME = "migrations of the project"
 STATE_ALONE = (
-    "Keep it out of the database with SeparateDatabaseAndState(state_operations=[...]): the plan "
+    "Replace it by what manage.py rollout makemigrations writes, or keep it out of the database "
+    "with SeparateDatabaseAndState(state_operations=[...]): the plan "
     "itself changes these columns."
 )
 _APPLY_FIRST = " Or apply it before phase 1, and update the plan's tables."

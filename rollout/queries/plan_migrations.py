@@ -57,7 +57,7 @@ def migrations_of(plan: Plan, phase: int | None, alias: str) -> list[NewMigratio
     loader = MigrationLoader(None)
     before = _newest_phase(plan, loader)
     number = _phase_of(plan, phase, alias)
-    if number <= before:
+    if number < before:
         return []
     tables = [model for t in plan.tables for model in _managed(t.label, alias)]
     labels = dict.fromkeys(model._meta.app_label for model in tables)
@@ -66,7 +66,9 @@ def migrations_of(plan: Plan, phase: int | None, alias: str) -> list[NewMigratio
             f"No managed model has a table of the plan {plan.name}. Print one: manage.py rollout "
             f"models {plan.name}."
         )
-    by_app = _operations(plan, number, alias, loader, next(iter(labels)))
+    # Of a phase that they have already, only what was forgotten in a model is left.
+    alone = "" if number == before else next(iter(labels))
+    by_app = _operations(plan, number, alias, loader, alone)
     leaves = dict(loader.graph.leaf_nodes())
     return [
         _written(plan, number, before, migration, {k: v for k, v in leaves.items() if k in labels})
@@ -188,14 +190,14 @@ def _operations(
 ) -> dict[str, Migration]:
     """What the autodetector finds of the plan's changes: a migration for each app.
 
-    Where it finds none, the phase itself is all that the app's migration has.
+    Where it finds none, the phase itself is all that the migration of ``app_of_plan`` has.
     """
     before = loader.project_state()
     after = _with_plan(plan, phase, alias, before, ProjectState.from_apps(apps))
     detector = MigrationAutodetector(before, after, _NoQuestions())
     name = f"{plan.name.replace('-', '_')}_phase_{phase}"
     changes = detector.changes(loader.graph, migration_name=name)
-    if not changes:
+    if not changes and app_of_plan:
         empty = {app_of_plan: [Migration("phase", app_of_plan)]}
         changes = detector.arrange_for_graph(empty, loader.graph, name)
     joined: dict[str, Any] = {}
