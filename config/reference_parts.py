@@ -311,6 +311,7 @@ PARTS: dict[str, Callable[[], str]] = {
             "Table",
             "Column",
             "Lookup",
+            "Convert",
             "Derived",
             "Computed",
             "Rule",

@@ -60,7 +60,10 @@ class CheckId(StrEnum):
         "rollout.E034",
         "A step requires values in a column that is NOT NULL already.",
     )
-    NO_LEGACY_TEXT = "rollout.E035", "A step is about legacy columns, but its table has no lookup."
+    NO_LEGACY_TEXT = (
+        "rollout.E035",
+        "A step is about legacy columns, but none of its table is dropped.",
+    )
     DROPPED_WITHOUT_ARCHIVE = (
         "rollout.E036",
         "Legacy columns are dropped that no earlier step archives.",
@@ -89,6 +92,10 @@ class CheckId(StrEnum):
         "A derived column can be written after the cutover, and no legacy column follows.",
     )
     WRONG_WAY_BACK = "rollout.E029", "`back` of a derived column is invalid."
+    WRONG_CONVERSION = (
+        "rollout.E022",
+        "A conversion leaves out a column, names one that does not exist, or could not be undone.",
+    )
     WRONG_SQL_FILE = (
         "rollout.E050",
         "An SQL file has no rollback, no check, or a header that cannot be read.",

@@ -7,6 +7,7 @@ from typing import Any
 from django.core.checks import CheckMessage, Error, register
 from django.utils.module_loading import import_string
 
+from rollout.checks.conversions import conversion_problems
 from rollout.checks.gates import gate_problems, guardrail_problems
 from rollout.checks.ids import CheckId
 from rollout.checks.lookups import lookup_problems
@@ -50,6 +51,7 @@ def check_plan(plan: Plan) -> list[CheckMessage]:
         *_translations(plan),
         *rollback_problems(plan),
         *lookup_problems(plan),
+        *conversion_problems(plan),
         *_functions(plan),
         *removal_problems(plan),
         *guardrail_problems(plan),

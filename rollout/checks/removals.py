@@ -8,14 +8,14 @@ from rollout.plan.archives import ArchiveLegacy
 from rollout.plan.constraints import AddUnique
 from rollout.plan.indexes import CreateIndex, DropIndex
 from rollout.plan.plan import ENFORCE, Plan, Step
-from rollout.plan.removals import DropLegacy, FreezeLegacy
+from rollout.plan.removals import DropLegacy, FreezeLegacy, replaced_columns
 from rollout.plan.transition import CutOver
 
 
 def removal_problems(plan: Plan) -> Iterator[Problem]:
     steps = [step for phase in plan.phases for step in phase.steps]
     for number, step in enumerate(steps):
-        if isinstance(step, DropLegacy) and plan.lookups_of(step.table):
+        if isinstance(step, DropLegacy) and plan.legacy_of(step.table):
             yield from _unfrozen(step, steps[:number])
             yield from _built_on_what_goes(plan, step)
         elif isinstance(step, DropIndex) and step.unique:
@@ -39,7 +39,7 @@ def _unfrozen(drop: DropLegacy, before: list[Step]) -> Iterator[Problem]:
 
 def _built_on_what_goes(plan: Plan, drop: DropLegacy) -> Iterator[Problem]:
     """Steps whose index or constraint would go with the columns, and be missed as drift."""
-    legacy = {lookup.legacy for lookup in plan.lookups_of(drop.table)}
+    legacy = set(plan.legacy_of(drop.table))
     for phase in plan.phases[ENFORCE:]:
         for step in phase.steps:
             if isinstance(step, DropIndex) or getattr(step, "table", None) != drop.table:
@@ -54,7 +54,7 @@ def _built_on_what_goes(plan: Plan, drop: DropLegacy) -> Iterator[Problem]:
 
 
 def _not_unique_meanwhile(plan: Plan, drop: DropIndex, before: list[Step]) -> Iterator[Problem]:
-    new = {lookup.legacy: lookup.column for lookup in plan.lookups_of(drop.table)}
+    new = {legacy: column for column, legacy in replaced_columns(plan, drop.table).items()}
     if not new.keys() & set(drop.columns):
         return
     wanted = tuple(new.get(column, column) for column in drop.columns)

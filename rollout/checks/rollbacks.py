@@ -9,12 +9,13 @@ from rollout.checks.ids import CheckId
 from rollout.checks.problems import Problem, numbered_steps
 from rollout.plan.actions import Statement
 from rollout.plan.archives import ArchiveLegacy
+from rollout.plan.conversions import Conversion, Derived
 from rollout.plan.defaults import SetDefault
 from rollout.plan.plan import BACKFILL, Plan
 from rollout.plan.removals import DropLegacy, FreezeLegacy
 from rollout.plan.schema import AddColumns, RequireValues
 from rollout.plan.transition import CutOver, MapLegacyValues
-from rollout.plan.translations import Derived, Lookup
+from rollout.plan.translations import Lookup
 
 
 def rollback_problems(plan: Plan) -> Iterator[Problem]:
@@ -109,11 +110,11 @@ def _legacy(plan: Plan) -> Iterator[Problem]:
         if not isinstance(step, FreezeLegacy | ArchiveLegacy | DropLegacy):
             continue
         kind = type(step).__name__
-        if not plan.lookups_of(step.table):
+        if not plan.legacy_of(step.table):
             yield Problem(
                 CheckId.NO_LEGACY_TEXT,
                 f"Step '{step.id}' of phase {number} is {kind}, but {step.table.label} has no "
-                "lookup with a legacy column.",
+                "translation whose legacy columns go: no Lookup, no Convert.",
                 "Use StopDualWrite, and drop the old columns in a migration once nothing reads "
                 "them.",
             )
@@ -155,7 +156,9 @@ def _derived_values(plan: Plan) -> Iterator[Problem]:
     """Derived columns whose values, written after the cutover, no legacy column would keep."""
     leads: Counter[tuple[str, str]] = Counter()
     for t in plan.translations:
-        legacy = t.back if isinstance(t, Derived) else t.reads if isinstance(t, Lookup) else ()
+        legacy = (
+            t.ways_back if isinstance(t, Conversion) else t.reads if isinstance(t, Lookup) else ()
+        )
         leads.update((t.table.label, column) for column in legacy)
     turned = {step.table for _, step in numbered_steps(plan) if isinstance(step, CutOver)}
     for t in plan.translations:

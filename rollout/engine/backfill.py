@@ -170,7 +170,10 @@ class Worker:
         place stays until all are done: what is done twice finds its rows right, or in quarantine.
         """
         self.some_refused = True
-        fill = fill.careful or fill
+        if fill.kind == "fill":
+            # Where one row raises there are more: they cost least in whole batches.
+            self.action = fill.guarded
+        fill = fill.guarded
         done = Counts()
         # Nothing is counted twice: the range's rows are when it is done.
         whole = batches.counted(self.connection, lane, rows)
@@ -280,7 +283,7 @@ class Worker:
                 )
                 counts = batches.write_computed(self.connection, self.action, lane, computed)
             else:
-                fill = self.action.careful or self.action
+                fill = self.action.guarded
                 wrong = batches.wrong_rows(self.connection, fill, lane, rows)
                 counts = batches.update_one_by_one(self.connection, fill, lane, wrong)
             if counts.refused:

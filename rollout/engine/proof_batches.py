@@ -1,6 +1,6 @@
 """The batches of a proof: compare rows, and record those that differ."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import psycopg
 from psycopg import sql
@@ -36,7 +36,7 @@ def compare_rows(connection: Connection, proof: Proof, lane: Lane, rows: Range) 
     except psycopg.Error as error:
         if proof.careful is None or not quarantine.is_of_a_row(error):
             raise
-    return _compared(connection, replace(proof, differs=proof.careful), lane, rows)
+    return _compared(connection, proof.guarded, lane, rows)
 
 
 def _compared(connection: Connection, proof: Proof, lane: Lane, rows: Range) -> Compared:

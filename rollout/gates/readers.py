@@ -174,8 +174,8 @@ def _statements(connection: Connection, plan: Plan, schema: str) -> tuple[list[_
     of_each = connection.info.server_version >= 170000
     counted = sql.SQL("stats_since" if of_each else "(SELECT stats_reset FROM {})").format(info)
     names: dict[str, list[str]] = {}
-    for lookup in plan.lookups:
-        names.setdefault(lookup.table.name, []).append(lookup.legacy)
+    for table in plan.tables:
+        names.setdefault(table.name, []).extend(plan.legacy_of(table))
     rows = connection.execute(
         sql.SQL(
             "SELECT query, queryid, calls, {} FROM {} WHERE dbid ="

@@ -23,6 +23,14 @@ CATEGORIES = {
     "ok": ("Exact", "Exact match."),
     "ok_normalized": ("Normalized", "Matches after normalizing white space and case."),
     "ok_mapped": ("Mapped", "Matches via the mapping."),
+    "lossy": (
+        "Other spelling back",
+        "As the conversion says; going back would spell it otherwise, so the archive keeps it.",
+    ),
+    "unconvertible": (
+        "Left empty",
+        "The legacy value does not convert; the plan leaves the new column empty.",
+    ),
     "quarantined": ("Quarantined", "The function failed for this row; the row keeps its error."),
     "transient": ("In flight", "Mid-write during the audit; right when checked again."),
     "answer_differs": (
@@ -32,6 +40,10 @@ CATEGORIES = {
     "unmapped": ("Unmapped", "The legacy value has no lookup row yet."),
     "ambiguous": ("Ambiguous", "Equivalent legacy values map to different lookup rows."),
     "inactive": ("Retired lookup row", "Maps to a lookup row that is no longer in use."),
+    "undecided": (
+        "Does not convert",
+        "The legacy value does not convert, and the plan wants it corrected.",
+    ),
     "missing": ("New value missing", "The legacy value has a new value, but the column is empty."),
     "unexpected": ("No legacy value", "A new value without a legacy source."),
     "computed_differs": (

@@ -10,6 +10,7 @@ from rollout.plan.checklist import (
     TypesMatch,
 )
 from rollout.plan.constraints import AddCheck, AddUnique
+from rollout.plan.conversions import Convert, Derived
 from rollout.plan.defaults import SetDefault
 from rollout.plan.gates import (
     Approved,
@@ -45,7 +46,7 @@ from rollout.plan.transition import (
     StopDualWrite,
     WriteBoth,
 )
-from rollout.plan.translations import Computed, Derived, Lookup
+from rollout.plan.translations import Computed, Lookup
 from rollout.plan.trials import CompareSchemaStep, ProbeFlow
 
 register = plans.register
@@ -66,6 +67,7 @@ __all__ = [
     "Column",
     "CompareSchemaStep",
     "Computed",
+    "Convert",
     "CreateIndex",
     "CreateLookupTable",
     "CreateMaterializedView",

@@ -105,16 +105,15 @@ class Fill:
 
     ``joins`` are FROM items of which each row meets exactly one row by ``matches``; a row that
     meets none is left as it is. ``trial_joins`` stand in for them, each of one row, where a pass is
-    only tested: what they name may not be there yet. Of the rows that the database refuses,
-    ``poison_share`` may be put in quarantine, and 50 in any case; with more the pass stops.
-    With ``only``, a condition on row ``t`` and the joins, all other rows are none of its business.
-    ``named``, a condition that an index serves, confines it to the blocks of the few rows meant.
+    only tested, and ``trial_assignments`` too: what they name may not be there yet. Of the rows
+    that the database refuses, ``poison_share`` may be put in quarantine, and 50 in any case; with
+    more the pass stops. With ``only``, a condition on row ``t`` and the joins, it leaves all others
+    alone. ``named``, a condition that an index serves, confines it to a few blocks.
     ``source`` is a table of the engine's own that the values are read from, and that goes later.
     ``keeps`` are columns that a pass on the way back must leave as they are: each batch is rolled
     back unless each row's fingerprint is the same before and after. Such a pass writes a row
     whether or not it meets the joins, and may put no row in quarantine for good.
-    ``careful`` is the same pass for batches in which some row raises: it asks first of each row
-    whether it would, so that only rows that must be written are put in quarantine.
+    ``careful`` is the same pass where some row raises: it asks of each row first whether it would.
     """
 
     kind: Literal["fill", "default", "clear", "restore", "repair"]
@@ -123,6 +122,7 @@ class Fill:
     joins: tuple[sql.Composable, ...] = ()
     matches: tuple[sql.Composable, ...] = ()
     trial_joins: tuple[sql.Composable, ...] = ()
+    trial_assignments: tuple[Assignment, ...] = ()
     poison_share: float = 0.01
     only: sql.Composable | None = None
     named: sql.Composable | None = None
@@ -133,13 +133,13 @@ class Fill:
     @property
     def wrong(self) -> sql.Composable:
         """SQL condition: at least one column of row ``t`` is not at its right value."""
-        differs = sql.SQL("({})").format(
-            sql.SQL(" OR ").join(
-                sql.SQL("{} IS DISTINCT FROM {}").format(sql.Identifier("t", a.column), a.value)
-                for a in self.assignments
-            )
-        )
+        differs = sql.SQL("({})").format(sql.SQL(" OR ").join(a.differs for a in self.assignments))
         return _confined(differs, self.only)
+
+    @property
+    def guarded(self) -> "Fill":
+        """The same pass, of rows of which some may raise, in whatever statement."""
+        return self.careful or self
 
     @property
     def left_joins(self) -> sql.Composable:
@@ -198,7 +198,8 @@ class Fill:
 
     def with_constants(self) -> "Fill":
         """The same pass with constants for its joins: to be tested and rolled back."""
-        return replace(self, joins=self.trial_joins, matches=(), only=None)
+        tried = self.trial_assignments or self.assignments
+        return replace(self, assignments=tried, joins=self.trial_joins, matches=(), only=None)
 
     @cached_property
     def text(self) -> str:
@@ -298,6 +299,11 @@ class Proof:
     """Whether it shows that what was kept is whole, that all of it was brought back, that every
     legacy text means its lookup row, or that all of it would be brought back."""
     careful: Composable | None = None
+
+    @property
+    def guarded(self) -> "Proof":
+        """The same comparison, of rows of which some may raise."""
+        return replace(self, differs=self.careful or self.differs)
 
     @property
     def asks_recorded(self) -> Composed:

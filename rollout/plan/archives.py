@@ -1,4 +1,4 @@
-"""The archive of a table's legacy texts: how it is made, proved, and restored from."""
+"""The archive of a table's legacy values: how it is made, proved, and restored from."""
 
 from dataclasses import dataclass
 from typing import Literal, LiteralString
@@ -7,12 +7,11 @@ from psycopg import sql
 
 from rollout.plan import attributes, facts
 from rollout.plan.actions import Lock, LockMode, Proof, Statement
+from rollout.plan.archived_values import ARCHIVED, Kept, kept_of
 from rollout.plan.copies import Copy
-from rollout.plan.mapping import text_of_row
 from rollout.plan.names import SCHEMA, identifier, in_target
 from rollout.plan.plan import CONTRACT, Actions, Plan, Step
 from rollout.plan.table import Table
-from rollout.plan.translations import Lookup
 from rollout.plan.updates import Assignment
 
 
@@ -35,12 +34,8 @@ DIGEST = "rollout_digest"
 def digest(plan: Plan, table: Table, row: str) -> sql.Composed:
     """SQL of the digest of an archived row; ``row`` is an alias of the table or of its archive."""
     columns: list[sql.Composable] = [sql.Identifier(row, c) for c in table.key]
-    for lookup in plan.lookups_of(table):
-        # As bytes: a collation may take texts for equal that differ.
-        columns.append(
-            sql.SQL('{} COLLATE "C"').format(lookup.text(sql.Identifier(row, lookup.legacy)))
-        )
-        columns.append(sql.Identifier(row, lookup.column))
+    for kept in kept_of(plan, table):
+        columns += kept.compared(row)
     return sql.SQL("hash_record_extended(ROW({}), 0)").format(sql.SQL(", ").join(columns))
 
 
@@ -71,31 +66,36 @@ def archive_is_whole(plan: Plan, table: Table) -> Proof:
 
 
 def texts_are_back(plan: Plan, table: Table) -> Proof:
-    """Every row has its text again: the archived one to the letter, or what its lookup row is
-    written as.
+    """Every row has its legacy values again: the archived ones to the letter, or what its new
+    values are written as.
     """
     differences = sql.SQL(", ").join(
-        _differs(lookup, "'%s is %L instead of %L'") for lookup in plan.lookups_of(table)
+        _differs(kept, column, "'%s is %L instead of %L'")
+        for kept in kept_of(plan, table)
+        for column in kept.legacy
     )
     differs = sql.SQL("nullif(concat_ws('; ', {}), '')").format(differences)
     return _proof_of_texts(plan, table, differs, outcome="restored")
 
 
-def _differs(lookup: Lookup, wording: LiteralString, *besides: sql.Composable) -> sql.Composed:
-    """SQL of how row ``t``'s text differs from the one that would be restored, else null.
+def _differs(
+    kept: Kept, column: str, wording: LiteralString, *besides: sql.Composable
+) -> sql.Composed:
+    """SQL of how a legacy value of row ``t`` differs from the one that would be restored, else
+    null.
 
-    The wording is that of a column, its text and the other one, as a literal. ``besides`` are
+    The wording is that of a column, its value and the other one, as a literal. ``besides`` are
     conditions that must hold too.
     """
     return sql.SQL(
         'CASE WHEN {has} COLLATE "C" IS DISTINCT FROM {should} COLLATE "C"{besides}'
         " THEN format({wording}, {name}::text, {has}, {should}) END"
     ).format(
-        has=lookup.text(sql.Identifier("t", lookup.legacy)),
-        should=legacy_text_again(lookup),
+        has=kept.text(column),
+        should=kept.text_again(column),
         besides=sql.SQL("").join(sql.SQL(" AND {}").format(also) for also in besides),
         wording=sql.SQL(wording),
-        name=sql.Literal(lookup.legacy),
+        name=sql.Literal(column),
     )
 
 
@@ -107,125 +107,68 @@ def _proof_of_texts(
     outcome: Literal["restored", "archived"],
     done: sql.Composable | None = None,
 ) -> Proof:
-    """A proof that compares each row's text with the one that would be restored."""
+    """A proof that compares each row's legacy values with those that would be restored."""
     joins, matches = joins_of_texts(plan, table)
     return Proof(
         table=table,
         joins=joins,
         matches=matches,
         differs=differs,
-        exact=sql.SQL(" AND ").join(map(_means_the_same, plan.lookups_of(table))),
+        exact=sql.SQL(" AND ").join(kept.means_the_same for kept in kept_of(plan, table)),
         source=in_target(archive_name(plan, table)),
         done=done,
         outcome=outcome,
     )
 
 
-# Alias of the archive's row of a row ``t``.
-ARCHIVED = "archived"
-
-
-def _means_the_same(lookup: Lookup) -> sql.Composed:
-    """SQL condition: row ``t`` is archived, and means the lookup row that it meant then."""
-    return sql.SQL("({} IS NOT NULL AND {} IS NOT DISTINCT FROM {})").format(
-        sql.Identifier(ARCHIVED, lookup.table.key[0]),
-        sql.Identifier(ARCHIVED, lookup.column),
-        sql.Identifier("t", lookup.column),
-    )
-
-
-def _text_alias(lookup: Lookup) -> str:
-    return identifier("text", lookup.column)
-
-
 def joins_of_texts(
     plan: Plan, table: Table
 ) -> tuple[tuple[sql.Composable, ...], tuple[sql.Composable, ...]]:
-    """FROM items that row ``t``'s legacy texts are known from, and the condition of each.
+    """FROM items that row ``t``'s legacy values are known from, and the condition of each.
 
     Of each a row meets at most one: its row of the archive, and for each lookup the text that its
     lookup row is written as, where the archive does not say.
     """
-    lookups = plan.lookups_of(table)
     items: list[sql.Composable] = [
         sql.SQL("{} AS {}").format(in_target(archive_name(plan, table)), sql.Identifier(ARCHIVED))
     ]
-    items += [
-        # Without OFFSET the text would be looked up before it is known whether the archive says it.
-        sql.SQL(
-            "LATERAL (SELECT {} AS text FROM {} AS l WHERE l.id = {} AND NOT {} OFFSET 0) AS {}"
-        ).format(
-            text_of_row(lookup, plan.name, "l"),
-            lookup.lookup_sql,
-            sql.Identifier("t", lookup.column),
-            _means_the_same(lookup),
-            sql.Identifier(_text_alias(lookup)),
-        )
-        for lookup in lookups
-    ]
+    items += [kept.join for kept in kept_of(plan, table) if kept.join is not None]
     # By "=", or no index of the archive would be used: every row would go through all of it.
     same_key = sql.SQL(" AND ").join(
         sql.SQL("{} = {}").format(sql.Identifier(ARCHIVED, c), sql.Identifier("t", c))
         for c in table.key
     )
-    return tuple(items), (same_key, *(facts.TRUE for _ in lookups))
-
-
-def legacy_text_again(lookup: Lookup) -> sql.Composed:
-    """SQL of the legacy text of a row ``t`` that has only its lookup row left, over its joins.
-
-    The archived text where the row still means the same lookup row, else the text that the lookup
-    row is written as.
-    """
-    return sql.SQL("(CASE WHEN {} THEN {} ELSE coalesce({}, {}) END)").format(
-        _means_the_same(lookup),
-        lookup.text(sql.Identifier(ARCHIVED, lookup.legacy)),
-        sql.Identifier(_text_alias(lookup), "text"),
-        lookup.no_text,
-    )
+    return tuple(items), (same_key, *(facts.TRUE for _ in items[1:]))
 
 
 def texts_are_archived(plan: Plan, table: Table) -> Proof:
-    """Of every row the way back would restore the text that it has now.
+    """Of every row the way back would restore the legacy values that it has now.
 
-    A row that was written since its text was frozen may have what its lookup row is written as
+    A row that was written since they were frozen may have what its new values are written as
     instead of what is archived.
     """
-    lookups = plan.lookups_of(table)
+    archived = [(kept, column) for kept in kept_of(plan, table) for column in kept.legacy]
     differences = sql.SQL(", ").join(
-        _differs(lookup, "'%s is %L, archived as %L'", _is_of_old(plan, lookup))
-        for lookup in lookups
+        _differs(kept, column, "'%s is %L, archived as %L'", kept.is_of_old(column))
+        for kept, column in archived
     )
     differs = sql.SQL("nullif(concat_ws('; ', {}, {}), '')").format(
         _differs_from_digest(plan, table, ARCHIVED), differences
     )
-    done = facts.no(facts.all_of(*(facts.column_exists(table, x.legacy) for x in lookups)))
-    return _proof_of_texts(plan, table, differs, outcome="archived", done=done)
-
-
-def _is_of_old(plan: Plan, lookup: Lookup) -> sql.Composed:
-    """SQL condition: the text of row ``t`` is not what its lookup row is written as."""
-    return sql.SQL(
-        '{} COLLATE "C" IS DISTINCT FROM coalesce('
-        '(SELECT {} FROM {} AS l WHERE l.id = {}), {}) COLLATE "C"'
-    ).format(
-        lookup.text(sql.Identifier("t", lookup.legacy)),
-        text_of_row(lookup, plan.name, "l"),
-        lookup.lookup_sql,
-        sql.Identifier("t", lookup.column),
-        lookup.no_text,
-    )
+    there = facts.all_of(*(facts.column_exists(table, column) for _, column in archived))
+    return _proof_of_texts(plan, table, differs, outcome="archived", done=facts.no(there))
 
 
 @dataclass(frozen=True, kw_only=True)
 class ArchiveLegacy(Step):
-    """Keeps every row's exact legacy text, with the lookup row it meant, in a table of the target.
+    """Keeps every row's exact legacy values, with the new values that they meant, in a table of
+    the target.
 
     A pass like the backfill's fills it, under another name until it is whole. From the freeze on a
-    row's text changes only together with its lookup row, and the archive shows that from the row:
-    later writes need no place in it. The archive's comment is its fingerprint, the sum of those
-    that each batch took of its rows, so that an audit notices lost rows. At the end every row is
-    compared with it.
+    row's legacy value changes only together with its new one, and the archive shows that from the
+    row: later writes need no place in it. The archive's comment is its fingerprint, the sum of
+    those that each batch took of its rows, so that an audit notices lost rows. At the end every row
+    is compared with it.
     """
 
     table: Table
@@ -235,10 +178,12 @@ class ArchiveLegacy(Step):
     def forward(self, plan: Plan) -> Actions:
         whole, unfinished = archive_name(plan, self.table), _unfinished_name(plan, self.table)
         archive, draft = in_target(whole), in_target(unfinished)
-        lookups = plan.lookups_of(self.table)
-        names = [*self.table.key, *(n for x in lookups for n in (x.legacy, x.column))]
+        archived = kept_of(plan, self.table)
+        values: dict[str, sql.Composable] = {c: sql.Identifier("t", c) for c in self.table.key}
+        for kept in archived:
+            values |= kept.columns
         columns = (
-            *(Assignment(name, sql.Identifier("t", name)) for name in dict.fromkeys(names)),
+            *(Assignment(name, value) for name, value in values.items()),
             Assignment(DIGEST, digest(plan, self.table, "t")),
         )
         is_whole = facts.relation_exists(archive)
@@ -247,7 +192,9 @@ class ArchiveLegacy(Step):
             into=draft,
             columns=columns,
             needed=sql.SQL("({})").format(
-                sql.SQL(" OR ").join(_is_of_old(plan, lookup) for lookup in lookups)
+                sql.SQL(" OR ").join(
+                    kept.is_of_old(column) for kept in archived for column in kept.legacy
+                )
             ),
             done=is_whole,
         )

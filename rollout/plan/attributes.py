@@ -11,8 +11,9 @@ from psycopg import sql
 
 from rollout.plan import facts
 from rollout.plan.actions import Lock, LockMode, Statement
+from rollout.plan.conversions import Conversion
 from rollout.plan.names import in_target
-from rollout.plan.removal_hazards import CONSTANT_TEXT
+from rollout.plan.removal_hazards import CONSTANT, CONSTANT_TEXT
 from rollout.plan.table import Table
 
 # Statements by plan and table, in the order of their ``stage`` and ``position``.
@@ -208,6 +209,69 @@ def default_of(
         plan=sql.Literal(plan),
         stage=sql.Literal(COLUMN),
         own=of_table(plan, table),
+    )
+    return sql.SQL("DO {}").format(sql.Literal(body.as_string()))
+
+
+def default_by(plan: str, table: Table, conversion: Conversion) -> sql.Composed:
+    """SQL that gives the new columns of a conversion what the defaults of its legacy ones mean.
+
+    A legacy column that must be written has none to hand on, and one that does not convert means
+    nothing. The rollback takes the defaults away again.
+    """
+    given = sql.SQL(" || ', (' || ").join(
+        sql.SQL("defaults[{}] || {}").format(
+            sql.Literal(number),
+            sql.Literal(f")::{table.columns[c].type} AS {sql.Identifier(c).as_string()}"),
+        )
+        for number, c in enumerate(conversion.reads, start=1)
+    )
+    lines = [
+        sql.SQL(
+            "  EXECUTE {select} || ' FROM (SELECT (' || {given} || ') AS d' INTO meant;\n"
+            "  IF meant IS NOT NULL AND NOT EXISTS (SELECT FROM pg_attribute AS n\n"
+            "      WHERE n.attrelid = {table} AND n.attname = {name} AND n.atthasdef) THEN\n"
+            "    EXECUTE format('ALTER TABLE %s ALTER COLUMN %I SET DEFAULT %L::%s', {label},\n"
+            "      {name}, meant, {type});\n"
+            "    INSERT INTO {kept} (plan, table_label, stage, position, kind, object, statement)\n"
+            "      SELECT {plan}, {label}, {stage}, coalesce(max(position), 0) + 1, '', '',\n"
+            "        format('ALTER TABLE %s ALTER COLUMN %I DROP DEFAULT', {label}, {name})\n"
+            "      FROM {kept} WHERE {own};\n"
+            "  END IF;"
+        ).format(
+            select=sql.Literal(f"SELECT ({value.as_string()})::text"),
+            given=given,
+            table=table.regclass,
+            name=sql.Literal(column),
+            type=sql.Literal(conversion.added[column].type),
+            label=sql.Literal(table.identifier.as_string()),
+            kept=ATTRIBUTES_TABLE,
+            plan=sql.Literal(plan),
+            stage=sql.Literal(COLUMN),
+            own=of_table(plan, table),
+        )
+        for column, value in conversion.values("d").items()
+    ]
+    body = sql.SQL(
+        "DECLARE defaults text[]; meant text;\n"
+        "BEGIN\n"
+        "  SELECT array_agg(coalesce(e.printed, 'NULL') ORDER BY r.number) INTO defaults\n"
+        "    FROM unnest({reads}::text[]) WITH ORDINALITY AS r (name, number)\n"
+        "    JOIN pg_attribute AS a ON a.attrelid = {table} AND a.attname = r.name\n"
+        "    LEFT JOIN pg_attrdef AS d ON d.adrelid = a.attrelid AND d.adnum = a.attnum\n"
+        "    LEFT JOIN LATERAL pg_get_expr(d.adbin, d.adrelid) AS e (printed) ON true\n"
+        "    HAVING bool_and(NOT a.attnotnull OR d.oid IS NOT NULL)\n"
+        "      AND bool_and(e.printed IS NULL OR e.printed ~ {constant});\n"
+        "  IF defaults IS NULL THEN RETURN; END IF;\n"
+        "{lines}\n"
+        "EXCEPTION WHEN data_exception THEN\n"
+        "  RETURN;\n"
+        "END"
+    ).format(
+        reads=sql.Literal(list(conversion.reads)),
+        table=table.regclass,
+        constant=sql.Literal(CONSTANT),
+        lines=sql.SQL("\n").join(lines),
     )
     return sql.SQL("DO {}").format(sql.Literal(body.as_string()))
 

@@ -9,12 +9,12 @@ from psycopg import sql
 from rollout.plan import facts
 from rollout.plan.actions import Lock, LockMode, Statement
 from rollout.plan.catalog import CHECK_COMMENT, Catalog, Part, check_text, unique_text
+from rollout.plan.expressions import Condition
 from rollout.plan.hazards import Hazard, breaking, duplicates_of, partitions_of
 from rollout.plan.indexes import create_index, drop_index
 from rollout.plan.names import django_name
 from rollout.plan.plan import CONTRACT, ENFORCE, Actions, Plan, Step
 from rollout.plan.table import Table
-from rollout.plan.translations import Condition
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,19 +1,18 @@
 """The PL/pgSQL of the function that the triggers of a dual write call."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Literal
 
 from psycopg import sql
 
 from rollout.plan.conflicting_writes import noted
+from rollout.plan.conversion_triggers import ConversionLines, Stage, has_none
+from rollout.plan.conversions import Conversion
 from rollout.plan.names import code, identifier, in_target, normal
-from rollout.plan.refusals import refusal
 from rollout.plan.resolvers import resolver_name
 from rollout.plan.table import Table
-from rollout.plan.translations import ColumnTranslation, Computed, Derived, Lookup
-
-Stage = Literal["forward", "reverse", "frozen"]
+from rollout.plan.translations import ColumnTranslation, Computed, Lookup
 
 # The first four types have none; citext values that differ in case are equal.
 _WITHOUT_EQUALITY = frozenset({"json", "xml", "point", "polygon", "citext"})
@@ -38,8 +37,12 @@ class TriggerFunction:
         return tuple(t for t in self.translations if isinstance(t, Lookup))
 
     @cached_property
-    def derived(self) -> tuple[Derived, ...]:
-        return tuple(t for t in self.translations if isinstance(t, Derived))
+    def conversions(self) -> tuple[Conversion, ...]:
+        return tuple(t for t in self.translations if isinstance(t, Conversion))
+
+    @cached_property
+    def _conversion_lines(self) -> list[ConversionLines]:
+        return [ConversionLines(self.plan, t, self._columns_changed) for t in self.conversions]
 
     def to_legacy(self, lookup: Lookup) -> str:
         """The function that gives the legacy text of a lookup row."""
@@ -61,10 +64,11 @@ class TriggerFunction:
         ]
         changed += [
             sql.SQL("{} IS DISTINCT FROM {}").format(
-                sql.Identifier("old", derived.column), sql.Identifier("new", derived.column)
+                sql.Identifier("old", column), sql.Identifier("new", column)
             )
-            for derived in self.derived
-            if derived.back or (stage != "forward" and derived.writable is False)
+            for conversion in self.conversions
+            if conversion.ways_back or (stage != "forward" and conversion.is_closed)
+            for column in conversion.added
         ]
         if stage == "forward":
             changed.append(self._unfilled())
@@ -95,90 +99,11 @@ class TriggerFunction:
         lines: list[sql.Composable] = []
         for lookup in self.lookups:
             lines += self._forward_of(lookup)
-        for derived in self.derived:
-            lines += self._led_back(derived, forward=True)
-        for derived in self.derived:
-            lines += _evaluated(derived, sql.Identifier("new", derived.column))
+        for conversion in self._conversion_lines:
+            lines += conversion.led_back("forward")
+        for conversion in self._conversion_lines:
+            lines += conversion.evaluated()
         return lines
-
-    def _led_back(self, derived: Derived, *, forward: bool) -> list[sql.Composable]:
-        """A new value that was written leads; while the legacy side is right, only if alone."""
-        if not derived.back:
-            return []
-        new = sql.Identifier("new", derived.column)
-        given: sql.Composable = sql.SQL("")
-        alone: sql.Composable = sql.SQL("")
-        if forward:
-            alone = sql.SQL(" AND NOT ({})").format(self._sources_changed(derived))
-            given = sql.SQL("").join(
-                sql.SQL(" AND {} IS NULL").format(sql.Identifier("new", column))
-                for column in derived.back
-            )
-        values = derived.legacy_values("new").items()
-        differs = self._contradicts(derived)
-        return [
-            sql.SQL(
-                "  IF ((TG_OP = 'INSERT' AND {new} IS NOT NULL{given})\n"
-                "      OR (TG_OP = 'UPDATE' AND {new} IS DISTINCT FROM {old}{alone}))\n"
-                "      AND {differs} THEN"
-            ).format(
-                new=new,
-                old=sql.Identifier("old", derived.column),
-                given=given,
-                alone=alone,
-                differs=differs,
-            ),
-            *(
-                sql.SQL("    {} := {};").format(sql.Identifier("new", column), value)
-                for column, value in values
-            ),
-            sql.SQL(
-                "    IF {} THEN\n      RAISE EXCEPTION USING MESSAGE = {};\n    END IF;"
-            ).format(
-                differs,
-                sql.Literal(
-                    f"{self.table.label}.{derived.column} was written as a value that "
-                    f"{', '.join(derived.back)} cannot tell. Write {', '.join(derived.back)} too, "
-                    "or correct the way back in the plan."
-                ),
-            ),
-            sql.SQL("  END IF;"),
-        ]
-
-    def _contradicts(self, derived: Derived, *, refused: str = "true") -> sql.Composable:
-        """SQL condition: the new value of row ``new`` is not what its legacy columns say.
-
-        ``refused`` is what holds where these say nothing, because the expression refuses the row.
-        """
-        return sql.SQL("(CASE WHEN {} IS NULL THEN {} IS DISTINCT FROM {} ELSE {} END)").format(
-            refusal(derived, self.plan, "new"),
-            derived.value("new"),
-            sql.Identifier("new", derived.column),
-            code(refused),
-        )
-
-    def _unwritable(self, derived: Derived) -> list[sql.Composable]:
-        """A value that contradicts the legacy columns would be lost by a rollback."""
-        if derived.writable is not False or derived.back:
-            return []
-        new = sql.Identifier("new", derived.column)
-        return [
-            sql.SQL(
-                "  IF ((TG_OP = 'INSERT' AND {new} IS NOT NULL)\n"
-                "      OR (TG_OP = 'UPDATE' AND {new} IS DISTINCT FROM {old})) AND {differs} THEN\n"
-                "    RAISE EXCEPTION USING MESSAGE = {message};\n"
-                "  END IF;"
-            ).format(
-                new=new,
-                old=sql.Identifier("old", derived.column),
-                differs=self._contradicts(derived, refused="false"),
-                message=sql.Literal(
-                    f"{self.table.label}.{derived.column} follows "
-                    f"{', '.join(derived.reads) or 'its expression'} until the rollout is done. "
-                    f"Write {', '.join(derived.reads) or 'no other value'} instead."
-                ),
-            )
-        ]
 
     def _forward_of(self, lookup: Lookup) -> list[sql.Composable]:
         """A foreign key that was written without its text leads; else the text does.
@@ -296,24 +221,10 @@ class TriggerFunction:
                     "  END IF;",
                 )
             ]
-        for derived in self.derived:
-            lines += self._led_back(derived, forward=False)
-        for derived in self.derived:
-            new = sql.Identifier("new", derived.column)
-            lines += [
-                *self._unwritable(derived),
-                sql.SQL(
-                    "  IF (TG_OP = 'INSERT' AND {new} IS NULL)\n"
-                    "      OR (TG_OP = 'UPDATE' AND {new} IS NOT DISTINCT FROM {old}"
-                    " AND ({changed})) THEN"
-                ).format(
-                    new=new,
-                    old=sql.Identifier("old", derived.column),
-                    changed=self._sources_changed(derived),
-                ),
-                *_evaluated(derived, new),
-                sql.SQL("  END IF;"),
-            ]
+        for conversion in self._conversion_lines:
+            lines += conversion.led_back("frozen" if frozen else "reverse")
+        for conversion in self._conversion_lines:
+            lines += conversion.followed("frozen" if frozen else "reverse")
         return lines
 
     def _outdated(self) -> list[sql.Composable]:
@@ -339,7 +250,11 @@ class TriggerFunction:
         return lines
 
     def _sources_changed(self, *translations: ColumnTranslation | Computed) -> sql.Composable:
-        columns = dict.fromkeys(column for t in translations for column in t.reads)
+        return self._columns_changed(
+            dict.fromkeys(column for t in translations for column in t.reads)
+        )
+
+    def _columns_changed(self, columns: Iterable[str]) -> sql.Composable:
         changes = [
             sql.SQL("{}{cast} IS DISTINCT FROM {}{cast}").format(
                 sql.Identifier("old", column),
@@ -366,7 +281,9 @@ class TriggerFunction:
         required = [t for t in self.translations if t.required]
         if required:
             return sql.SQL(" OR ").join(
-                sql.SQL("{} IS NULL").format(sql.Identifier("new", t.column)) for t in required
+                sql.SQL("{} IS NULL").format(sql.Identifier("new", column))
+                for t in required
+                for column in t.added
             )
         return sql.SQL(" OR ").join(
             [
@@ -376,19 +293,5 @@ class TriggerFunction:
                 for t in self.lookups
             ]
             # What an expression says is for the function to ask: here it would fail the write.
-            + [sql.SQL("{} IS NULL").format(sql.Identifier("new", t.column)) for t in self.derived]
+            + [has_none(t) for t in self.conversions]
         )
-
-
-def _evaluated(derived: Derived, into: sql.Composable) -> list[sql.Composable]:
-    """Lines that give a column its value: none for a row that the expression refuses."""
-    return [
-        code(line).format(into=into, value=derived.value("new"))
-        for line in (
-            "  BEGIN",
-            "    {into} := {value};",
-            "  EXCEPTION WHEN OTHERS THEN",
-            "    {into} := NULL;",
-            "  END;",
-        )
-    ]

@@ -23,7 +23,8 @@ from rollout.plan import facts
 from rollout.plan.actions import Lock, LockMode, Statement
 from rollout.plan.catalog import Catalog, Part, trigger_text
 from rollout.plan.conflicting_writes import forgotten
-from rollout.plan.dual_write_functions import Stage, TriggerFunction
+from rollout.plan.conversion_triggers import Stage
+from rollout.plan.dual_write_functions import TriggerFunction
 from rollout.plan.mapping import text_of_row
 from rollout.plan.names import code, identifier, in_target
 from rollout.plan.refusals import drop_refusal, refusal_definition, refusal_name
@@ -63,7 +64,7 @@ class DualWriteTriggers(TriggerFunction):
         return [
             self.function,
             *(self.to_legacy(lookup) for lookup in self.lookups),
-            *(refusal_name(derived, self.plan) for derived in self.derived),
+            *(refusal_name(conversion, self.plan) for conversion in self.conversions),
         ]
 
     def install(self, stage: Stage) -> Statement:
@@ -98,7 +99,7 @@ class DualWriteTriggers(TriggerFunction):
             )
             for lookup in self.lookups
         ]
-        drops += [drop_refusal(derived, self.plan) for derived in self.derived]
+        drops += [drop_refusal(conversion, self.plan) for conversion in self.conversions]
         drops.append(forgotten(self.plan, self.table))
         return Statement(
             sql=sql.SQL(";\n").join(drops),
@@ -112,7 +113,7 @@ class DualWriteTriggers(TriggerFunction):
             resolver_definition(lookup, self.plan) for lookup in self.lookups
         ]
         functions += [self._to_legacy_definition(lookup) for lookup in self.lookups]
-        functions += [refusal_definition(derived, self.plan) for derived in self.derived]
+        functions += [refusal_definition(t, self.plan) for t in self.conversions]
         functions.append(
             owned_function(
                 self.function,

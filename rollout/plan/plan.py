@@ -13,17 +13,12 @@ from typing import ClassVar
 from rollout.plan.actions import Action, Probe, StepActions
 from rollout.plan.catalog import Catalog
 from rollout.plan.checklist import Item
+from rollout.plan.conversions import Conversion
 from rollout.plan.gates import EarlierPhaseDone, FilesUnchanged, Gate, NoRuleHolds
 from rollout.plan.hazards import Hazard
 from rollout.plan.rules import ALWAYS, STANDARD, Rule
 from rollout.plan.table import Shape, Table
-from rollout.plan.translations import (
-    ColumnTranslation,
-    Computed,
-    Derived,
-    Lookup,
-    Translation,
-)
+from rollout.plan.translations import ColumnTranslation, Computed, Lookup, Translation
 
 PREPARE, EXPAND, BACKFILL, ENFORCE, CONTRACT = range(5)
 ROLES = ("prepare", "expand", "backfill", "enforce", "contract")
@@ -150,7 +145,7 @@ class Plan:
     def translations_of(self, table: Table) -> tuple[ColumnTranslation, ...]:
         """The translations of a table that SQL computes."""
         return tuple(
-            t for t in self.translations if t.table == table and isinstance(t, Lookup | Derived)
+            t for t in self.translations if t.table == table and isinstance(t, Lookup | Conversion)
         )
 
     def computed_of(self, table: Table) -> tuple[Computed, ...]:
@@ -158,6 +153,13 @@ class Plan:
 
     def lookups_of(self, table: Table) -> tuple[Lookup, ...]:
         return tuple(t for t in self.translations_of(table) if isinstance(t, Lookup))
+
+    def conversions_of(self, table: Table) -> tuple[Conversion, ...]:
+        return tuple(t for t in self.translations_of(table) if isinstance(t, Conversion))
+
+    def legacy_of(self, table: Table) -> tuple[str, ...]:
+        """The columns of a table that phase 4 drops."""
+        return tuple(column for t in self.translations_of(table) for column in t.drops)
 
     @property
     def lookups(self) -> tuple[Lookup, ...]:

@@ -125,7 +125,7 @@ def _filled(plan: Plan, number: int) -> Iterator[str]:
                     " first."
                 )
                 yield psql_blocks.REFUSE_IF_UNFILLED.format(
-                    query=action.unfilled(facts.TRUE).as_string(),
+                    query=action.guarded.unfilled(facts.TRUE).as_string(),
                     message=sql.Literal(message).as_string(),
                 )
 
@@ -242,6 +242,7 @@ _BATCH = sql.SQL("t.ctid >= $1 AND t.ctid < $2")
 
 
 def _fill(fill: Fill) -> str:
+    fill = fill.guarded
     statement = fill.update(_BATCH, relation=_RELATION)
     arguments = [_quoted(fill.unfilled(sql.SQL("true")).as_string())]
     if fill.keeps:
@@ -279,7 +280,7 @@ def _proof(proof: Proof) -> str:
     recorded = "NULL" if proof.recorded is None else proof.recorded.as_string()
     table = sql.Literal(proof.table.identifier.as_string()).as_string()
     source = "NULL" if proof.source is None else sql.Literal(proof.source.as_string()).as_string()
-    question = _quoted(proof.compared(_BATCH, relation=_RELATION).as_string())
+    question = _quoted(proof.guarded.compared(_BATCH, relation=_RELATION).as_string())
     call = f"CALL pg_temp.prove({table},\n{question},\n{recorded}, {source});\n"
     if proof.done is not None:
         return psql_blocks.IF_NOT.format(done=_sure(proof.done), text=call.rstrip("\n"))

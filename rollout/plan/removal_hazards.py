@@ -11,6 +11,8 @@ from rollout.plan.table import Table
 
 # Regular expression of a constant text as a default, as PostgreSQL prints it.
 CONSTANT_TEXT = r"^('([^']|'')*'|NULL)::[\w .\"]+(\(\d+\))?$"
+# The same of any type: numbers and booleans are printed bare.
+CONSTANT = rf"{CONSTANT_TEXT}|^(-?[0-9.]+|true|false)$"
 _OF_COLUMNS = (
     "FROM pg_depend d JOIN pg_attribute a ON a.attrelid = d.refobjid AND a.attnum = d.refobjsubid"
     " WHERE d.refclassid = 'pg_class'::regclass AND d.refobjid = {table}::regclass"
@@ -126,9 +128,11 @@ def no_longer_unique(
     )
 
 
-def unclear_default(table: Table, column: str) -> Hazard:
-    """A default whose meaning is not one lookup row: the new column cannot take it on."""
+def unclear_default(table: Table, column: str, *, is_text: bool = True) -> Hazard:
+    """A default whose meaning is not one value: the new column cannot take it on."""
     name = f"{table.label}.{column}"
+    unclear = "is not a constant text: once" if is_text else "is not a constant: once"
+    constant = CONSTANT_TEXT if is_text else CONSTANT
     return Hazard(
         name=f"default of {name}",
         sql=sql.SQL(
@@ -136,12 +140,11 @@ def unclear_default(table: Table, column: str) -> Hazard:
             " JOIN pg_attribute AS a ON a.attrelid = d.adrelid AND a.attnum = d.adnum"
             " WHERE d.adrelid = {} AND a.attname = {} AND a.attgenerated = ''"
             " AND pg_get_expr(d.adbin, d.adrelid) !~ {}"
-        ).format(table.regclass, sql.Literal(column), sql.Literal(CONSTANT_TEXT)),
+        ).format(table.regclass, sql.Literal(column), sql.Literal(constant)),
         finding=(
-            f"The default of {name} is not a constant text: once {column} is dropped, inserts "
-            "that rely on it fail."
+            f"The default of {name} {unclear} {column} is dropped, inserts that rely on it fail."
         ),
-        none=f"The default of {name}, if any, is a constant text.",
+        none=f"The default of {name}, if any, is a constant.",
         advice=(
             f"Let the application write {column} itself, then ALTER TABLE "
             f"{table.identifier.as_string()} ALTER COLUMN {sql.Identifier(column).as_string()} "

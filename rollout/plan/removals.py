@@ -6,15 +6,16 @@ from psycopg import sql
 
 from rollout.plan import attributes, facts
 from rollout.plan.actions import Fill, Lock, LockMode, Statement
+from rollout.plan.archived_values import KeptValues, kept_of
 from rollout.plan.archives import (
     archive_is_whole,
     archive_name,
     joins_of_texts,
-    legacy_text_again,
     texts_are_back,
 )
 from rollout.plan.catalog import Catalog, Part
 from rollout.plan.constraints import AddUnique
+from rollout.plan.dual_write_functions import is_compared_as_text
 from rollout.plan.hazards import Hazard, fed_around
 from rollout.plan.indexes import CreateIndex, DropIndex
 from rollout.plan.names import code, identifier, in_target
@@ -32,7 +33,8 @@ from rollout.plan.schema import require_values
 from rollout.plan.sql_files import SqlFile
 from rollout.plan.switch import stop_using_feature, use_feature
 from rollout.plan.table import Column, Shape, Table
-from rollout.plan.transition import triggers
+from rollout.plan.transition import legacy_again, triggers
+from rollout.plan.translations import Lookup
 from rollout.plan.updates import Assignment
 
 
@@ -49,8 +51,8 @@ class FreezeLegacy(Step):
     def forward(self, plan: Plan) -> Actions:
         gone = facts.all_of(
             *(
-                facts.no(facts.column_exists(self.table, lookup.legacy))
-                for lookup in plan.lookups_of(self.table)
+                facts.no(facts.column_exists(self.table, column))
+                for column in plan.legacy_of(self.table)
             )
         )
         return (unless(gone, triggers(plan, self.table).install("frozen")),)
@@ -91,9 +93,9 @@ class DropLegacy(Step):
     what was decided about it still stands.
 
     The way back looks whether the archive is whole, adds the columns again, turns the dual write
-    on, and restores every row's text: the archived one where the row still means the same lookup
-    row, else what that row is written as. Then it compares every row with what it should have. A
-    column that was NOT NULL becomes so again, without a scan under an exclusive lock.
+    on, and restores every row's legacy values: the archived ones where the row still means the
+    same, else what its new values are written as. Then it compares every row with what it should
+    have. A column that was NOT NULL becomes so again, without a scan under an exclusive lock.
     """
 
     table: Table
@@ -103,7 +105,7 @@ class DropLegacy(Step):
     changes_write_path = True
 
     def _columns(self, plan: Plan) -> dict[str, Column]:
-        legacy = [lookup.legacy for lookup in plan.lookups_of(self.table)]
+        legacy = plan.legacy_of(self.table)
         # One that the table lacks is for the plan's check to name, not to stumble over here.
         return {name: self.table.columns[name] for name in legacy if name in self.table.columns}
 
@@ -121,6 +123,11 @@ class DropLegacy(Step):
                             in_target(resolver_name(lookup, plan.name)),
                         )
                         for lookup in lookups
+                    ),
+                    *(
+                        attributes.default_by(plan.name, self.table, conversion)
+                        for conversion in plan.conversions_of(self.table)
+                        if conversion.drops and set(conversion.reads) <= columns.keys()
                     ),
                     sql.SQL("ALTER TABLE {} {}").format(
                         self.table.identifier,
@@ -170,8 +177,15 @@ class DropLegacy(Step):
                 kind="restore",
                 table=self.table,
                 assignments=tuple(
-                    Assignment(lookup.legacy, lookup.of_text(legacy_text_again(lookup)))
-                    for lookup in plan.lookups_of(self.table)
+                    Assignment(
+                        column,
+                        kept.again(column),
+                        as_text=isinstance(kept, KeptValues)
+                        and is_compared_as_text(columns[column].type),
+                    )
+                    for kept in kept_of(plan, self.table)
+                    for column in kept.legacy
+                    if column in columns
                 ),
                 joins=joins,
                 matches=matches,
@@ -187,6 +201,7 @@ class DropLegacy(Step):
             ),
             *attributes.put_back_the_rest(plan.name, self.table),
             texts_are_back(plan, self.table),
+            *legacy_again(plan, self.table, dropped=True),
         )
 
     def _triggers_before(self, plan: Plan) -> Statement:
@@ -220,6 +235,11 @@ class DropLegacy(Step):
             + ("" if columns[lookup.legacy].null and lookup.blank else ", if it had a default")
             for lookup in plan.lookups_of(self.table)
             if lookup.legacy in columns
+        } | {
+            (self.table.label, column): f"what omitted values of {', '.join(t.drops)} mean"
+            for t in plan.conversions_of(self.table)
+            for column in t.added
+            if t.drops
         }
 
     def hazards(self, plan: Plan) -> tuple[Hazard, ...]:
@@ -236,7 +256,12 @@ class DropLegacy(Step):
             goes_with(self.table, columns, besides=dropped_before, way_back=_by_hand_back(plan)),
             mentions(self.table, columns),
             replica_identity(self.table, columns),
-            *(unclear_default(self.table, column) for column in columns),
+            *(
+                unclear_default(self.table, column, is_text=isinstance(t, Lookup))
+                for t in plan.translations_of(self.table)
+                for column in t.drops
+                if column in columns
+            ),
             no_longer_unique(self.table, columns, self._unique_successors(plan)),
         )
 
@@ -244,7 +269,7 @@ class DropLegacy(Step):
         """The columns of the unique indexes that the plan builds, as the legacy columns that they
         replace.
         """
-        legacy = {lookup.column: lookup.legacy for lookup in plan.lookups_of(self.table)}
+        legacy = replaced_columns(plan, self.table)
         return [
             tuple(legacy.get(column, column) for column in step.columns)
             for phase in plan.phases[:CONTRACT]
@@ -253,6 +278,16 @@ class DropLegacy(Step):
             and step.unique
             and step.table == self.table
         ]
+
+
+def replaced_columns(plan: Plan, table: Table) -> dict[str, str]:
+    """By new column, the legacy column that it alone replaces."""
+    return {
+        column: t.drops[0]
+        for t in plan.translations_of(table)
+        if len(t.drops) == len(t.added) == 1
+        for column in t.added
+    }
 
 
 def _by_hand_back(plan: Plan) -> str:

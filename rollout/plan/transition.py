@@ -1,22 +1,25 @@
 """The steps that carry the data over: mapping, dual write, backfill, audit, cutover."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 
 from psycopg import sql
 
 from rollout.plan import facts
-from rollout.plan.actions import Audit, Compute, Fill, Proof, Statement
+from rollout.plan.actions import Audit, Compute, Fill, Statement
 from rollout.plan.catalog import Catalog
+from rollout.plan.conversions import Conversion, as_one, guarded
 from rollout.plan.dual_writes import DualWriteTriggers
 from rollout.plan.hazards import Hazard, fed_around, generated
 from rollout.plan.mapping import add_fixed_rows, add_missing, mapping_table
 from rollout.plan.names import SCHEMA, in_target
 from rollout.plan.plan import BACKFILL, CONTRACT, ENFORCE, Actions, Plan, Step
+from rollout.plan.proofs import texts_mean_their_rows
 from rollout.plan.refusals import refusal
 from rollout.plan.resolvers import drop_resolver, resolver
 from rollout.plan.switch import switch_modes
 from rollout.plan.table import Table
-from rollout.plan.translations import Derived, Lookup
+from rollout.plan.translations import Lookup
 from rollout.plan.updates import Assignment
 
 
@@ -145,8 +148,11 @@ class StopDualWrite(Step):
         triggers(plan, self.table).take_from(catalog)
 
 
-def legacy_again(plan: Plan, table: Table) -> Actions:
-    """The pass that writes legacy columns by the ways back, where new values were written alone."""
+def legacy_again(plan: Plan, table: Table, *, dropped: bool = False) -> Actions:
+    """The pass that writes legacy columns by the ways back, where new values were written alone.
+
+    Without those that were ``dropped``: an archive restores them.
+    """
     assignments = [
         Assignment(
             column,
@@ -155,15 +161,15 @@ def legacy_again(plan: Plan, table: Table) -> Actions:
                 " THEN {} ELSE {} END)"
             ).format(
                 refusal(t, plan.name, "t"),
-                t.value("t"),
-                sql.Identifier("t", t.column),
+                as_one(t.values("t").values()),
+                as_one(sql.Identifier("t", c) for c in t.added),
                 value,
                 sql.Identifier("t", column),
             ),
         )
-        for t in plan.translations_of(table)
-        if isinstance(t, Derived)
+        for t in plan.conversions_of(table)
         for column, value in t.legacy_values("t").items()
+        if not (dropped and t.drops)
     ]
     if not assignments:
         return ()
@@ -190,16 +196,26 @@ def fill(plan: Plan, table: Table) -> Fill:
     normal_forms = {
         lookup.legacy: sql.Identifier(lookup.mapping_alias, "normal") for lookup in lookups
     }
-    assignments = [
-        Assignment(t.column, sql.Identifier(t.mapping_alias, "lookup_id"))
-        if isinstance(t, Lookup)
-        else Assignment(t.column, t.value("t", normal_forms))
-        for t in plan.translations_of(table)
-    ]
-    return Fill(
+
+    def assignments(*, careful: bool) -> tuple[Assignment, ...]:
+        return tuple(
+            assignment
+            for t in plan.translations_of(table)
+            for assignment in (
+                [Assignment(t.column, sql.Identifier(t.mapping_alias, "lookup_id"))]
+                if isinstance(t, Lookup)
+                else _converted(plan, t, normal_forms, careful=careful)
+            )
+        )
+
+    emptied = [t for t in plan.conversions_of(table) if t.leaves_empty]
+    # Where a value's length alone makes it one that does not convert, no error tells it in time.
+    cuts = any(t.cuts for t in emptied)
+    plain = Fill(
         kind="fill",
         table=table,
-        assignments=tuple(assignments),
+        assignments=assignments(careful=cuts),
+        trial_assignments=assignments(careful=False) if cuts else (),
         joins=tuple(
             sql.SQL("{} AS {}").format(
                 in_target(lookup.mapping_name(plan.name)), sql.Identifier(lookup.mapping_alias)
@@ -219,6 +235,23 @@ def fill(plan: Plan, table: Table) -> Fill:
             for lookup in lookups
         ),
     )
+    if not emptied or cuts:
+        return plain
+    return replace(plain, careful=replace(plain, assignments=assignments(careful=True)))
+
+
+def _converted(
+    plan: Plan,
+    conversion: Conversion,
+    normal_forms: Mapping[str, sql.Composable],
+    *,
+    careful: bool,
+) -> list[Assignment]:
+    """The new columns of a conversion; ``careful`` leaves those empty that may be."""
+    values = conversion.values("t", normal_forms)
+    if careful and conversion.leaves_empty:
+        values = guarded(values, refusal(conversion, plan.name, "t"))
+    return [Assignment(column, value) for column, value in values.items()]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -264,82 +297,6 @@ class FullAudit(Step):
 
     def backward(self, plan: Plan) -> Actions:
         return ()
-
-
-def texts_mean_their_rows(plan: Plan, table: Table) -> tuple[Proof, ...]:
-    """Every row's new columns are what its legacy columns say, as an audit compares them.
-
-    Nothing for a table whose columns only a function computes: no SQL tells one of them wrong.
-    """
-    own = plan.translations_of(table)
-    if not own:
-        return ()
-    of_lookups = [_how_lookup_differs(plan, t) for t in own if isinstance(t, Lookup)]
-    derived = [t for t in own if isinstance(t, Derived)]
-    differs = sql.SQL("nullif(concat_ws('; ', {}), '')")
-    return (
-        Proof(
-            table=table,
-            differs=differs.format(
-                sql.SQL(", ").join([*of_lookups, *(_how_value_differs(t) for t in derived)])
-            ),
-            careful=differs.format(
-                sql.SQL(", ").join(
-                    [*of_lookups, *(_how_value_or_none_differs(plan, t) for t in derived)]
-                )
-            ),
-            exact=facts.TRUE,
-            outcome="meant",
-        ),
-    )
-
-
-def _how_lookup_differs(plan: Plan, lookup: Lookup) -> sql.Composable:
-    """SQL over row ``t``: what its text and its lookup row are; null where they mean the same."""
-    return sql.SQL(
-        "(SELECT CASE WHEN m.legacy IS NULL THEN format('%s %L is not mapped', {legacy}, {text})"
-        " WHEN {column} IS DISTINCT FROM m.lookup_id"
-        " THEN format('%s %L means %L, %s is %L', {legacy}, {text}, should.name, {name},"
-        " coalesce(has.name, {column}::text))"
-        " WHEN {column} IS NOT NULL AND has.id IS NULL"
-        " THEN format('%s is %L, which is no row of %s', {name}, {column}, {lookup_label}) END"
-        " FROM (SELECT) AS this LEFT JOIN {mapping} AS m ON m.legacy = {key}"
-        " LEFT JOIN {lookup} AS should ON should.id = m.lookup_id"
-        " LEFT JOIN {lookup} AS has ON has.id = {column})"
-    ).format(
-        legacy=sql.Literal(lookup.legacy),
-        text=sql.Identifier("t", lookup.legacy),
-        column=sql.Identifier("t", lookup.column),
-        name=sql.Literal(lookup.column),
-        lookup_label=sql.Literal(lookup.lookup_label),
-        mapping=in_target(lookup.mapping_name(plan.name)),
-        key=lookup.legacy_text("t"),
-        lookup=lookup.lookup_sql,
-    )
-
-
-def _how_value_differs(derived: Derived) -> sql.Composable:
-    return sql.SQL(
-        "CASE WHEN {column} IS DISTINCT FROM {value}"
-        " THEN format('%s is %L instead of %L', {name}, {column}, {value}) END"
-    ).format(
-        column=sql.Identifier("t", derived.column),
-        value=derived.value("t"),
-        name=sql.Literal(derived.column),
-    )
-
-
-def _how_value_or_none_differs(plan: Plan, derived: Derived) -> sql.Composable:
-    """The same where the expression may refuse the row: it has no value, and should hold none."""
-    return sql.SQL(
-        "CASE WHEN {reason} IS NULL THEN {differs} WHEN {column} IS NOT NULL"
-        " THEN format('%s is %L, and has no value: %s', {name}, {column}, {reason}) END"
-    ).format(
-        reason=refusal(derived, plan.name, "t"),
-        differs=_how_value_differs(derived),
-        column=sql.Identifier("t", derived.column),
-        name=sql.Literal(derived.column),
-    )
 
 
 @dataclass(frozen=True, kw_only=True)

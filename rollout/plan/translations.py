@@ -1,16 +1,15 @@
 """Translations: one legacy expression to one new column. Everything else follows from them."""
 
 import re
-import string
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import cached_property
 from typing import Any, Literal
 
 from django.conf import settings
 from psycopg import sql
 
-from rollout.plan.names import MAX_LOOKUP_CHARACTERS, code, identifier, normal
+from rollout.plan.conversions import Conversion
+from rollout.plan.names import MAX_LOOKUP_CHARACTERS, code, identifier
 from rollout.plan.table import Column, Table
 
 # Types of Django's automatic keys; all others are bigint.
@@ -92,6 +91,10 @@ class Lookup:
         return {self.column: self.new}
 
     @property
+    def drops(self) -> tuple[str, ...]:
+        return (self.legacy,)
+
+    @property
     def lookup_sql(self) -> sql.Identifier:
         return sql.Identifier(self.table.schema, self.lookup_table)
 
@@ -149,103 +152,6 @@ class Lookup:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Derived:
-    """A new column whose value is a SQL expression over the row.
-
-    The expression names columns in braces, ``"CASE WHEN {status} = 'sold' THEN {updated_at} END"``,
-    or their normal forms, ``"{status:normal} = 'sold'"``; a brace of its own is doubled.
-
-    ``back`` is the way back: for each legacy column that follows, an expression over the new column
-    and the others of the row, ``{"paid": "CASE WHEN {is_paid} THEN 'yes' ELSE 'no' END"}``. With it
-    a write of the new column alone leads, before the cutover and after it; one that ``back`` cannot
-    tell is refused. Without it ``writable`` says what becomes of a write that contradicts the
-    expression after the cutover: with False the triggers refuse it; with True it is wrong for
-    audits, and a rollback overwrites it. A plan that cuts the table over has to say which.
-    """
-
-    table: Table
-    """The table of the new column."""
-    column: str
-    """The new column."""
-    type: str
-    """Its type, as ``format_type`` prints it."""
-    expression: str
-    """SQL over the row, with columns in braces."""
-    required: bool = True
-    """Whether it becomes NOT NULL."""
-    back: Mapping[str, str] = field(default_factory=dict, hash=False)
-    """Legacy column to the SQL that gives its value from the new one."""
-    writable: bool | None = None
-    """What becomes of a write that contradicts the expression after the cutover."""
-
-    @property
-    def new(self) -> Column:
-        return Column(self.type)
-
-    @property
-    def added(self) -> Mapping[str, Column]:
-        return {self.column: self.new}
-
-    @cached_property
-    def _parts(self) -> "tuple[_Part, ...]":
-        return _parts_of(self.expression)
-
-    @property
-    def reads(self) -> tuple[str, ...]:
-        return tuple(dict.fromkeys(name for _, name, _ in self._parts if name))
-
-    def value(
-        self,
-        row: str,
-        normal_forms: Mapping[str, sql.Composable] | None = None,
-        *,
-        instead: Mapping[str, sql.Composable] | None = None,
-    ) -> sql.Composed:
-        """The expression over the row variable or alias ``row``.
-
-        ``normal_forms`` says where the normal form of a column is at hand already; ``instead``
-        gives values that columns are to have instead of those of the row.
-        """
-        return self._over(self._parts, row, normal_forms, instead)
-
-    def legacy_values(
-        self, row: str, *, instead: Mapping[str, sql.Composable] | None = None
-    ) -> dict[str, sql.Composed]:
-        """By legacy column, what it is to hold so that the row ``row`` means its new value."""
-        return {
-            column: self._over(_parts_of(expression), row, None, instead)
-            for column, expression in self.back.items()
-        }
-
-    @property
-    def read_by_back(self) -> tuple[str, ...]:
-        """The columns that the way back names."""
-        parts = [part for expression in self.back.values() for part in _parts_of(expression)]
-        return tuple(dict.fromkeys(name for _, name, _ in parts if name))
-
-    @staticmethod
-    def _over(
-        of: "tuple[_Part, ...]",
-        row: str,
-        normal_forms: Mapping[str, sql.Composable] | None = None,
-        instead: Mapping[str, sql.Composable] | None = None,
-    ) -> sql.Composed:
-        parts: list[sql.Composable] = [sql.SQL("(")]
-        for literal, name, form in of:
-            parts.append(code(literal))
-            if name is None:
-                continue
-            column = (instead or {}).get(name) or sql.Identifier(row, name)
-            if form == "normal":
-                # The normal form of NULL is the empty text, as in the mapping.
-                column = (normal_forms or {}).get(name) or normal(
-                    sql.SQL("coalesce({}, '')").format(column)
-                )
-            parts.append(column)
-        return sql.Composed([*parts, sql.SQL(")")])
-
-
-@dataclass(frozen=True, kw_only=True)
 class Computed:
     """New columns whose values a Python function computes from a row's other columns.
 
@@ -268,40 +174,6 @@ class Computed:
         return self.columns
 
 
-@dataclass(frozen=True)
-class Condition:
-    """SQL over a table's own row, with columns in braces as in ``Derived``."""
-
-    expression: str
-
-    @property
-    def columns(self) -> tuple[str, ...]:
-        """Those that it names, each once. Raises ValueError where a brace is left open."""
-        names = (name for _, name, _ in _parts_of(self.expression) if name)
-        return tuple(dict.fromkeys(names))
-
-    @property
-    def sql(self) -> sql.Composed:
-        """In parentheses, its columns without the table: as a constraint has it."""
-        plain = {name: sql.Identifier(name) for name in self.columns}
-        return Derived._over(_parts_of(self.expression), "", instead=plain)
-
-    def __str__(self) -> str:
-        """As people read it."""
-        return "".join(f"{text}{name or ''}" for text, name, _ in _parts_of(self.expression))
-
-
-_Part = tuple[str, str | None, str]
-
-
-def _parts_of(expression: str) -> tuple[_Part, ...]:
-    """The expression as literal text, column and form of the column, in turn."""
-    return tuple(
-        (literal, name, form or "")
-        for literal, name, form, _conversion in string.Formatter().parse(expression)
-    )
-
-
 # Translations that SQL computes, so that triggers and audits can follow them.
-ColumnTranslation = Lookup | Derived
+ColumnTranslation = Lookup | Conversion
 Translation = ColumnTranslation | Computed

@@ -12,6 +12,16 @@ class Assignment:
 
     column: str
     value: sql.Composable
+    as_text: bool = False
+    """Whether values are compared as texts: the type has no equality to the letter."""
+
+    @property
+    def differs(self) -> sql.Composable:
+        """SQL condition: the column of row ``t`` has another value."""
+        text = sql.SQL("::text" if self.as_text else "")
+        return sql.SQL("{}{} IS DISTINCT FROM {}{}").format(
+            sql.Identifier("t", self.column), text, self.value, text
+        )
 
 
 def left_joins(joins: Iterable[sql.Composable], matches: Iterable[sql.Composable]) -> sql.Composed:

@@ -153,7 +153,8 @@ def _missing(
         )
     refused = quarantine.count(connection, job) if job is not None else 0
     except_for = quarantine.none_of(job, action.table) if refused and job else facts.TRUE
-    row = connection.execute(own(action.unfilled(except_for))).fetchone()
+    asked = action.guarded if isinstance(action, Fill) else action
+    row = connection.execute(own(asked.unfilled(except_for))).fetchone()
     rows = row[0] if row else 0
     if rows:
         return f"{counted(rows, 'row')} of {action.table.label} still to write.", ""

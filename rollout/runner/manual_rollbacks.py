@@ -65,7 +65,7 @@ def what_remains(connection: Connection, plan: Plan, phase: int) -> list[str]:
                 if not fetch_bool(connection, action.done):
                     remains.append(f"step {step.id} is not rolled back")
             elif isinstance(action, Proof) and action.source is None:
-                row = connection.execute(action.asks_differing).fetchone()
+                row = connection.execute(action.guarded.asks_differing).fetchone()
                 if row and row[0]:
                     remains.append(
                         f"{counted(row[0], 'row')} of {action.table.label} "

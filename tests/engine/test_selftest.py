@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 
@@ -11,14 +11,17 @@ from rollout.engine.audit.rules import LookupRules
 from rollout.engine.selftest import SelftestResult, SelftestUndecided, run_selftest
 from rollout.engine.selftest.fixture_databases import scratch_database, scratch_name
 from rollout.engine.target import Connection, Target
-from rollout.plan import Plan
+from rollout.plan import Column, Convert, Plan
 from tests.engine.actions import do_phase, do_until
 from tests.engine.samples import BIGINT, COMPOSITE, DIRTY, LISTED, ODD, PARTITIONED, Sample
 from tests.engine.test_audit_samples import function_of, pictures
 from tests.engine.test_backfill_computed import PLAN as PICTURES
+from tests.schemas import plan_of, table
 from tests.support.processes import wait_until
 
 pytestmark = pytest.mark.slow
+# Categories that only a Convert has.
+OF_CONVERSIONS = {"lossy", "unconvertible", "undecided"}
 
 
 def no_function(path: str) -> Any:
@@ -61,7 +64,7 @@ def test_a_full_audit_finds_all_that_is_planted_and_nothing_else_while_writers_r
     do_until(target, connection, sample.plan, "backfill")
     result = tried(target, sample.plan, writers=3)
     scores = {score.category: score for score in result.full}
-    assert set(scores) == set(CATEGORIES) - {"quarantined"}
+    assert set(scores) == set(CATEGORIES) - {"quarantined", *OF_CONVERSIONS}
     assert {score.recall for score in result.full} == {1.0}
     assert {score.false_alarms for score in result.full} == {0}
     assert all(score.planted >= 5 for score in result.full)
@@ -96,6 +99,35 @@ def test_computed_columns_are_recomputed_by_the_sample(
     assert result.rows == {"Pic tures": 40}
 
 
+@pytest.mark.parametrize(
+    ("unconvertible", "category"), [("quarantine", "undecided"), ("null", "unconvertible")]
+)
+def test_values_that_do_not_convert_or_come_back_in_another_spelling_are_found(
+    unconvertible: Literal["quarantine", "null"],
+    category: str,
+    target: Target,
+    connection: Connection,
+) -> None:
+    offer = table("offer", price="text")
+    price = Convert(
+        table=offer,
+        legacy=("price",),
+        columns={"cents": Column("bigint")},
+        forward={"cents": "round({price}::numeric * 100)"},
+        backward={"price": "to_char({cents} / 100.0, 'FM9999990.00')"},
+        required=False,
+        unconvertible=unconvertible,
+    )
+    connection.execute("CREATE TABLE offer (id bigint PRIMARY KEY, price text)")
+    connection.execute("INSERT INTO offer SELECT g, g || '.00' FROM generate_series(1, 60) AS g")
+    connection.execute("INSERT INTO offer VALUES (61, 'n/a'), (62, NULL), (63, NULL)")
+    result = tried(target, plan_of(price))
+    expected = {"missing", "computed_differs", "unexpected", "lossy", category}
+    assert {score.category for score in result.full} == expected
+    assert {(score.recall, score.false_alarms) for score in result.full} == {(1.0, 0)}
+    assert result.passed
+
+
 @pytest.mark.parametrize("phases", [0, 2, 4], ids=lambda n: f"{n} phases")
 def test_a_selftest_runs_in_any_phase(phases: int, target: Target, connection: Connection) -> None:
     legacy(connection, rows=200)
@@ -104,7 +136,7 @@ def test_a_selftest_runs_in_any_phase(phases: int, target: Target, connection: C
     result = tried(target)
     assert result.passed
     assert result.rows == {"things": 200}
-    assert len(result.full) == len(CATEGORIES) - 1
+    assert len(result.full) == len(CATEGORIES) - len({"quarantined", *OF_CONVERSIONS})
 
 
 def test_a_selftest_changes_nothing_in_the_live_database_and_leaves_nothing(

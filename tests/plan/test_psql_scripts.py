@@ -20,6 +20,8 @@ from tests.engine.old_server import old_server
 from tests.engine.sample_plans import with_step
 from tests.engine.samples import BIGINT, DIRTY, ODD, PARTITIONED, REQUIRED, Sample
 from tests.engine.test_every_phase import schema_of, whole_schema_of
+from tests.schemas.test_conversions import ALL as CONVERSIONS
+from tests.schemas.test_conversions import OFFERS
 from tests.support.bare_databases import clear
 from tests.support.processes import completed
 from tests.support.servers import template_url
@@ -87,6 +89,12 @@ def with_files(plan: Plan, directory: Path) -> Plan:
     return plan
 
 
+def create_offers(connection: Connection) -> None:
+    """Rows of which two do not convert, and many come back in another spelling."""
+    connection.execute(OFFERS.encode())
+    connection.execute("UPDATE offer SET price = 'on request' WHERE id IN (7, 8)")
+
+
 @dataclass(frozen=True)
 class Case:
     """A plan and the tables that it is about, with rows in them."""
@@ -146,6 +154,7 @@ CASES = (
     over(ODD),
     over(REQUIRED),
     over(PARTITIONED),
+    Case("conversions", lambda _: CONVERSIONS, create_offers),
 )
 ON_OLDEST = CASES[0], CASES[3]
 

@@ -42,13 +42,16 @@ def test_a_derived_value_names_its_columns_over_any_row() -> None:
         table=BIGINT.table, column="x", type="text", expression="{a} || {b} || {a} || '{{}}'"
     )
     assert derived.reads == ("a", "b")
-    assert derived.value("new").as_string() == """("new"."a" || "new"."b" || "new"."a" || '{}')"""
+    assert (
+        derived.values("new")["x"].as_string()
+        == """("new"."a" || "new"."b" || "new"."a" || '{}')"""
+    )
 
 
 def test_a_derived_constant_reads_nothing() -> None:
     constant = Derived(table=BIGINT.table, column="x", type="text", expression="'USD'")
     assert constant.reads == ()
-    assert constant.value("t").as_string() == "('USD')"
+    assert constant.values("t")["x"].as_string() == "('USD')"
 
 
 def test_a_derived_column_is_added_nullable_whether_it_will_be_required_or_not() -> None:

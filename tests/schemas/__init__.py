@@ -74,7 +74,9 @@ def plan_of(
     ]
     for of in of_table:
         own = tuple(t for t in translations if t.table == of)
-        required = tuple(t.column for t in own if not isinstance(t, Computed) and t.required)
+        required = tuple(
+            column for t in own if not isinstance(t, Computed) and t.required for column in t.added
+        )
         phases[1].append(r.AddColumns(**_words(f"add-{of.name}"), table=of, of=own))
         phases[2].append(r.StartDualWrite(**_words(f"dual-write-{of.name}"), table=of))
         if required:
@@ -88,7 +90,7 @@ def plan_of(
                 r.ArchiveLegacy(**_words(f"archive-{of.name}"), table=of),
                 r.DropLegacy(**_words(f"drop-{of.name}"), table=of),
             ]
-            if of in _of(lookups)
+            if any(t.drops for t in own if not isinstance(t, Computed))
             else [r.StopDualWrite(**_words(f"stop-{of.name}"), table=of)]
         )
     phases[2] += [

@@ -6,9 +6,12 @@ from datetime import datetime
 
 from rollout.engine.conflicting_writes import ConflictingWrites
 
-MATCHED = ("both_null", "ok", "ok_normalized", "ok_mapped", "quarantined", "transient")
+MATCHED = (
+    *("both_null", "ok", "ok_normalized", "ok_mapped", "lossy", "unconvertible"),
+    *("quarantined", "transient"),
+)
 MISMATCHED = (
-    *("unmapped", "ambiguous", "inactive", "missing"),
+    *("unmapped", "ambiguous", "inactive", "undecided", "missing"),
     *("unexpected", "computed_differs", "wrong", "orphan"),
 )
 # Mildest first: a row counts in the worst category among its translations.
@@ -17,11 +20,14 @@ MISMATCHED = (
 # ok                the lookup row has the legacy text; a derived value is as its expression says
 # ok_normalized     the same but for white space and case
 # ok_mapped         the mapping says so (a blank text and the row for blanks, for instance)
+# lossy             as the conversion says, and the way back gives another spelling: the archive's
+# unconvertible     does not convert; empty for good, as the plan says
 # quarantined       not computed: the function has no answer, and the row is kept with its error
 # transient         it differed in the snapshot and was right a moment later: a write in flight
 # unmapped          the legacy text has no lookup row yet
 # ambiguous         texts of the same normal form have different lookup rows
 # inactive          the right lookup row, but one that is no longer in use
+# undecided         does not convert, and nobody has corrected it: the new columns are empty
 # missing           the mapping has a lookup row, the new column is null
 # unexpected        a new value without a legacy value that it could come from
 # computed_differs  another value than the expression or the function says

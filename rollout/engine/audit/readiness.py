@@ -10,22 +10,23 @@ from rollout.plan.archives import archive_name, fingerprint
 from rollout.plan.names import SCHEMA, in_target
 from rollout.plan.plan import Plan
 from rollout.plan.table import Shape, Table
-from rollout.plan.translations import Lookup
 
 
 def refusal_to_audit(connection: Connection, plan: Plan, table: Table, columns: set[str]) -> str:
     """Why a table cannot be audited yet, with what to do about it; empty where it can."""
-    wanted = [t.column for t in plan.translations_of(table)]
-    wanted += [column for t in plan.computed_of(table) for column in t.columns]
+    translations = (*plan.translations_of(table), *plan.computed_of(table))
+    wanted = [column for t in translations for column in t.added]
     absent = [column for column in wanted if column not in columns]
     if absent:
         return f"{table.label} has no column {absent[0]} yet. Start phases 1 and 2 first."
+    for column in plan.legacy_of(table):
+        if column not in columns and (reason := _not_archived(connection, plan, table, column)):
+            return reason
     for lookup in plan.lookups_of(table):
         name = lookup.mapping_name(plan.name)
         if lookup.legacy not in columns:
-            reason = _not_archived(connection, plan, lookup)
-            if reason:
-                return reason
+            if not _exists(connection, name):
+                return _missing_with(f"{table.label}.{lookup.legacy}", name)
             continue
         if _exists(connection, name):
             continue
@@ -33,16 +34,17 @@ def refusal_to_audit(connection: Connection, plan: Plan, table: Table, columns: 
     return ""
 
 
-def _not_archived(connection: Connection, plan: Plan, lookup: Lookup) -> str:
-    """Why the text of a dropped column cannot be known; empty where it can."""
-    label = f"{lookup.table.label}.{lookup.legacy}"
-    for name in (archive_name(plan, lookup.table), lookup.mapping_name(plan.name)):
-        if not _exists(connection, name):
-            return (
-                f"{label} and its archive {SCHEMA}.{name} are both missing. Restore the archive "
-                "from the snapshot taken before phase 4."
-            )
-    return ""
+def _not_archived(connection: Connection, plan: Plan, table: Table, column: str) -> str:
+    """Why the values of a dropped column cannot be known; empty where they can."""
+    name = archive_name(plan, table)
+    return "" if _exists(connection, name) else _missing_with(f"{table.label}.{column}", name)
+
+
+def _missing_with(label: str, name: str) -> str:
+    return (
+        f"{label} and its archive {SCHEMA}.{name} are both missing. Restore the archive from the "
+        "snapshot taken before phase 4."
+    )
 
 
 def why_archive_is_torn(connection: Connection, plan: Plan, table: Table) -> str:
@@ -85,11 +87,7 @@ def snapshot_of(connection: Connection) -> str:
 
 def direction_of(connection: Connection, plan: Plan, live: Shape, tables: Sequence[Table]) -> str:
     """forward, reverse or archive: see the report's field."""
-    if any(
-        lookup.legacy not in live[table.label]
-        for table in tables
-        for lookup in plan.lookups_of(table)
-    ):
+    if any(column not in live[table.label] for table in tables for column in plan.legacy_of(table)):
         return "archive"
     if not _exists(connection, "modes"):
         return "forward"

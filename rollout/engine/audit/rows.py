@@ -8,6 +8,7 @@ from psycopg import sql
 from rollout.engine.audit.categories import MATCHED, MISMATCHED, RowMismatch
 from rollout.engine.audit.rules import LookupRules
 from rollout.engine.audit.scan import Combination, Question, TableScan
+from rollout.engine.audit.states import texts
 from rollout.engine.quarantine import key_of
 from rollout.engine.target import Connection
 from rollout.plan.translations import Computed
@@ -84,7 +85,7 @@ def _of_question(
         actual = texts_of(translation.columns)
     else:
         expected = scan.expected_text(translation)
-        actual = sql.SQL("{}::text").format(sql.Identifier("t", translation.column))
+        actual = texts(sql.Identifier("t", column) for column in translation.added)
     query = sql.SQL(
         "SELECT {key}, {state}, {expected}, {actual}, {reads} FROM {table}{joins}"
         " WHERE {condition} AND {state} NOT IN ({matched})"

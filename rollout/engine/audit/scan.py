@@ -13,15 +13,18 @@ from psycopg import sql
 
 from rollout.engine.audit.categories import CATEGORIES, Cell, TranslationResult, worst
 from rollout.engine.audit.rules import LookupRules
+from rollout.engine.audit.states import conversion_state, expected_text
 from rollout.engine.quarantine import key_of
 from rollout.engine.target import Connection, fetch_bool
 from rollout.plan import facts
-from rollout.plan.archives import joins_of_texts, legacy_text_again
+from rollout.plan.archived_values import kept_of
+from rollout.plan.archives import joins_of_texts
+from rollout.plan.conversions import Conversion
 from rollout.plan.names import in_target, normal
 from rollout.plan.plan import Plan
 from rollout.plan.refusals import refusal, refusal_name
 from rollout.plan.table import Table
-from rollout.plan.translations import Computed, Derived, Lookup
+from rollout.plan.translations import Computed, Lookup
 from rollout.plan.updates import left_joins
 
 Combination = tuple[Any, ...]
@@ -29,17 +32,15 @@ Combination = tuple[Any, ...]
 
 @dataclass(frozen=True)
 class Question:
-    """A derived or computed translation, and the SQL of a row's category in it."""
+    """A conversion or computed translation, and the SQL of a row's category in it."""
 
-    translation: Derived | Computed
+    translation: Conversion | Computed
     state: sql.Composable
 
     @property
     def column(self) -> str:
         """The name under which pages show it."""
-        if isinstance(self.translation, Derived):
-            return self.translation.column
-        return ", ".join(self.translation.columns)
+        return ", ".join(self.translation.added)
 
 
 class TableScan:
@@ -57,18 +58,17 @@ class TableScan:
     ) -> None:
         """``refusing`` finds out which rows an expression refuses; each row then costs more."""
         self.plan, self.table = plan, table
-        self._refusals = _refusals(connection, plan, table) if refusing else {}
+        # Where a value's length alone makes it one that does not convert, no error tells it.
+        careful = refusing or any(t.cuts for t in plan.conversions_of(table))
+        self._refusals = _refusals(connection, plan, table) if careful else {}
         self.columns, self.jobs = columns, jobs
         self.lookups = [
             LookupRules(connection, plan, lookup, archived=lookup.legacy not in columns)
             for lookup in plan.lookups_of(table)
         ]
         self.grouped = list(dict.fromkeys(c for rules in self.lookups for c in rules.columns))
-        derived = [
-            t
-            for t in plan.translations_of(table)
-            if isinstance(t, Derived) and columns.issuperset(t.reads)
-        ]
+        # Of what is gone only an archive tells, as it was.
+        derived = [t for t in plan.conversions_of(table) if columns.issuperset(t.reads)]
         # An expression over grouped columns alone is worked out for each group, not for each row.
         self.of_groups = [
             Question(t, self._state(t)) for t in derived if set(t.reads) <= set(self.grouped)
@@ -77,26 +77,17 @@ class TableScan:
         self.of_rows = [
             Question(t, self._state(t, self.normal_forms)) for t in derived if t not in of_groups
         ] + [Question(t, computed_state(t, jobs)) for t in plan.computed_of(table)]
-        self.grouped += [question.column for question in self.of_groups]
+        added = [column for question in self.of_groups for column in question.translation.added]
+        self.grouped += [column for column in added if column not in self.grouped]
 
     def _state(
-        self, derived: Derived, normal_forms: dict[str, sql.Composable] | None = None
+        self, conversion: Conversion, normal_forms: dict[str, sql.Composable] | None = None
     ) -> sql.Composable:
-        state = derived_state(derived, normal_forms)
-        if reason := self._refusals.get(derived.column):
-            return sql.SQL(
-                "CASE WHEN {} IS NULL THEN {} WHEN {} IS NULL THEN 'missing' ELSE 'unexpected' END"
-            ).format(reason, state, sql.Identifier("t", derived.column))
-        return state
+        return conversion_state(conversion, normal_forms, self._refusals.get(conversion.name))
 
-    def expected_text(self, derived: Derived) -> sql.Composable:
-        """SQL of what a derived column is to hold, as people read it; why it cannot, in words."""
-        value = derived.value("t", self.normal_forms)
-        if reason := self._refusals.get(derived.column):
-            return sql.SQL(
-                "CASE WHEN {reason} IS NULL THEN {value}::text ELSE 'no value: ' || {reason} END"
-            ).format(reason=reason, value=value)
-        return sql.SQL("{}::text").format(value)
+    def expected_text(self, conversion: Conversion) -> sql.Composable:
+        """SQL of what the new columns are to hold, as people read it; why they cannot, in words."""
+        return expected_text(conversion, self.normal_forms, self._refusals.get(conversion.name))
 
     @property
     def normal_forms(self) -> dict[str, sql.Composable]:
@@ -115,13 +106,15 @@ class TableScan:
         where its column is gone: as the way back would restore it.
         """
         relation = relation or self.table.identifier
-        archived = [rules.lookup for rules in self.lookups if rules.archived]
+        archived = {rules.lookup.legacy for rules in self.lookups if rules.archived}
         if not archived:
             return sql.SQL("{} AS t").format(relation)
         return sql.SQL("(SELECT t.ctid, t.*, {} FROM {} AS t{}) AS t").format(
             sql.SQL(", ").join(
-                sql.SQL("{} AS {}").format(legacy_text_again(lookup), sql.Identifier(lookup.legacy))
-                for lookup in archived
+                sql.SQL("{} AS {}").format(kept.text_again(column), sql.Identifier(column))
+                for kept in kept_of(self.plan, self.table)
+                for column in kept.legacy
+                if column in archived
             ),
             relation,
             left_joins(*joins_of_texts(self.plan, self.table)),
@@ -134,7 +127,7 @@ class TableScan:
             {
                 column
                 for question in self.of_rows
-                if isinstance(question.translation, Derived)
+                if isinstance(question.translation, Conversion)
                 for column in question.translation.reads
             }
         )
@@ -246,11 +239,10 @@ class TableScan:
 
 
 def _refusals(connection: Connection, plan: Plan, table: Table) -> dict[str, sql.Composed]:
-    """By column, SQL of why row ``t`` has no value; of those whose function is there."""
-    derived = [t for t in plan.translations_of(table) if isinstance(t, Derived)]
+    """By a conversion's name, SQL of why row ``t`` has no value; where its function is there."""
     return {
-        t.column: refusal(t, plan.name, "t")
-        for t in derived
+        t.name: refusal(t, plan.name, "t")
+        for t in plan.conversions_of(table)
         if fetch_bool(connection, facts.function_exists(refusal_name(t, plan.name)))
     }
 
@@ -263,19 +255,6 @@ def sorted_cells(cells: Iterable[Cell]) -> list[Cell]:
         return -CATEGORIES.index(cell.category), -cell.rows, *texts
 
     return sorted(cells, key=place)
-
-
-def derived_state(
-    translation: Derived, normal_forms: dict[str, sql.Composable] | None = None
-) -> sql.Composable:
-    return sql.SQL(
-        "CASE WHEN {column} IS NOT DISTINCT FROM {value}"
-        " THEN CASE WHEN {column} IS NULL THEN 'both_null' ELSE 'ok' END"
-        " WHEN {column} IS NULL THEN 'missing' WHEN {value} IS NULL THEN 'unexpected'"
-        " ELSE 'computed_differs' END"
-    ).format(
-        column=sql.Identifier("t", translation.column), value=translation.value("t", normal_forms)
-    )
 
 
 def computed_state(translation: Computed, jobs: Sequence[int]) -> sql.Composable:

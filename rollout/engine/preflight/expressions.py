@@ -13,12 +13,13 @@ import psycopg
 from psycopg import errors, sql
 
 from rollout.engine.preflight.item import Item, Scope, oids_of, one_row, rows
+from rollout.engine.quarantine import is_of_a_row
 from rollout.engine.target import Connection, own
+from rollout.plan.conversions import Conversion
 from rollout.plan.names import SCHEMA, code
 from rollout.plan.plan import CONTRACT
 from rollout.plan.resolvers import search_path
 from rollout.plan.session_settings import OF_EXPRESSIONS
-from rollout.plan.translations import Derived
 
 NAME = "expressions"
 # Each is evaluated a few times: what a preflight waits for is seconds.
@@ -56,16 +57,16 @@ _SESSIONS = (
 
 
 def expressions(connection: Connection, scope: Scope) -> Item:
-    """Whether every derived value can be computed for the present rows, the same in any session."""
-    derived = [t for t in scope.plan.translations if isinstance(t, Derived)]
-    if not derived or scope.phase == CONTRACT:
+    """Whether every value can be computed for the present rows, the same in any session."""
+    conversions = [t for t in scope.plan.translations if isinstance(t, Conversion)]
+    if not conversions or scope.phase == CONTRACT:
         return Item(NAME, "pass", "No later trigger evaluates an expression.")
     faults: list[tuple[str, str]] = []
     doubts: list[tuple[str, str]] = []
     tried = []
-    for translation in derived:
-        trial = _Trial(connection, translation)
-        label = f"{translation.table.label}.{translation.column}"
+    trials = [_Trial(connection, t, column) for t in conversions for column in t.added]
+    for trial in trials:
+        label = f"{trial.conversion.table.label}.{trial.column}"
         if not trial.oids:
             tried.append(f"{label}: not tested, because the table does not exist yet")
             continue
@@ -73,7 +74,7 @@ def expressions(connection: Connection, scope: Scope) -> Item:
             faults.append((f"{label}: {fault[0]}", fault[1]))
         else:
             doubts += [(f"{label}: {doubt}", advice) for doubt, advice in trial.doubts()]
-            tried.append(f"{label}: {trial.rows_tried}")
+            tried.append(f"{label}: {trial.outcome or trial.rows_tried}")
     problems = faults or doubts
     if not problems:
         return Item(NAME, "pass", "; ".join(tried))
@@ -88,9 +89,11 @@ def expressions(connection: Connection, scope: Scope) -> Item:
 class _Trial:
     """One expression, tried in a read-only transaction."""
 
-    def __init__(self, connection: Connection, derived: Derived) -> None:
-        self.connection, self.derived = connection, derived
-        self.oids = oids_of(connection, [derived.table.label])
+    def __init__(self, connection: Connection, conversion: Conversion, column: str) -> None:
+        self.connection, self.conversion, self.column = connection, conversion, column
+        self.type = conversion.added[column].type
+        self.outcome = ""
+        self.oids = oids_of(connection, [conversion.table.label])
         (self.rows,) = one_row(
             connection,
             "SELECT coalesce(sum(CASE WHEN reltuples < 0 THEN pg_relation_size(oid) / 8192 * 100"
@@ -114,8 +117,8 @@ class _Trial:
         share = self._share(most)
         return sql.SQL("SELECT {} FROM (SELECT {} AS v FROM {} AS new{}) AS tried").format(
             select,
-            self.derived.value("new"),
-            self.derived.table.identifier,
+            self.conversion.values("new")[self.column],
+            self.conversion.table.identifier,
             sql.SQL("")
             if share is None
             else sql.SQL(" TABLESAMPLE SYSTEM ({}) REPEATABLE (0)").format(sql.Literal(share)),
@@ -123,8 +126,8 @@ class _Trial:
 
     def fault(self) -> tuple[str, str] | None:
         """Why no trigger may evaluate it, and what to do."""
-        of_type = sql.SQL("count(CAST(v AS {}))").format(code(self.derived.type))
-        if length := _SHORT_TEXT.fullmatch(self.derived.type):
+        of_type = sql.SQL("count(CAST(v AS {}))").format(code(self.type))
+        if length := _SHORT_TEXT.fullmatch(self.type):
             of_type = sql.SQL("{}, coalesce(max(length(v::text)), 0)").format(of_type)
         try:
             with self._as_in_a_trigger():
@@ -134,26 +137,39 @@ class _Trial:
         except errors.QueryCanceled:
             raise
         except psycopg.Error as error:
-            return self._why(error)
-        if length and row and row[1] > int(length[1]):
+            if not self._is_expected(error):
+                return self._why(error)
+            self.outcome = f"some row does not convert ({error.diag.message_primary})"
+            return self._of_the_moment()
+        if length and row and row[1] > int(length[1]) and not self._may_fail:
             return (
-                f"a value has {row[1]:,} characters, but {self.derived.type} takes {length[1]}.",
+                f"a value has {row[1]:,} characters, but {self.type} takes {length[1]}.",
                 "Shorten it in the expression, or give the column a longer type.",
             )
         return self._of_the_moment() or self._of_the_session() or self._of_the_way_back()
 
+    @property
+    def _may_fail(self) -> bool:
+        """Whether the plan says what becomes of rows that do not convert."""
+        return bool(self.conversion.drops) and not self.conversion.refuses
+
+    def _is_expected(self, error: psycopg.Error) -> bool:
+        return self._may_fail and is_of_a_row(error)
+
     def _of_the_way_back(self) -> tuple[str, str] | None:
         """Rows whose value the way back would tell as another one."""
-        if not self.derived.back:
+        if not self.conversion.ways_back:
             return None
-        value = self.derived.value("new")
-        legacy = self.derived.legacy_values("new", instead={self.derived.column: value})
-        again = self.derived.value("new", instead=legacy)
+        values = self.conversion.values("new")
+        legacy = self.conversion.legacy_values("new", instead=values)
+        value = values[self.column]
+        again = self.conversion.values("new", instead=legacy)[self.column]
         query = sql.SQL(
             "SELECT count(*) FROM (SELECT {} AS v, {} AS again FROM {} AS new LIMIT {}) AS tried"
             " WHERE v IS NOT NULL AND again IS DISTINCT FROM v"
-        ).format(value, again, self.derived.table.identifier, sql.Literal(COMPARED_ROWS))
-        advice = "Correct back=: its result must give the new value again."
+        ).format(value, again, self.conversion.table.identifier, sql.Literal(COMPARED_ROWS))
+        name = "backward=" if self.conversion.drops else "back="
+        advice = f"Correct {name}: its result must give the new value again."
         try:
             with self._as_in_a_trigger():
                 row = self.connection.execute(own(query)).fetchone()
@@ -181,7 +197,7 @@ class _Trial:
 
     @property
     def _schema(self) -> str:
-        return self.derived.table.schema
+        return self.conversion.table.schema
 
     def _of_the_moment(self) -> tuple[str, str] | None:
         if word := _OF_THE_MOMENT.search(self._code):
@@ -195,7 +211,9 @@ class _Trial:
     def _code(self) -> str:
         """The expression without its literals and without the columns that it names."""
         bare = re.sub(
-            r"\{[^{}]*\}", "", self.derived.expression.replace("{{", "").replace("}}", "")
+            r"\{[^{}]*\}",
+            "",
+            self.conversion.expressions[self.column].replace("{{", "").replace("}}", ""),
         )
         return _LITERAL.sub("''", bare)
 
@@ -225,7 +243,7 @@ class _Trial:
         select = sql.SQL(
             "pg_catalog.sum(pg_catalog.hashtextextended("
             "pg_catalog.encode(pg_catalog.record_send(ROW(CAST(v AS {}))), 'hex'), 0)::numeric)"
-        ).format(code(self.derived.type))
+        ).format(code(self.type))
         try:
             with self._as_in_a_trigger(settings, path=in_a_trigger):
                 row = self.connection.execute(own(self._query(select, COMPARED_ROWS))).fetchone()
@@ -249,7 +267,14 @@ class _Trial:
             yield
 
     def doubts(self) -> Iterator[tuple[str, str]]:
-        """What the expression reads that is none of the row, and that no trigger follows."""
+        """What the expression reads that is none of the row, and that no trigger follows; and rows
+        that people have to correct."""
+        if self.outcome and not self.conversion.leaves_empty:
+            yield (
+                f"{self.outcome}.",
+                "Correct such values, or say in the plan what becomes of them: the audit before "
+                "phase 3 wants none left.",
+            )
         if _SUBQUERY.search(self._code):
             yield (
                 "the expression reads other rows in a subquery; later changes there are not "

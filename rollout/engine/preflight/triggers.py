@@ -98,7 +98,7 @@ def _out_of_order(scope: Scope, table: Table, trigger: _Trigger) -> Iterator[str
         for t in (*scope.plan.translations_of(table), *scope.plan.computed_of(table))
         for column in t.reads
     )
-    legacy = {lookup.legacy for lookup in scope.plan.lookups_of(table)}
+    legacy = scope.plan.legacy_of(table)
     # As PostgreSQL compares names: by their bytes.
     after = [of_event[e] for e in sorted(trigger.events) if trigger.name > of_event[e]]
     before = [of_event[e] for e in sorted(trigger.events) if trigger.name < of_event[e]]
@@ -129,7 +129,7 @@ def of_legacy_columns(connection: Connection, scope: Scope) -> Item:
         for table in _tables(scope, CutOver)
         for trigger in _triggers(connection, table)
         for column in trigger.columns
-        if column in {lookup.legacy for lookup in scope.plan.lookups_of(table)}
+        if column in scope.plan.legacy_of(table)
     ]
     if not problems:
         return Item(name, "pass", "No trigger fires only for updates of a legacy column.")

@@ -187,7 +187,7 @@ def _written(
     """Rows that the traffic wrote: each is to hold what it wrote last."""
     names = _names(number, table)
     lookups = plan.lookups_of(table)
-    legacy = {lookup.legacy for lookup in lookups}
+    legacy = plan.legacy_of(table)
     wrong = [
         sql.SQL(
             "(SELECT string_agg(format('%%s was written as %%s, is %%s', o.key, o.value,"

@@ -16,7 +16,6 @@ from rollout.plan.names import SCHEMA
 from rollout.plan.plan import Plan
 from rollout.plan.refusals import refusal_name
 from rollout.plan.table import Table
-from rollout.plan.translations import Derived
 
 __all__ = [
     "Counted",
@@ -39,15 +38,14 @@ def refusal_to_repair(connection: Connection, plan: Plan, table: Table) -> str:
         for column in translation.added:
             if not fetch_bool(connection, facts.column_exists(table, column)):
                 return f"{table.label} has no column {column} yet. Run phases 1 and 2 first."
+    for column in plan.legacy_of(table):
+        if not fetch_bool(connection, facts.column_exists(table, column)):
+            return f"{table.label}.{column} is dropped. Roll back phase 4 to repair rows."
     for lookup in plan.lookups_of(table):
-        if not fetch_bool(connection, facts.column_exists(table, lookup.legacy)):
-            return f"{table.label}.{lookup.legacy} is dropped. Roll back phase 4 to repair rows."
         mapping = sql.Identifier(SCHEMA, lookup.mapping_name(plan.name))
         if not fetch_bool(connection, facts.relation_exists(mapping)):
             return f"{table.label}.{lookup.legacy} is not mapped yet. Run phase 2 first."
-    for translation in plan.translations_of(table):
-        if isinstance(translation, Derived) and not fetch_bool(
-            connection, facts.function_exists(refusal_name(translation, plan.name))
-        ):
+    for conversion in plan.conversions_of(table):
+        if not fetch_bool(connection, facts.function_exists(refusal_name(conversion, plan.name))):
             return f"{table.label} has no triggers of the plan. Run phase 2 first."
     return ""

@@ -9,13 +9,16 @@ from dataclasses import dataclass
 
 from psycopg import sql
 
+from rollout.engine.audit.categories import MATCHED
 from rollout.engine.audit.rows import texts_of
+from rollout.engine.audit.states import conversion_state, expected_text
 from rollout.engine.quarantine import key_of
+from rollout.plan.conversions import Conversion, guarded
 from rollout.plan.mapping import text_of_row
 from rollout.plan.names import in_target, normal
 from rollout.plan.plan import Plan
 from rollout.plan.refusals import refusal
-from rollout.plan.translations import Computed, Derived, Lookup, Translation
+from rollout.plan.translations import Computed, Lookup, Translation
 
 # Categories whose right value is unknown, and what to do first.
 ADVICE = {
@@ -27,6 +30,10 @@ ADVICE = {
     "inactive": (
         "The mapping points to an inactive lookup row. Review the mapping, then update rows from "
         "that review."
+    ),
+    "undecided": (
+        "Values that do not convert cannot be repaired. Correct the legacy values first, or change "
+        "the conversion in the plan."
     ),
 }
 REPAIRABLE = ("missing", "unexpected", "computed_differs", "wrong", "orphan")
@@ -114,34 +121,25 @@ def lookup_cell(
 
 def derived_cell(
     plan: Plan,
-    derived: Derived,
+    derived: Conversion,
     wanted: Sequence[str],
     filtered: sql.Composable | None,
     *,
     unless: Sequence[sql.Composable],
     careful: bool,
 ) -> Cell:
-    """The cell of a derived column; it is left alone where a condition of ``unless`` is met.
+    """The cell of a conversion; it is left alone where a condition of ``unless`` is met.
 
-    With ``careful`` the expression may refuse rows. To such a row a value is written as to any
-    other, so that the pass keeps it aside with the reason; nothing else asks for the value there.
+    With ``careful`` rows may not convert. To such a row a value is written as to any other, so that
+    the pass keeps it aside with the reason; nothing else asks for the value there.
     """
-    column = sql.Identifier("t", derived.column)
-    value = after = derived.value("t", _normal_forms(plan, derived))
-    state: sql.Composable = sql.SQL(
-        "CASE WHEN {column} IS NOT DISTINCT FROM {value} THEN NULL"
-        " WHEN {column} IS NULL THEN 'missing' WHEN {value} IS NULL THEN 'unexpected'"
-        " ELSE 'computed_differs' END"
-    ).format(column=column, value=value)
-    if careful:
-        reason = refusal(derived, plan.name, "t")
-        state = sql.SQL(
-            "CASE WHEN {reason} IS NULL THEN {state} WHEN {column} IS NULL THEN 'missing'"
-            " ELSE 'unexpected' END"
-        ).format(reason=reason, state=state, column=column)
-        after = sql.SQL(
-            "CASE WHEN {reason} IS NULL THEN {value}::text ELSE 'no value: ' || {reason} END"
-        ).format(reason=reason, value=value)
+    forms = _normal_forms(plan, derived)
+    reason = refusal(derived, plan.name, "t") if careful else None
+    state = sql.SQL(
+        "(SELECT s.state FROM (SELECT {} AS state) AS s WHERE s.state NOT IN ({}))"
+    ).format(
+        conversion_state(derived, forms, reason), sql.SQL(", ").join(map(sql.Literal, MATCHED))
+    )
     category = _where(filtered, state)
     kinds = [c for c in wanted if c in ("missing", "unexpected", "computed_differs")]
     if not kinds:
@@ -149,16 +147,22 @@ def derived_cell(
     condition = _is_one_of(
         category, kinds, *(sql.SQL("({}) IS NOT TRUE").format(other) for other in unless)
     )
-    write = Write(
-        column=derived.column,
-        condition=condition,
-        value=value,
-        category=category,
-        legacy=texts_of(derived.reads),
-        before=column,
-        after=after,
+    values = derived.values("t", forms)
+    if reason is not None and derived.leaves_empty:
+        values = guarded(values, reason)
+    writes = tuple(
+        Write(
+            column=column,
+            condition=condition,
+            value=value,
+            category=category,
+            legacy=texts_of(derived.reads),
+            before=sql.Identifier("t", column),
+            after=expected_text(derived, forms, reason, of=column),
+        )
+        for column, value in values.items()
     )
-    return Cell(derived, category, (write,))
+    return Cell(derived, category, writes)
 
 
 def computed_cell(computed: Computed, jobs: Sequence[int], *, recomputed: bool) -> Cell:
@@ -318,7 +322,7 @@ def _where(filtered: sql.Composable | None, category: sql.Composable) -> sql.Com
     return sql.SQL("CASE WHEN {} THEN {} END").format(filtered, category)
 
 
-def _normal_forms(plan: Plan, derived: Derived) -> dict[str, sql.Composable]:
+def _normal_forms(plan: Plan, derived: Conversion) -> dict[str, sql.Composable]:
     """The mapping has a text's normal form at hand; a text that is new there is worked out."""
     forms: dict[str, sql.Composable] = {}
     for lookup in plan.lookups_of(derived.table):

@@ -23,11 +23,12 @@ from rollout.engine.repair.cells import (
 )
 from rollout.engine.repair.selection import Selection
 from rollout.plan.actions import Action, Compute, Fill, Statement
+from rollout.plan.conversions import Conversion
 from rollout.plan.plan import Actions, Plan, Step
 from rollout.plan.resolvers import name_the_rows
 from rollout.plan.table import Table
 from rollout.plan.transition import fill
-from rollout.plan.translations import Computed, Derived, Lookup
+from rollout.plan.translations import Computed, Lookup
 from rollout.plan.updates import Assignment
 
 RepairDirection = Literal["forward", "reverse"]
@@ -118,7 +119,7 @@ class RepairPlan:
                 careful=self.is_careful,
             )
             for derived in selected
-            if isinstance(derived, Derived)
+            if isinstance(derived, Conversion)
         ]
 
     @cached_property
@@ -210,7 +211,8 @@ class RepairPlan:
                 )
                 for write in read
             }
-            yield t.column, condition, t.value("t", instead=instead)
+            for column, value in t.values("t", instead=instead).items():
+                yield column, condition, value
 
     def _value(
         self, column: str, cases: Sequence[tuple[sql.Composable, sql.Composable]]

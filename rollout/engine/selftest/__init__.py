@@ -30,9 +30,10 @@ from rollout.engine.selftest.fixture_databases import (
 from rollout.engine.selftest.writers import writing
 from rollout.engine.snapshot.programs import Programs
 from rollout.engine.target import Connection, Target
+from rollout.plan.conversions import Convert, Derived
 from rollout.plan.plan import Plan
 from rollout.plan.table import Table
-from rollout.plan.translations import Lookup
+from rollout.plan.translations import Computed, Lookup, Translation
 
 __all__ = ["Score", "SelftestResult", "SelftestUndecided", "run_selftest"]
 
@@ -122,13 +123,15 @@ def _for_the_copy(plan: Plan) -> Plan:
     return replace(
         plan,
         tables=tuple(tables.values()),
-        translations=tuple(
-            replace(t, table=tables[t.table], unknown="create")
-            if isinstance(t, Lookup)
-            else replace(t, table=tables[t.table])
-            for t in plan.translations
-        ),
+        translations=tuple(_over(t, tables[t.table]) for t in plan.translations),
     )
+
+
+def _over(translation: Translation, table: Table) -> Translation:
+    if isinstance(translation, Lookup):
+        return replace(translation, table=table, unknown="create")
+    assert isinstance(translation, Derived | Convert | Computed)
+    return replace(translation, table=table)
 
 
 def _with_texts(plan: Plan, table: Table) -> Table:

@@ -2,26 +2,31 @@
 
 import random
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from psycopg import sql
+from psycopg import Rollback, sql
 
 from rollout.engine import quarantine
 from rollout.engine.audit.categories import MATCHED
 from rollout.engine.quarantine import is_row, key_of
 from rollout.engine.target import Connection
-from rollout.plan.names import in_target, normal
+from rollout.plan.archived_values import written_text
+from rollout.plan.conversions import Conversion, as_one
+from rollout.plan.names import in_target
 from rollout.plan.plan import Plan
+from rollout.plan.refusals import refusal
 from rollout.plan.table import Table
-from rollout.plan.translations import Computed, Derived, Lookup, Translation
+from rollout.plan.translations import Computed, Lookup, Translation
 
 # Rows of each category planted in every translation that can have it.
 ROWS_PER_CATEGORY = 5
 # The job whose quarantine holds the planted rows.
 QUARANTINE_JOB = 1
 NO_SUCH_ROW = 2_000_000_000
+# A text that no conversion to numbers, times and the like takes.
+NO_VALUE = "zq: none"
 _OTHER_VALUE = {
     "B": "NOT {column}",
     "S": "CASE WHEN {column} = '?' THEN '!' ELSE '?' END",
@@ -67,9 +72,7 @@ class PlantedDefects:
 
 def name_of(translation: Translation) -> str:
     """The column under which an audit reports a translation."""
-    if isinstance(translation, Computed):
-        return ", ".join(translation.columns)
-    return translation.column
+    return ", ".join(translation.added)
 
 
 def plant(copy: Connection, plan: Plan, seed: int) -> PlantedDefects:
@@ -95,6 +98,7 @@ class _TablePlanting:
         chance: random.Random,
     ) -> None:
         self.copy, self.plan, self.table, self.result = copy, plan, table, result
+        self.translations = (*plan.translations_of(table), *plan.computed_of(table))
         self.pool = self._rows()
         chance.shuffle(self.pool)
 
@@ -107,14 +111,11 @@ class _TablePlanting:
             self._texts(lookup)
         self._triggers("DISABLE")
         heal: list[sql.Composable] = []
-        for translation in (
-            *self.plan.translations_of(self.table),
-            *self.plan.computed_of(self.table),
-        ):
+        for translation in self.translations:
             match translation:
                 case Lookup():
                     heal += self._rows_of_lookup(translation)
-                case Derived():
+                case Conversion():
                     self._rows_of_derived(translation)
                 case Computed():
                     self._rows_of_computed(translation)
@@ -124,11 +125,7 @@ class _TablePlanting:
 
     def _rows(self) -> list[Row]:
         """Every row's key, and which of its new columns are null."""
-        translations = (
-            *self.plan.translations_of(self.table),
-            *self.plan.computed_of(self.table),
-        )
-        columns = [name for t in translations for name in t.added]
+        columns = [name for t in self.translations for name in t.added]
         rows = self.copy.execute(
             sql.SQL("SELECT {}, {} FROM {} AS t ORDER BY 1").format(
                 key_of(self.table),
@@ -237,34 +234,85 @@ class _TablePlanting:
             )
         return heal
 
-    def _rows_of_derived(self, derived: Derived) -> None:
-        column = sql.Identifier(derived.column)
-        kind = self._type_category(derived.column)
+    def _rows_of_derived(self, derived: Conversion) -> None:
+        first, *_ = derived.added
+        column = sql.Identifier(first)
+        kind = self._type_category(first)
 
         def filled(row: Row) -> bool:
-            return bool(row[derived.column])
+            return bool(row[first])
 
-        self._rows_in(derived, "missing", sql.SQL("{} = NULL").format(column), filled)
+        self._rows_in(derived, "missing", _emptied(derived), filled)
+        self._texts_of_conversion(derived, filled)
         if kind not in _OTHER_VALUE:
             self.result.left_out.append(
-                f"{self.table.label}.{derived.column}: no other value of type {derived.type} is "
-                "known, nothing planted."
+                f"{self.table.label}.{first}: no other value of type "
+                f"{derived.added[first].type} is known, nothing planted."
             )
             return
-        self._rows_in(derived, "computed_differs", _other_value(derived.column, kind), filled)
+        self._rows_in(derived, "computed_differs", _other_value(first, kind), filled)
         if not derived.required:
             wrong_value = sql.SQL("{} = {}").format(column, sql.SQL(_SOME_VALUE[kind]))
             self._rows_in(derived, "unexpected", wrong_value, lambda row: not filled(row))
 
+    def _texts_of_conversion(self, conversion: Conversion, filled: Callable[[Row], bool]) -> None:
+        """Rows whose legacy text does not convert, or comes back in another spelling."""
+        text = next((c for c in conversion.drops if self._type_category(c) == "S"), None)
+        if text is None:
+            return
+        name, reason = sql.Identifier(text), refusal(conversion, self.plan.name, "t")
+        if not conversion.refuses:
+            self._rows_where(
+                conversion,
+                "unconvertible" if conversion.leaves_empty else "undecided",
+                sql.SQL("{} = {}, {}").format(name, NO_VALUE, _emptied(conversion)),
+                sql.SQL("{} IS NOT NULL").format(reason),
+                filled,
+            )
+        self._rows_where(
+            conversion,
+            "lossy",
+            sql.SQL("{} = ' ' || {}").format(name, name),
+            sql.SQL("CASE WHEN {} IS NULL THEN {} IS NOT DISTINCT FROM {} AND {} <> {} END").format(
+                reason,
+                as_one(conversion.values("t").values()),
+                as_one(sql.Identifier("t", column) for column in conversion.added),
+                sql.Identifier("t", text),
+                written_text(conversion, text),
+            ),
+            filled,
+        )
+
+    def _rows_where(
+        self,
+        conversion: Conversion,
+        category: str,
+        assignment: sql.Composable,
+        holds: sql.Composable,
+        fits: Callable[[Row], bool],
+    ) -> None:
+        """Rows that an assignment makes what they are to be: the conversion may take any text."""
+        for row in self._take(conversion, category, fits):
+            with self.copy.transaction() as planting:
+                self._set(row, assignment)
+                answer = self.copy.execute(
+                    sql.SQL("SELECT {} FROM {} AS t WHERE {}").format(
+                        holds, self.table.identifier, is_row(self.table, row["key"])
+                    )
+                ).fetchone()
+                if not answer or not answer[0]:
+                    self.result.left_out.append(
+                        f"{self.table.label}.{conversion.name}: a row cannot be made {category}."
+                    )
+                    raise Rollback(planting)
+                self._note(row, conversion, category)
+
     def _rows_of_computed(self, computed: Computed) -> None:
         columns = list(computed.columns)
-        all_null = sql.SQL(", ").join(
-            sql.SQL("{} = NULL").format(sql.Identifier(column)) for column in columns
-        )
         last_null = sql.SQL("{} = NULL").format(sql.Identifier(columns[-1]))
         self._rows_in(computed, "missing", last_null)
         for row in self._take(computed, "quarantined"):
-            self._set(row, all_null)
+            self._set(row, _emptied(computed))
             quarantine.add(self.copy, QUARANTINE_JOB, row["key"], "Defect.")
             self._note(row, computed, "quarantined")
         kinds = {column: self._type_category(column) for column in columns}
@@ -338,16 +386,13 @@ class _TablePlanting:
         )
 
 
+def _emptied(translation: Translation) -> sql.Composable:
+    """SQL that assigns NULL to each new column."""
+    return sql.SQL(", ").join(
+        sql.SQL("{} = NULL").format(sql.Identifier(name)) for name in translation.added
+    )
+
+
 def _other_value(column: str, kind: str) -> sql.Composable:
     name = sql.Identifier(column)
     return sql.SQL("{} = ").format(name) + sql.SQL(_OTHER_VALUE[kind]).format(column=name)
-
-
-def texts_of(copy: Connection, plan: Plan, lookup: Lookup) -> Sequence[str | None]:
-    """Legacy texts of the copy that mean a lookup row, for writers to write."""
-    rows = copy.execute(
-        sql.SQL("SELECT legacy FROM {} WHERE lookup_id IS NOT NULL AND {} NOT LIKE 'zq%'").format(
-            in_target(lookup.mapping_name(plan.name)), normal(sql.Identifier("legacy"))
-        )
-    ).fetchall()
-    return [None, *(text for (text,) in rows)]

@@ -31,6 +31,7 @@ from rollout.plan.errors import RolloutError
 from rollout.plan.mapping import mapping_table
 from rollout.plan.names import SCHEMA, code, in_target, normal
 from rollout.plan.plan import Plan
+from rollout.plan.refusals import refusal
 from rollout.plan.schema import CreateLookupTable
 from rollout.plan.table import Column, Table
 from rollout.plan.transition import triggers
@@ -274,7 +275,7 @@ def _compute(copy: Connection, translation: Computed, function: Function) -> Non
 
 
 def _without_mismatches(copy: Connection, plan: Plan, table: Table) -> int:
-    """Delete rows of a text that is too long to be mapped; how many rows are left."""
+    """Delete rows whose text is too long to be mapped, or does not convert; how many are left."""
     for lookup in plan.lookups_of(table):
         copy.execute(
             sql.SQL("DELETE FROM {} AS t WHERE {} IS NULL AND {} <> ''").format(
@@ -283,6 +284,13 @@ def _without_mismatches(copy: Connection, plan: Plan, table: Table) -> int:
                 normal(lookup.legacy_text("t")),
             )
         )
+    for conversion in plan.conversions_of(table):
+        if conversion.drops and not conversion.leaves_empty:
+            copy.execute(
+                sql.SQL("DELETE FROM {} AS t WHERE {} IS NOT NULL").format(
+                    table.identifier, refusal(conversion, plan.name, "t")
+                )
+            )
     row = copy.execute(sql.SQL("SELECT count(*) FROM {}").format(table.identifier)).fetchone()
     return int(row[0]) if row else 0
 

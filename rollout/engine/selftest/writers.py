@@ -9,10 +9,11 @@ import psycopg
 from psycopg import sql
 
 from rollout.engine.quarantine import is_row
-from rollout.engine.selftest.defects import texts_of
 from rollout.engine.target import Connection, Target
+from rollout.plan.names import in_target, normal
 from rollout.plan.plan import Plan
 from rollout.plan.table import Table
+from rollout.plan.translations import Lookup
 
 Key = tuple[str, ...]
 
@@ -132,3 +133,13 @@ class _Writer:
                 " INSERT INTO {table} SELECT * FROM gone"
             ).format(table=table.identifier, row=is_row(table, key))
         )
+
+
+def texts_of(copy: Connection, plan: Plan, lookup: Lookup) -> Sequence[str | None]:
+    """Legacy texts of the copy that mean a lookup row, for writers to write."""
+    rows = copy.execute(
+        sql.SQL("SELECT legacy FROM {} WHERE lookup_id IS NOT NULL AND {} NOT LIKE 'zq%'").format(
+            in_target(lookup.mapping_name(plan.name)), normal(sql.Identifier("legacy"))
+        )
+    ).fetchall()
+    return [None, *(text for (text,) in rows)]

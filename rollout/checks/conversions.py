@@ -1,0 +1,84 @@
+"""Refuses conversions that could not be carried out, or whose way back would lose something."""
+
+from collections import Counter
+from collections.abc import Iterator
+from typing import get_args, get_type_hints
+
+from rollout.checks.ids import CheckId
+from rollout.checks.problems import Problem
+from rollout.plan.conversions import Conversion, Convert
+from rollout.plan.plan import Plan
+
+
+def conversion_problems(plan: Plan) -> Iterator[Problem]:
+    converts = [t for t in plan.translations if isinstance(t, Convert)]
+    writers = Counter(
+        (t.table.label, column)
+        for t in plan.translations
+        for column in (t.ways_back if isinstance(t, Conversion) else _legacy(t))
+    )
+    for convert in converts:
+        shared = [c for c in convert.legacy if writers[convert.table.label, c] > 1]
+        for problem in (
+            *_sides(convert),
+            *_expressions(plan, convert),
+            *_rows(convert),
+            *(f"another translation is of the legacy column '{c}' too" for c in shared),
+        ):
+            yield Problem(
+                CheckId.WRONG_CONVERSION,
+                f"The Convert of {convert.table.label}.{', '.join(convert.legacy)} is invalid: "
+                f"{problem}.",
+                "Write forward={'new': 'SQL over {legacy}'} for each new column, and "
+                "backward={'legacy': 'SQL over {new}'} for each legacy one.",
+            )
+
+
+def _legacy(translation: object) -> tuple[str, ...]:
+    legacy = getattr(translation, "legacy", None)
+    return (legacy,) if isinstance(legacy, str) else ()
+
+
+def _sides(convert: Convert) -> Iterator[str]:
+    if not convert.legacy or not convert.columns:
+        yield "it needs at least one legacy column and one new column"
+    for column in convert.legacy:
+        if column not in convert.backward:
+            yield f"backward does not say what '{column}' is to hold again"
+        if column in convert.table.key:
+            yield f"'{column}' is part of the primary key"
+    for column in convert.columns:
+        if column not in convert.forward:
+            yield f"forward does not say what '{column}' is to hold"
+    for column in convert.forward:
+        if column not in convert.columns:
+            yield f"forward names the new column '{column}', which is not in columns"
+    for column in convert.backward:
+        if column not in convert.legacy:
+            yield f"backward names the legacy column '{column}', which is not in legacy"
+
+
+def _expressions(plan: Plan, convert: Convert) -> Iterator[str]:
+    known = {*convert.table.columns, *convert.columns}
+    dropped = plan.legacy_of(convert.table)
+    for column in convert.legacy:
+        if column not in convert.reads:
+            yield f"forward does not read '{column}'"
+    for column in convert.columns:
+        if column in convert.reads:
+            yield f"forward reads its own new column '{column}'"
+        if convert.backward and column not in convert.read_by_back:
+            yield f"backward does not read '{column}', so that its values would be lost"
+    for column in convert.read_by_back:
+        if column in dropped:
+            yield f"backward reads '{column}', which phase 4 drops"
+        elif column not in known:
+            yield f"backward reads '{column}', which does not exist"
+
+
+def _rows(convert: Convert) -> Iterator[str]:
+    known = get_args(get_type_hints(Convert)["unconvertible"])
+    if convert.unconvertible not in known:
+        yield f"unconvertible is '{convert.unconvertible}', not " + " or ".join(map(repr, known))
+    if convert.leaves_empty and convert.required:
+        yield "unconvertible='null' leaves columns empty that required=True makes NOT NULL"

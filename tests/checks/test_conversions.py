@@ -1,0 +1,109 @@
+"""A Convert that could not be carried out, or not undone, is refused before anything is changed."""
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from rollout import plan as r
+from rollout.checks.plans import check_plan
+from tests.schemas import plan_of, table
+
+OFFER = table("offer", price="text", currency="text")
+PRICE = r.Convert(
+    table=OFFER,
+    legacy=("price",),
+    columns={"cents": r.Column("bigint")},
+    forward={"cents": "{price}::numeric * 100"},
+    backward={"price": "{cents} / 100.0"},
+)
+
+
+def refusals(*translations: r.Convert | r.Derived | r.Lookup) -> dict[str | None, list[str]]:
+    """The messages of the checks, by their ids."""
+    messages: dict[str | None, list[str]] = {}
+    for error in check_plan(plan_of(*translations)):
+        assert error.hint
+        messages.setdefault(error.id, []).append(error.msg)
+    return messages
+
+
+def test_a_whole_conversion_is_accepted() -> None:
+    assert refusals(PRICE) == {}
+
+
+@pytest.mark.parametrize(
+    ("change", "problem"),
+    [
+        ({"legacy": (), "backward": {}}, "at least one legacy column"),
+        ({"backward": {}}, "backward does not say what 'price' is to hold again"),
+        ({"backward": {"price": "'1.00'"}}, "backward does not read 'cents'"),
+        (
+            {"backward": {"price": "{cents} || {currncy}"}},
+            "backward reads 'currncy', which does not exist",
+        ),
+        (
+            {"backward": {"price": "coalesce({cents}::text, {price})"}},
+            "backward reads 'price', which phase 4 drops",
+        ),
+        (
+            {"backward": {"price": "{cents}", "currency": "'EUR'"}},
+            "backward names the legacy column 'currency'",
+        ),
+        ({"forward": {}}, "forward does not say what 'cents' is to hold"),
+        ({"forward": {"cents": "1"}}, "forward does not read 'price'"),
+        ({"forward": {"cents": "{price}::int", "more": "1"}}, "names the new column 'more'"),
+        ({"unconvertible": "null"}, "required=True makes NOT NULL"),
+        ({"unconvertible": "ignore"}, "unconvertible is 'ignore'"),
+        ({"table": replace(OFFER, key=("price",))}, "'price' is part of the primary key"),
+    ],
+)
+def test_a_conversion_that_leaves_something_open_is_e022(
+    change: dict[str, Any], problem: str
+) -> None:
+    messages = refusals(replace(PRICE, **change))["rollout.E022"]
+    assert any(problem in message for message in messages), messages
+
+
+def test_an_expression_over_a_column_that_is_not_declared_is_e002() -> None:
+    assert "rollout.E002" in refusals(replace(PRICE, forward={"cents": "{price}::int * {rate}"}))
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        r.Lookup(table=OFFER, legacy="price", column="price_id", lookup_table="prices"),
+        r.Derived(
+            table=OFFER,
+            column="is_free",
+            type="boolean",
+            expression="{price} = '0'",
+            back={"price": "CASE WHEN {is_free} THEN '0' END"},
+        ),
+        replace(
+            PRICE,
+            columns={"whole": r.Column("integer")},
+            forward={"whole": "{price}::int"},
+            backward={"price": "{whole}"},
+        ),
+    ],
+    ids=["lookup", "derived", "convert"],
+)
+def test_a_legacy_column_of_two_translations_is_e022(
+    other: r.Convert | r.Derived | r.Lookup,
+) -> None:
+    messages = refusals(PRICE, other)["rollout.E022"]
+    assert any("another translation is of the legacy column 'price' too" in m for m in messages)
+
+
+def test_two_translations_onto_one_new_column_are_e013() -> None:
+    onto = r.Derived(table=OFFER, column="cents", type="bigint", expression="1", writable=False)
+    assert "rollout.E013" in refusals(PRICE, onto)
+
+
+def test_a_conversion_that_is_dropped_without_an_archive_is_e036() -> None:
+    plan = plan_of(PRICE)
+    without = tuple(s for s in plan.phases[4].steps if not isinstance(s, r.ArchiveLegacy))
+    phases = (*plan.phases[:4], replace(plan.phases[4], steps=without))
+    errors = check_plan(replace(plan, phases=phases))
+    assert {error.id for error in errors} == {"rollout.E036"}
