@@ -101,7 +101,7 @@ def _legacy(plan: Plan, label: str, name: str, alias: str) -> Legacy:
     fields = [field for model in of_table for field in model._meta.concrete_fields]
     names = {name for field in fields if field.column in gone for name in _names(field)}
     if not names:
-        # A field of the new column may bear the name that the legacy column had.
+        # A field of the new column may have the name that the legacy column had.
         names = set(gone) - {field.name for field in fields}
     return Legacy(
         table=name,

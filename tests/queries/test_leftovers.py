@@ -85,7 +85,7 @@ def test_queries_that_outlive_their_field_are_found_by_the_name_of_the_column(
 
 
 @isolate_apps("properties")
-def test_a_field_of_the_new_column_that_bears_the_old_name_is_no_leftover(
+def test_a_field_of_the_new_column_that_has_the_old_name_is_no_leftover(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     class Listing(models.Model):
