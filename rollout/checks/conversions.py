@@ -1,4 +1,4 @@
-"""Refuses conversions that could not be carried out, or whose way back would lose something."""
+"""Refuses conversions that could not run, or whose way back would lose something."""
 
 from collections import Counter
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""A Convert that could not be carried out, or not undone, is refused before anything is changed."""
+"""A Convert that could not run, or not be undone, is refused before anything is changed."""
 
 from dataclasses import replace
 from typing import Any

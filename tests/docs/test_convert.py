@@ -1,4 +1,4 @@
-"""The sample of the page about Convert is carried out, as it stands there."""
+"""The sample of the page about Convert runs as it stands there."""
 
 import re
 

@@ -291,7 +291,7 @@ class _TablePlanting:
         holds: sql.Composable,
         fits: Callable[[Row], bool],
     ) -> None:
-        """Rows that an assignment makes what they are to be: the conversion may take any text."""
+        """Rows that an assignment gives the value meant: the conversion may take any text."""
         for row in self._take(conversion, category, fits):
             with self.copy.transaction() as planting:
                 self._set(row, assignment)
