@@ -64,6 +64,8 @@ class DrawnLevel:
     label: str
     y: str
     kind: str
+    label_dy: int = -4
+    """Pixels from the line to its label's foot: above it, or below where the legend is near."""
 
 
 @dataclass(frozen=True)
@@ -195,7 +197,7 @@ def _drawn(levels: Iterable[Level], top: float, suffix: str) -> list[DrawnLevel]
             label = ""
         elif not level.is_baseline:
             labelled, at = y, len(drawn)
-        drawn.append(DrawnLevel(label, percent(y), kind))
+        drawn.append(DrawnLevel(label, percent(y), kind, 12 if y < MIN_LABEL_PERCENT else -4))
     return drawn
 
 

@@ -340,8 +340,10 @@ def _review_page(
             limit(connection, REVIEW_SECONDS)
             review, counts = reviewed(connection, rollout, lookup, since=seen_mark(request, lookup))
     except psycopg.Error as error:
-        page["error"] = reason_of(error)
-        return render(request, "rollout/mapping.html", page, status=503)
+        # The refusal says all about a column that phase 4 has dropped.
+        gone = page["refusal"] and isinstance(error, psycopg.errors.UndefinedColumn)
+        page["error"] = "" if gone else reason_of(error)
+        return render(request, "rollout/mapping.html", page, status=200 if gone else 503)
     problems = dict(problems or {})
     chosen, suggestions = matching(review, filters)
     # What somebody is deciding on stands first, whatever the filter and the page.

@@ -32,7 +32,7 @@ from rollout.telemetry.retention import interval_start, width_of_points
 
 MAX_POINTS = 100
 # A rollout that is younger has at least so much of an axis.
-SHORTEST = timedelta(minutes=15)
+SHORTEST = timedelta(minutes=3)
 SPANS = {
     "": "Since the rollout started",
     "0.25": "Last 15 minutes",

@@ -36,6 +36,7 @@ def test_limits_near_the_values_are_drawn_and_those_far_above_stand_in_words() -
     ]
     assert drawn.beyond == ["hard 900 ms"]
     assert drawn.level_keys == [("limit", "limit"), ("baseline", "baseline p95 20 ms")]
+    assert drawn.levels[0].label_dy == 12, "no label lies over the legend"
 
 
 def test_limits_that_lie_close_together_have_one_label() -> None:

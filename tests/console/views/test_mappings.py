@@ -35,6 +35,17 @@ def test_the_address_of_the_new_texts_leads_to_the_page_that_shows_them(
     assert "<html" in reviewer.get(f"{TYPES}new/", follow=True).content.decode()
 
 
+def test_after_phase_4_a_review_says_that_its_values_are_archived_and_nothing_fails(
+    contracted: Rollout,
+) -> None:
+    viewer = browser_of("viewer")
+    for page in (LIST, TYPES):
+        text = text_of(viewer, page)
+        assert ("legacy values are archived" in text) == (page == TYPES)
+        assert "Couldn't load" not in text
+        assert "does not exist" not in text, page
+
+
 def test_every_lookup_of_the_plan_is_listed(rollout: Rollout, viewer: Client) -> None:
     text = text_of(viewer, LIST)
     for shown in (

@@ -57,7 +57,7 @@ def test_one_operation_and_another_time_can_be_chosen(rollout: Rollout) -> None:
     assert "Latency" not in text_of(client, ADDRESS, hours="6", operation="detail")
 
 
-def test_the_axis_begins_with_the_rollout_and_lasts_a_quarter_of_an_hour_at_least(
+def test_the_axis_begins_with_the_rollout_and_lasts_three_minutes_at_least(
     rollout: Rollout,
 ) -> None:
     client = browser_of("viewer")
@@ -67,7 +67,7 @@ def test_the_axis_begins_with_the_rollout_and_lasts_a_quarter_of_an_hour_at_leas
         return int((context["until"] - context["since"]).total_seconds() // 60)
 
     ran(rollout, 1)
-    assert minutes() == pytest.approx(15, abs=1)
+    assert minutes() == pytest.approx(3, abs=1)
     rollout.runs.update(created_at=timezone.now() - timedelta(hours=3))
     assert minutes() == pytest.approx(180, abs=5)
     assert minutes(hours="1") == pytest.approx(60, abs=2)
