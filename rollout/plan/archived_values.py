@@ -101,7 +101,7 @@ class KeptText:
 
     @property
     def join(self) -> sql.Composable:
-        # Without OFFSET the text would be asked for before it is known whether the archive says it.
+        # Without OFFSET the text would be looked up before it is known whether the archive says it.
         return sql.SQL(
             "LATERAL (SELECT {} AS text FROM {} AS l WHERE l.id = {} AND NOT {} OFFSET 0) AS {}"
         ).format(
