@@ -37,7 +37,7 @@ class CheckId(StrEnum):
     )
     NO_ROW_FOR_BLANKS = "rollout.E008", "A required lookup has no row for blank texts."
     LEGACY_TYPE = "rollout.E009", "The legacy column of a lookup has a type that is no text."
-    NO_FUNCTION = "rollout.E010", "The function of a computed column cannot be imported."
+    NO_FUNCTION = "rollout.E010", "The function of a computed column or a task cannot be imported."
     WRONG_RULE = "rollout.E011", "A guardrail cannot be evaluated."
     STEP_ID_TWICE = "rollout.E012", "Steps of a phase have one id."
     COLUMN_FILLED_TWICE = "rollout.E013", "Several translations fill one column."

@@ -19,6 +19,7 @@ from rollout.plan.constraints import AddUnique
 from rollout.plan.plan import Plan
 from rollout.plan.sql_files import SqlFile, SqlFiles
 from rollout.plan.table import Table
+from rollout.plan.tasks import RunTask
 from rollout.plan.translations import Computed, Translation
 
 
@@ -179,16 +180,24 @@ def _translations(plan: Plan) -> Iterator[Problem]:
 
 
 def _functions(plan: Plan) -> Iterator[Problem]:
-    for computed in plan.translations:
-        if not isinstance(computed, Computed):
-            continue
+    used = [
+        (t.function, f"that computes {t.table.label}.{_name(t)}")
+        for t in plan.translations
+        if isinstance(t, Computed)
+    ] + [
+        (function, f"of step '{step.id}'")
+        for _, step in numbered_steps(plan)
+        if isinstance(step, RunTask)
+        for function in (step.function, step.undo)
+        if function
+    ]
+    for function, what in used:
         try:
-            import_string(computed.function)
+            import_string(function)
         except ImportError as error:
             yield Problem(
                 CheckId.NO_FUNCTION,
-                f"The function '{computed.function}' that computes "
-                f"{computed.table.label}.{_name(computed)} cannot be imported: {error}.",
+                f"The function '{function}' {what} cannot be imported: {error}.",
                 "Write its dotted path: 'app.module.function'.",
             )
 

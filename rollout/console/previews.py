@@ -31,6 +31,7 @@ from rollout.plan.actions import (
 )
 from rollout.plan.copies import Copy
 from rollout.plan.plan import Plan, Step
+from rollout.plan.tasks import Task
 from rollout.queries.rehearsals import Rehearsed, StepReport
 from rollout.queries.status import RolloutStatus
 
@@ -172,9 +173,9 @@ def _is_for(server: int | None, action: Action) -> bool:
 def _kind_of(direction: StepActions) -> str:
     for action in direction.actions:
         match action:
-            case Fill(kind="fill") | Compute():
+            case Fill(kind="fill") | Compute(kind="compute"):
                 return "Backfill"
-            case Fill() | Copy():
+            case Fill() | Copy() | Compute():
                 return job_label(action.kind)
             case Probe():
                 return "Smoke test"
@@ -218,6 +219,12 @@ def of_action(action: Action) -> Preview:
             return Preview(
                 "Runs in small batches; each batch replaces “true” with its range of rows. Does "
                 "not block the application.",
+                action.text,
+            )
+        case Task():
+            return Preview(
+                "Runs in small batches: a Python function works on rows, in one transaction with "
+                "the batch's checkpoint.",
                 action.text,
             )
         case Compute():

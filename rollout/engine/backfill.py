@@ -14,12 +14,20 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
+from typing import Any
 
 import psycopg
 from psycopg import errors, sql
 
-from rollout.engine import batches, copy_batches, lanes, proof_batches, quarantine
-from rollout.engine.batches import ComputeFunction, Counts, Range
+from rollout.engine import (
+    batches,
+    copy_batches,
+    lanes,
+    proof_batches,
+    quarantine,
+    task_batches,
+)
+from rollout.engine.batches import Counts, Range
 from rollout.engine.control import Control, Interrupted, pause
 from rollout.engine.lanes import Lane
 from rollout.engine.pace import Pace
@@ -28,6 +36,7 @@ from rollout.engine.target import CUT_OFF_SECONDS, Connection, own_transaction
 from rollout.plan.actions import Compute, Fill, Pass, Proof
 from rollout.plan.copies import Copy
 from rollout.plan.session_settings import BY_KEY
+from rollout.plan.tasks import Task
 
 # Far below deadlock_timeout: in a conflict the backfill yields, never the application.
 LOCK_TIMEOUT_MS = 100
@@ -74,7 +83,7 @@ class Worker:
         stripes: int,
         control: Control,
         pace: Pace | None = None,
-        function: ComputeFunction | None = None,
+        function: Callable[..., Any] | None = None,
         most_poison_rows: int = 50,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -134,6 +143,8 @@ class Worker:
         """One stripe of one range: the rows and the lane's checkpoint, in one transaction."""
         range_end = max(lane.range_end, min(lane.end_block, lane.next_block + 1))
         rows = self._rows(lane, range_end)
+        if isinstance(self.action, Task):
+            return self._task_batch(self.action, lane, range_end, rows, started)
         if isinstance(self.action, Compute):
             return self._computed_batch(self.action, lane, range_end, rows, started)
         if isinstance(self.action, Proof):
@@ -210,6 +221,18 @@ class Worker:
             quarantine.refuse_too_many(self.connection, lane.job, most=self.most_poison_rows)
         return after, counts
 
+    def _task_batch(
+        self, task: Task, lane: Lane, range_end: int, rows: Range, started: float
+    ) -> tuple[Lane, Counts]:
+        assert self.function is not None
+        # Not announced as the engine's: the dual write translates what the function writes.
+        with self.connection.transaction():
+            counts = task_batches.run_task(self.connection, task, self.function, lane, rows)
+            after = self._checkpoint(lane, range_end, counts, started)
+        if counts.refused:
+            quarantine.refuse_too_many(self.connection, lane.job, most=self.most_poison_rows)
+        return after, counts
+
     def _compared_batch(
         self, proof: Proof, lane: Lane, range_end: int, rows: Range, started: float
     ) -> tuple[Lane, Counts]:
@@ -276,7 +299,12 @@ class Worker:
         assert not isinstance(self.action, Proof | Copy), "it writes no row of the table"
         for leaf in lanes.leaves(self.connection, self.action.table):
             lane = Lane(job, 0, 0, leaf.schema, leaf.name, 0, 0, 0, 0, 0)
-            if isinstance(self.action, Compute):
+            if isinstance(self.action, Task):
+                assert self.function is not None
+                counts = task_batches.run_task(
+                    self.connection, self.action, self.function, lane, rows
+                )
+            elif isinstance(self.action, Compute):
                 assert self.function is not None
                 computed = batches.compute_rows(
                     self.connection, self.action, self.function, lane, rows

@@ -268,14 +268,14 @@ def _halve(connection: Connection, fill: Fill, lane: Lane, places: list[Place]) 
             raise
         if len(places) == 1:
             _, key, since = places[0]
-            return _put_aside(connection, lane, key, str(error), since=since)
+            return put_aside(connection, lane, key, str(error), since=since)
     middle = len(places) // 2
     return _halve(connection, fill, lane, places[:middle]) + _halve(
         connection, fill, lane, places[middle:]
     )
 
 
-def _put_aside(
+def put_aside(
     connection: Connection, lane: Lane, key: Sequence[str], reason: str, *, since: bool
 ) -> Counts:
     """Put a row in quarantine. One that was written since the job began is counted with that.
@@ -361,5 +361,5 @@ def write_computed(
                 raise
             failures.append((key, since, str(error)))
     for key, since, reason in failures:
-        counts += _put_aside(connection, lane, key, reason, since=since)
+        counts += put_aside(connection, lane, key, reason, since=since)
     return counts

@@ -68,6 +68,7 @@ JOBS = {
     "fill": "Backfill",
     "compute": "Compute",
     "default": "Fill default",
+    "task": "Task",
     "clear": "Clear new columns",
     "archive": "Archive legacy values",
     "restore": "Restore legacy values",

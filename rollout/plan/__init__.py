@@ -37,6 +37,7 @@ from rollout.plan.rules import STANDARD, Rule
 from rollout.plan.schema import AddColumns, AddForeignKey, CreateLookupTable, RequireValues
 from rollout.plan.sql_files import SqlFile, SqlFiles
 from rollout.plan.table import Column, Table
+from rollout.plan.tasks import RunTask
 from rollout.plan.transition import (
     Backfill,
     CutOver,
@@ -95,6 +96,7 @@ __all__ = [
     "RehearsalPassed",
     "RequireValues",
     "Rule",
+    "RunTask",
     "SetDefault",
     "SnapshotVerified",
     "Soak",

@@ -35,6 +35,7 @@ from rollout.plan.actions import Compute, Fill, Pass, Proof
 from rollout.plan.copies import Copy
 from rollout.plan.errors import RolloutError
 from rollout.plan.table import Table
+from rollout.plan.tasks import Task
 from rollout.telemetry.signals import application_signals
 from rollout.worker import proofs
 
@@ -369,7 +370,7 @@ def retry_quarantined(
     written = 0
     for row in quarantine.rows(connection, job.pk, limit=None):
         control.raise_if_stopped()
-        with own_transaction(connection):
+        with connection.transaction() if isinstance(action, Task) else own_transaction(connection):
             # A concurrent retry may have written and counted it.
             if quarantine.hold(connection, job.pk, row.key) and worker.try_again(job.pk, row.key):
                 written += 1

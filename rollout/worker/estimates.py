@@ -46,7 +46,8 @@ def columns_exist(connection: Connection, *actions: Fill | Compute) -> tuple[boo
 
 def _written(action: Fill | Compute) -> tuple[str, ...]:
     if isinstance(action, Compute):
-        return action.columns
+        # A task writes what it likes; without what it reads it cannot begin.
+        return action.columns or action.reads
     return tuple(assignment.column for assignment in action.assignments)
 
 

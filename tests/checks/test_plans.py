@@ -25,6 +25,7 @@ from rollout.plan import (
     MappingReviewed,
     Plan,
     RequireValues,
+    RunTask,
     Step,
     Table,
 )
@@ -298,3 +299,38 @@ def test_a_gate_about_the_mapping_needs_one_before_it() -> None:
         phases[number] = replace(phases[number], gates=gate)
         refused = problems(replace(PLAN, phases=tuple(phases)))  # type: ignore[arg-type]
         assert [id for id, _message in refused] == expected
+
+
+@pytest.mark.parametrize(
+    ("function", "undo", "wrong"),
+    [
+        ("nowhere.task", "", "nowhere.task"),
+        (
+            "tests.engine.test_tasks.mark",
+            "tests.engine.test_tasks.gone",
+            "tests.engine.test_tasks.gone",
+        ),
+    ],
+)
+def test_a_task_whose_function_cannot_be_imported_is_e010(
+    function: str, undo: str, wrong: str
+) -> None:
+    step = RunTask(
+        id="t", description="", table=TABLE, function=function, where="{note} = 'x'", undo=undo
+    )
+    ((check, message),) = problems(with_step(PLAN, 2, step))
+    assert check == "rollout.E010"
+    assert f"The function '{wrong}' of step 't' cannot be imported" in message
+
+
+def test_a_task_over_a_column_that_is_not_there_is_e015() -> None:
+    step = RunTask(
+        id="t",
+        description="",
+        table=TABLE,
+        function="tests.engine.test_tasks.mark",
+        where="{nowhere} = 'x'",
+        undo="",
+    )
+    ((check, _),) = problems(with_step(PLAN, 2, step))
+    assert check == "rollout.E015"

@@ -79,6 +79,17 @@ DROP INDEX notes_a; DROP INDEX notes_b;
 }
 
 
+# The scripts leave it to the console.
+TASK = language.RunTask(
+    id="task",
+    description="Mark what was seen",
+    table=BIGINT.table,
+    function="tests.engine.test_tasks.mark",
+    where="{state} = 'unseen'",
+    undo="",
+)
+
+
 def with_files(plan: Plan, directory: Path) -> Plan:
     for name, (up, down) in FILES.items():
         (directory / f"{name}.up.sql").write_text(up)
@@ -86,7 +97,7 @@ def with_files(plan: Plan, directory: Path) -> Plan:
     for step in SqlFiles(directory).steps:
         assert step.problems == ()
         plan = with_step(plan, step.phase, step)
-    return plan
+    return with_step(plan, 2, TASK)
 
 
 def create_offers(connection: Connection) -> None:
