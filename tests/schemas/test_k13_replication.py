@@ -179,14 +179,14 @@ def test_a_trigger_of_the_engine_that_fires_for_replication_alone_is_drift(
 
 
 @pytest.fixture
-def logical_server() -> Iterator[Target]:
-    """A server that decodes its WAL: a subscription needs that."""
+def newest() -> Iterator[Target]:
+    """In place of the usual one, a server that decodes its WAL: a subscription needs that."""
     with own_server({"wal_level": "logical", "max_wal_senders": "2"}) as (target, _):
         yield target
 
 
 def test_rows_that_a_subscription_brings_have_their_values(
-    logical_server: Target, scenario: MakeScenario
+    newest: Target, scenario: MakeScenario
 ) -> None:
     publisher = scenario(PARCEL + "CREATE PUBLICATION of_parcels FOR TABLE parcel;")
     subscriber = scenario(PARCEL + "TRUNCATE parcel;")
