@@ -26,6 +26,7 @@ TAB_BY_PART = {
     "jobs": "Backfill jobs",
     "findings": "Audits",
     "checklist": "Phases",
+    "leftovers": "Phases",
 }
 OF_NO_ROLLOUT = r"/rollout/((find|log|glossary|inbox|style|notifications|confirm)/.*)?"
 

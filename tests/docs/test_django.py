@@ -84,7 +84,7 @@ def models_of(phase: int) -> tuple[str, ...]:
 
 
 @pytest.fixture
-def journey(tmp_path: Path) -> Iterator[Journey]:
+def journey(tmp_path: Path, own_plans: None) -> Iterator[Journey]:
     live, new = (
         embedded.with_database(os.environ["DATABASE_URL"], f"journey_{uuid4().hex}") for _ in "12"
     )
@@ -106,7 +106,7 @@ def journey(tmp_path: Path) -> Iterator[Journey]:
 
 
 def test_models_and_migrations_follow_each_phase_and_a_new_database_gets_the_same_schema(
-    journey: Journey, own_plans: None
+    journey: Journey,
 ) -> None:
     project, live, new = journey.project, journey.live, journey.new
     schemas = {0: schema_lines(live)}

@@ -208,6 +208,7 @@ def test_audit_as_json_has_exactly_the_agreed_shape(cli: Cli, filled: Rollout) -
         "matched": 300,
         "mismatched": 0,
         "status": "clean",
+        "conflicting_writes": [],
     }
     assert sum(categories.values()) == 300
 

@@ -79,7 +79,7 @@ def test_a_phase_that_rows_stop_names_them_and_continues_once_they_are_corrected
     key = rollouts.ask("SELECT id::text FROM properties WHERE title = 'long'")
     assert run.state == RunState.FAILED
     assert run.error == (
-        "1 rows of properties break the condition length(title) <= 3."
+        "1 row of properties breaks the condition length(title) <= 3."
         f" Examples: {key}. Correct these rows first, or change the condition."
     )
     assert "VALIDATE or an index build failed" in run.advice
