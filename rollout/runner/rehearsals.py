@@ -60,6 +60,15 @@ class UnderLoad(Refused):
         self.items = items
 
 
+def _without_snapshot(rollout: Rollout) -> str:
+    states = (SnapshotState.TAKING, SnapshotState.VERIFYING)
+    taking = Snapshot.objects.filter(rollout=rollout, state__in=states).first()
+    if taking is None:
+        return "A rehearsal requires a verified snapshot. Take one first."
+    then = "starts from it automatically" if taking.then_rehearse else "can start from it then"
+    return f"Snapshot {taking.pk} is being taken and verified. A rehearsal {then}."
+
+
 def refusal_to_rehearse(rollout: Rollout, snapshot: Snapshot | None) -> str:
     """Why a rollout cannot be rehearsed now, and what to do about it; empty if it can."""
     under_way = Rehearsal.objects.filter(rollout=rollout, state__in=REHEARSAL_UNDER_WAY).first()
@@ -69,7 +78,7 @@ def refusal_to_rehearse(rollout: Rollout, snapshot: Snapshot | None) -> str:
             "cancel it."
         )
     if snapshot is None:
-        return "A rehearsal requires a verified snapshot. Take one first."
+        return _without_snapshot(rollout)
     if snapshot.state != SnapshotState.VERIFIED:
         return f"Snapshot {snapshot.pk} is not verified. Verify it, or take another."
     if "begun" in snapshot.phases:

@@ -70,6 +70,11 @@ def test_the_list_says_what_there_is_and_what_to_do_first(
     assert "A rehearsal requires a verified snapshot. Take one first." in text
     assert "No rehearsals yet." in text
     assert 'id="rehearse"' not in text
+    taking = taken(rollout, "taking")
+    assert f"Snapshot {taking.pk} is being taken and verified. A rehearsal can" in text_of(
+        engineer, LIST
+    )
+    taking.delete()
     snapshot = taken(rollout, phases=["untouched"] * 5)
     text = text_of(engineer, LIST)
     assert f"Rehearse from snapshot {snapshot.pk}" in text
