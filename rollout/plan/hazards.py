@@ -22,7 +22,8 @@ class Hazard:
 
     ``finding`` is a sentence with ``{count}`` in it; where none are there, ``none`` is.
     ``reads`` is the label of a table that the query reads in full, empty where it reads none.
-    One that ``stays`` is not changed by any phase or release: it blocks phase 0 already.
+    One that ``stays`` is not changed by any phase or release: it blocks phase 0 already. One that
+    ``needs_backfill`` says nothing before phase 2 is done.
     """
 
     name: str
@@ -33,6 +34,7 @@ class Hazard:
     reads: str = ""
     blocks: bool = True
     stays: bool = False
+    needs_backfill: bool = False
 
 
 def _rows(table: Table, key: sql.Composable, source: sql.Composable) -> sql.Composed:
@@ -63,6 +65,7 @@ def missing_values(table: Table, column: str) -> Hazard:
         none=f"No row of {table.label} has NULL in {column}.",
         advice="Run an audit and repair these rows first.",
         reads=table.label,
+        needs_backfill=True,
     )
 
 

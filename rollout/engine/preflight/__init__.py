@@ -28,7 +28,7 @@ from rollout.engine.preflight.item import (
 from rollout.engine.preflight.probes import Lifetime
 from rollout.engine.target import Connection, Target
 from rollout.plan.expected_catalogs import labels
-from rollout.plan.plan import CONTRACT, PREPARE, Plan, Step
+from rollout.plan.plan import BACKFILL, CONTRACT, PREPARE, Plan, Step
 
 USUAL = Limits()
 # What a query to a database raises: text in another encoding than declared comes as bytes.
@@ -163,6 +163,17 @@ class _Session:
             return unknown(name, error)
 
 
+def not_yet(name: str, reason: str) -> Item:
+    """An item about what an earlier phase is still to bring."""
+    return Item(
+        name,
+        "unknown",
+        f"Cannot be checked yet: {reason}.",
+        "Run again when the earlier phases are done.",
+        not_yet=True,
+    )
+
+
 def unknown(name: str, error: psycopg.Error | UnicodeError) -> Item:
     """An item that could not be asked, with the reason."""
     if isinstance(error, errors.QueryCanceled):
@@ -173,13 +184,7 @@ def unknown(name: str, error: psycopg.Error | UnicodeError) -> Item:
             "Run again when the database is less busy.",
         )
     if isinstance(error, errors.UndefinedTable | errors.UndefinedColumn | errors.InvalidSchemaName):
-        return Item(
-            name,
-            "unknown",
-            f"Cannot be checked yet: {error.diag.message_primary}.",
-            "Run again when the earlier phases are done.",
-            not_yet=True,
-        )
+        return not_yet(name, error.diag.message_primary or "something is missing")
     primary = error.diag.message_primary if isinstance(error, psycopg.Error) else None
     text = primary or str(error).strip().splitlines()[0]
     return Item(
@@ -239,7 +244,9 @@ def _before(session: _Session, scope: Scope, target: Target) -> list[Item]:
     return [replace(item, phase=scope.phase) for item in items]
 
 
-def _answers(session: _Session, scope: Scope, lifetimes: set[Lifetime]) -> list[Item]:
+def _answers(
+    session: _Session, scope: Scope, lifetimes: set[Lifetime], *, is_filled: bool = True
+) -> list[Item]:
     """What probes of such lifetimes and the phase's own steps answer."""
     connection = session.connection
     asked = [
@@ -251,6 +258,8 @@ def _answers(session: _Session, scope: Scope, lifetimes: set[Lifetime]) -> list[
     ]
     asked += [
         session.ask(hazard.name, partial(data.hazard, connection, hazard))
+        if is_filled or not hazard.needs_backfill
+        else not_yet(hazard.name, "phase 2 fills the column")
         for hazard in data.hazards_of(scope)
         if Lifetime.CHANGES in lifetimes or hazard.stays
     ]
@@ -303,7 +312,8 @@ def readiness(
             scope = Scope(plan, phase, oids, limits, steps_done)
             items = _before(session, scope, target)
             for later in _later_scopes(scope):
-                items += _answers(session, later, {Lifetime.CHANGES, Lifetime.STAYS})
+                lifetimes = {Lifetime.CHANGES, Lifetime.STAYS}
+                items += _answers(session, later, lifetimes, is_filled=phase > BACKFILL)
     except NO_ANSWER as error:
         return Readiness([unknown("the database", error)], phase, [])
     later_items = [(item.phase or 0, item.name) for item in items if item.not_yet]

@@ -144,6 +144,20 @@ class TestReadiness:
         assert readiness.worst == "pass"
         assert readiness.verdict.startswith("No problems found from phase 0 on.")
 
+    def test_columns_that_phase_2_fills_are_asked_for_nulls_from_then_on(
+        self, target: Target, connection: Connection
+    ) -> None:
+        done_until(target, connection, 2)
+        readiness = preflight.readiness(target, PLAN, 2)
+        assert readiness.items == []
+        assert (3, "nulls in things.kind_id") in readiness.later
+        do_phase(target, connection, PLAN, 2)
+        connection.execute(
+            "SET session_replication_role = replica; UPDATE things SET kind_id = NULL"
+        )
+        (nulls,) = preflight.readiness(target, PLAN, 3).items
+        assert (nulls.level, nulls.phase, nulls.name) == ("blocks", 3, "nulls in things.kind_id")
+
     def test_readiness_of_an_absent_database_is_one_unknown_item(self) -> None:
         readiness = preflight.readiness(Target({"host": "/nowhere", "dbname": "x"}), PLAN, 0)
         assert [(i.name, i.level) for i in readiness.items] == [("the database", "unknown")]
