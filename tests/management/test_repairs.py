@@ -10,10 +10,6 @@ from tests.support.rollouts import PLAN, Cli, work
 WRONG = "property_type_id = (SELECT min(id) FROM property_types WHERE id <> property_type_id)"
 
 
-def mismatched() -> int:
-    return AuditReport.objects.latest("pk").mismatched
-
-
 def test_a_repair_is_previewed_then_started_and_the_audit_after_it_is_clean(
     cli: Cli, filled: Rollout, a_worker: None
 ) -> None:
@@ -54,6 +50,15 @@ def test_options_that_cannot_be_meant_start_nothing_and_say_what_to_do(
 ) -> None:
     code, _, error = cli("repair", PLAN, "--column", "property_type_id")
     assert (code, "require --table" in error) == (2, True)
+    assert cli("audit", PLAN)[0] == 0
+    for wrong in (
+        ("--table", "nonsense"),
+        ("--table", "properties", "--column", "nonsense"),
+        ("--table", "properties", "--category", "nonsense"),
+    ):
+        code, _, error = cli("repair", PLAN, *wrong)
+        assert code in (1, 2), wrong
+        assert error, wrong
     AuditReport.objects.all().delete()
     code, _, error = cli("repair", PLAN)
     assert (code, f"rollout audit {PLAN}" in error) == (2, True)
