@@ -7,7 +7,9 @@ from rollout.engine import ddl, quarantine
 from rollout.engine.snapshot.failures import shortage
 from rollout.engine.target import TargetGone
 from rollout.journal.runbook import Entry
+from rollout.models import PhaseRun
 from rollout.plan.errors import RolloutError
+from rollout.plan.plan import Plan
 from rollout.worker import lost_triggers, proofs
 
 
@@ -23,6 +25,10 @@ class SchemaDiffers(StepFailed):
     """The live schema is not what the plan expects."""
 
 
+class PlanDiffers(StepFailed):
+    """The plan of this worker is not the one that the run was started or retried with."""
+
+
 class SmokeTestTooSlow(RolloutError):
     """A statement of a smoke test exceeded its timeout."""
 
@@ -34,6 +40,7 @@ ENTRIES: tuple[tuple[type[Exception], Entry], ...] = (
     (TargetGone, Entry.MISSING),
     (Mismatched, Entry.MISMATCHES),
     (SchemaDiffers, Entry.DRIFT),
+    (PlanDiffers, Entry.PLAN_CHANGED),
     (quarantine.TooManyPoisonRows, Entry.QUARANTINE),
     (proofs.Disproved, Entry.ROWS_DIFFER),
     (proofs.RowsRefused, Entry.ROWS_DIFFER),
@@ -42,6 +49,15 @@ ENTRIES: tuple[tuple[type[Exception], Entry], ...] = (
     (ddl.RowsInTheWay, Entry.BUILD_FAILED),
     (psycopg.IntegrityError, Entry.BUILD_FAILED),
 )
+
+
+def refuse_other_plan(run: PhaseRun, plan: Plan) -> None:
+    """People read and approved the plan that the run names. Raises PlanDiffers for another."""
+    if plan.digest != run.plan_digest:
+        raise PlanDiffers(
+            f"{run.title} was started with plan {run.plan_digest}, but this worker has plan "
+            f"{plan.digest}: its code is of another release."
+        )
 
 
 def connection_lost(error: Exception) -> bool:
@@ -74,6 +90,8 @@ def advice_for(error: Exception, *, may_go_back: bool = True) -> str:
             return error.advice
         case TargetGone():
             return "The database no longer exists: no further step is possible."
+        case PlanDiffers():
+            return "Restart the web processes, workers and watchdog with one release, then retry."
         case StepFailed():
             return f"Fix the reported problem, {again}"
         case psycopg.errors.DiskFull():

@@ -43,6 +43,7 @@ from rollout.worker.failures import (
     advice_for,
     connection_lost,
     entry_for,
+    refuse_other_plan,
 )
 from rollout.worker.leased_jobs import LeasedJob
 from rollout.worker.leases import Lease
@@ -123,6 +124,7 @@ class RunJob(LeasedJob[PhaseRun]):
             )
         if self.run.state != RunState.RUNNING:
             raise Interrupted(f"The run is {self.run.state}.")
+        refuse_other_plan(self.run, self.plan)
         with target_of(self.run.rollout.environment).connect() as connection:
             fences.take_over(connection, self.plan.name, self.held)
             install(connection)

@@ -72,6 +72,31 @@ def test_a_message_with_an_older_token_is_dropped(tiny: Rollout) -> None:
     assert rollouts.state_of(run) == RunState.DONE
 
 
+@pytest.mark.parametrize("way", ["forward", "backward"])
+def test_a_worker_refuses_a_run_of_another_plan_and_changes_nothing(
+    tiny: Rollout, way: str
+) -> None:
+    run = runner.start(tiny, 0, actor=ADA)
+    if way == "backward":
+        rollouts.work()
+        run = runner.roll_back(tiny, 0, actor=ADA)
+    calls = rollouts.flow.calls
+    PhaseRun.objects.filter(pk=run.pk).update(plan_digest="0123456789ab")
+    rollouts.work()
+    run.refresh_from_db()
+    assert run.state == RunState.FAILED
+    assert "plan 0123456789ab, but this worker has plan " in run.error
+    assert run.advice == (
+        "Restart the web processes, workers and watchdog with one release, then retry. "
+        "Runbook: Somebody changed the plan in the middle."
+    )
+    assert rollouts.flow.calls == calls
+    assert not run.steps.exists()
+    runner.retry(tiny, actor=ADA)
+    rollouts.work()
+    assert rollouts.state_of(run) == RunState.DONE
+
+
 @pytest.mark.parametrize("state", ["paused", "cancelled", "failed", "done"])
 def test_a_message_for_a_run_that_nobody_works_on_is_dropped(tiny: Rollout, state: str) -> None:
     run = runner.start(tiny, 0, actor=ADA)
