@@ -261,11 +261,11 @@ class Worker:
             blocks=sql.SQL("t.ctid >= {}::tid AND t.ctid < {}::tid").format(
                 sql.Literal(f"({lane.next_block},0)"), sql.Literal(f"({range_end},0)")
             ),
-            # The row's place in its page: each stripe has the same number of rows of every page.
-            stripe=sql.SQL("(get_byte(tidsend(t.ctid), 5) & {}) = {}").format(
-                sql.Literal(self.stripes - 1), sql.Literal(lane.stripe)
+            stripe=sql.SQL("{} = {}").format(
+                batches.stripe_of(self.stripes), sql.Literal(lane.stripe)
             ),
             first=lane.stripe == 0,
+            stripes=self.stripes,
         )
 
     def _checkpoint(self, lane: Lane, range_end: int, counts: Counts, started: float) -> Lane:
@@ -273,6 +273,10 @@ class Worker:
         after = next_position(
             lane, self.stripes, range_end, elapsed, target_seconds=self.pace.target_seconds
         )
+        # What is scanned commits with its stripe, so that no page shows work that is still to do.
+        of_stripes = counts.of_stripes or lane.stripe_rows
+        after = replace(after, stripe_rows=of_stripes if after.stripe else ())
+        counts += Counts(scanned=sum(of_stripes[lane.stripe : lane.stripe + 1]))
         self._advance(lane, after, counts, seconds=elapsed)
         return after
 

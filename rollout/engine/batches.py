@@ -33,7 +33,7 @@ class Counts:
 
     ``read`` are all rows that were read, counted before or not. ``quarantined`` is less
     than none where rows left the quarantine. ``refused`` holds those that came there and those that
-    stayed.
+    stayed. ``of_stripes``: read with a range's first stripe, what each stripe counts as scanned.
     """
 
     read: int = 0
@@ -42,6 +42,7 @@ class Counts:
     rewritten: int = 0
     quarantined: int = 0
     refused: int = 0
+    of_stripes: Sequence[int] = ()
 
     @property
     def written(self) -> int:
@@ -55,36 +56,53 @@ class Counts:
             rewritten=self.rewritten + other.rewritten,
             quarantined=self.quarantined + other.quarantined,
             refused=self.refused + other.refused,
+            of_stripes=self.of_stripes or other.of_stripes,
         )
 
 
-_NOTHING_COUNTED = sql.SQL("SELECT {0} AS read, {0} AS scanned").format(sql.Literal(0))
+_NOTHING_COUNTED = sql.SQL("SELECT 0 AS read, ARRAY[]::bigint[] AS of_stripes").format()
+
+
+def stripe_of(stripes: int) -> sql.Composed:
+    """SQL of the stripe of row ``t``: each has the same number of the rows of every page."""
+    return sql.SQL("(get_byte(tidsend(t.ctid), 5) & {})").format(sql.Literal(stripes - 1))
 
 
 @dataclass(frozen=True)
 class Range:
     """The rows of a batch: those of one stripe in a block range. ``t`` names the row.
 
-    A range's rows are counted with its first stripe, once for all its stripes.
+    A range's rows are counted with its first stripe, once for all its ``stripes``.
     """
 
     blocks: sql.Composable
     stripe: sql.Composable
     first: bool
+    stripes: int = 1
 
     @property
     def condition(self) -> sql.Composed:
         return sql.SQL("{} AND {}").format(self.blocks, self.stripe)
 
     def counted(self, lane: Lane) -> sql.Composed:
-        """A query of how many rows were read, and how many of them count as scanned."""
+        """A query of how many rows were read, and how many of each stripe count as scanned."""
         if not self.first:
             return _NOTHING_COUNTED
         scanned: sql.Composable = sql.SQL("0")
         if lane.counting:
             scanned = sql.SQL("count(*) FILTER (WHERE NOT {})").format(lane.written_since)
-        return sql.SQL("SELECT count(*) AS read, {} AS scanned FROM {} AS t WHERE {}").format(
-            scanned, lane.identifier, self.blocks
+        return sql.SQL(
+            "SELECT coalesce(sum(c.read), 0)::bigint AS read,"
+            " array_agg(coalesce(c.scanned, 0)::bigint ORDER BY s.stripe) AS of_stripes"
+            " FROM generate_series(0, {}) AS s (stripe) LEFT JOIN ("
+            "  SELECT {} AS stripe, count(*) AS read, {} AS scanned FROM {} AS t WHERE {}"
+            "  GROUP BY 1) AS c USING (stripe)"
+        ).format(
+            sql.Literal(self.stripes - 1),
+            stripe_of(self.stripes),
+            scanned,
+            lane.identifier,
+            self.blocks,
         )
 
 
@@ -93,7 +111,7 @@ def update_rows(connection: Connection, fill: Fill, lane: Lane, rows: Range) -> 
     row = connection.execute(
         sql.SQL(
             "WITH written AS ({} RETURNING 1)"
-            " SELECT c.read, c.scanned, (SELECT count(*) FROM written), {} FROM ({}) AS c"
+            " SELECT c.read, c.of_stripes, (SELECT count(*) FROM written), {} FROM ({}) AS c"
         ).format(
             fill.update(rows.condition, relation=lane.identifier),
             _rewritten(fill, lane, rows.condition, sql.SQL("true")),
@@ -111,7 +129,7 @@ def update_and_release(connection: Connection, fill: Fill, lane: Lane, rows: Ran
     row = connection.execute(
         sql.SQL(
             "WITH written AS ({} RETURNING {} AS key), {}"
-            " SELECT c.read, c.scanned, (SELECT count(*) FROM written), {},"
+            " SELECT c.read, c.of_stripes, (SELECT count(*) FROM written), {},"
             " (SELECT count(*) FROM absolved) FROM ({}) AS c"
         ).format(
             fill.update(rows.condition, relation=lane.identifier),
@@ -138,7 +156,7 @@ def update_and_keep(
             "WITH written AS ({} RETURNING {} AS key, met.since, {} AS kept){},"
             " counted AS (SELECT count(*) AS written, count(*) FILTER (WHERE {}) AS rewritten,"
             " coalesce(bool_and(kept), true) AS kept FROM written)"
-            " SELECT counted.kept, c.read, c.scanned, counted.written, counted.rewritten, {}"
+            " SELECT counted.kept, c.read, c.of_stripes, counted.written, counted.rewritten, {}"
             " FROM ({}) AS c, counted"
         ).format(
             fill.update(rows.condition, relation=lane.identifier, since=lane.written_since),
@@ -170,12 +188,14 @@ def _absolved(lane: Lane) -> sql.Composable:
     ).format(sql.Literal(lane.job))
 
 
-def _counts(read: int, scanned: int, written: int, rewritten: int, absolved: int = 0) -> Counts:
+def _counts(
+    read: int, of_stripes: list[int], written: int, rewritten: int, absolved: int = 0
+) -> Counts:
     # Concurrent writers may have repaired some of the rows that were seen to be wrong.
     rewritten = min(rewritten, written)
     return Counts(
         read=read,
-        scanned=scanned,
+        of_stripes=of_stripes,
         updated=written - rewritten,
         rewritten=rewritten,
         quarantined=-absolved,
@@ -195,10 +215,10 @@ def _rewritten(
 
 
 def counted(connection: Connection, lane: Lane, rows: Range) -> Counts:
-    """How many rows of a batch were read, and how many of them count as scanned."""
+    """How many rows of a batch were read, and how many of each stripe count as scanned."""
     row = connection.execute(rows.counted(lane)).fetchone()
     assert row is not None
-    return Counts(read=row[0], scanned=row[1])
+    return Counts(read=row[0], of_stripes=row[1])
 
 
 def settle(connection: Connection, lane: Lane, rows: Range) -> None:

@@ -11,7 +11,9 @@ from rollout.engine.typed_queries import Query
 
 @dataclass(frozen=True)
 class Totals:
-    """The counters of a job's lanes, added up. ``fraction`` is of blocks, from 0 to 1.
+    """The counters of a job's lanes, added up, of what is committed.
+
+    ``fraction`` is of blocks, from 0 to 1; a stripe counts for its share of its range's.
 
     scanned = updated + already right + quarantined, each row once: as it was when the job began, or
     when it came to quarantine. ``rewritten`` rows are others, or the same once more: somebody wrote
@@ -57,7 +59,9 @@ _SUMS = sql.SQL(
            coalesce(sum(quarantined), 0)::bigint AS quarantined,
            coalesce(sum(rewritten), 0)::bigint AS rewritten,
            coalesce(sum(working_seconds), 0) AS working_seconds,
-           coalesce(sum(next_block - first_block)::float
+           coalesce(sum(next_block - first_block
+                        + coalesce((range_end - next_block) * stripe::float
+                                   / nullif(cardinality(stripe_rows), 0), 0))
                     / nullif(sum(end_block - first_block), 0),
                     count(*)::int::boolean::int) AS fraction,
            coalesce(max(round), 1) AS round,

@@ -44,7 +44,8 @@ class Lane:
 
     ``since`` and ``running`` are transaction ids, of 32 bits: the first that had not begun when the
     job began, and those that were running then. ``counting``: what is met is counted as scanned.
-    A job that is done again counts nothing that its first time has counted.
+    A job that is done again counts nothing that its first time has counted. ``stripe_rows``: the
+    rows of each stripe of the range under way that count as scanned once that stripe is done.
     """
 
     job: int
@@ -60,6 +61,7 @@ class Lane:
     since: int | None = None
     running: Sequence[int] = ()
     counting: bool = False
+    stripe_rows: Sequence[int] = ()
 
     @property
     def identifier(self) -> sql.Identifier:
@@ -296,7 +298,7 @@ def claim(connection: Connection, job: int, holder: str) -> Lane | None:
                       OR lease_until NOT BETWEEN now() AND now() + make_interval(secs => %(long)s))
                 ORDER BY lane LIMIT 1 FOR UPDATE SKIP LOCKED)
         RETURNING job, lane, token, schema_name, relation, end_block, next_block, range_end,
-                  range_blocks, stripe, since, running, counting
+                  range_blocks, stripe, since, running, counting, stripe_rows
         """,
         {"job": job, "holder": holder, "lease": LEASE_SECONDS, "long": 2 * LEASE_SECONDS},
     ).fetchone()
@@ -335,7 +337,7 @@ def advance(
         connection.execute(
             """
             UPDATE rollout.lanes SET next_block = %s, range_end = %s, range_blocks = %s,
-                   stripe = %s, scanned = scanned + %s, updated = updated + %s,
+                   stripe = %s, stripe_rows = %s, scanned = scanned + %s, updated = updated + %s,
                    quarantined = quarantined + %s, rewritten = rewritten + %s,
                    working_seconds = working_seconds + %s,
                    lease_until = now() + make_interval(secs => %s)
@@ -343,6 +345,7 @@ def advance(
             """,
             [
                 *(after.next_block, after.range_end, after.range_blocks, after.stripe),
+                list(after.stripe_rows),
                 *(scanned, updated, quarantined, rewritten, seconds),
                 *(LEASE_SECONDS, lane.job, lane.number, lane.token),
             ],

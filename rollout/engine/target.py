@@ -52,7 +52,7 @@ KEEPALIVES = {
 # A page asks a target several questions: it waits once, not for each, on a server that is silent.
 SILENT_SECONDS = 3.0
 
-_VERSION = "rollout: what it keeps in this database, version 10"
+_VERSION = "rollout: what it keeps in this database, version 11"
 _SCHEMA = """
 CREATE SCHEMA IF NOT EXISTS rollout;
 CREATE TABLE IF NOT EXISTS rollout.modes (
@@ -74,6 +74,7 @@ CREATE TABLE rollout.lanes (
   range_blocks bigint NOT NULL,
   range_end bigint NOT NULL,
   stripe smallint NOT NULL DEFAULT 0,
+  stripe_rows bigint[] NOT NULL DEFAULT '{}',
   scanned bigint NOT NULL DEFAULT 0,
   updated bigint NOT NULL DEFAULT 0,
   quarantined bigint NOT NULL DEFAULT 0,

@@ -62,7 +62,7 @@ class JobProgress:
 
     @property
     def already_right(self) -> int:
-        """Rows scanned that were not written; while a job runs, some of them are yet to be."""
+        """Rows scanned that were right and not written."""
         return max(0, self.scanned - self.updated - self.quarantined)
 
     @property

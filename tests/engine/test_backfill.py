@@ -182,6 +182,25 @@ class TestCounting:
             assert (totals.scanned, totals.updated, totals.rewritten) == (rows, updated, 0)
             assert totals.already_right == rows - updated
 
+    def test_no_stripe_counts_before_it_is_written(
+        self, target: Target, connection: Connection
+    ) -> None:
+        legacy_rows(target, connection, 2_000)
+        job, _ = new_job(connection, FILL)
+        shares = set()
+        while not lanes.is_finished(connection, job):
+            lane = claimed(connection, job)
+            try:
+                worker(connection, FILL, stripes=4, control=StopAfter(2)).run_lane(lane, seconds=60)
+            except Interrupted:
+                lanes.release(connection, lane)
+            totals = lane_totals.totals(connection, job)
+            assert totals.scanned == totals.updated == 2_000 - unfilled(connection)
+            assert totals.fraction == pytest.approx(totals.scanned / 2_000, abs=0.05)
+            shares.add(totals.fraction)
+        assert len(shares) > 4
+        assert totals.fraction == 1
+
     def test_rows_that_the_application_moves_ahead_of_the_scan_are_not_counted_there(
         self, target: Target, connection: Connection, app: Connection
     ) -> None:
