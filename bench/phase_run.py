@@ -23,7 +23,7 @@ PHASES = {Direction.FORWARD: "phase", Direction.BACKWARD: "rollback of phase"}
 
 @dataclass(frozen=True)
 class Figures:
-    """Of one phase one way; milliseconds."""
+    """Of one phase in one direction; milliseconds."""
 
     longest_lock_ms: float
     longest_lock: str
@@ -156,14 +156,14 @@ class PhaseRuns:
         alone = seen.between(started, ended)
         return {"app_max_ms": round(alone.longest, 1), "app_p99_ms": round(alone.p99, 1)}
 
-    def _measured(self, locks: Locks, way: Direction, *phases: int) -> dict[int, Figures]:
+    def _measured(self, locks: Locks, direction: Direction, *phases: int) -> dict[int, Figures]:
         """Phases one after the other, with the application beside them all the time."""
         spans: dict[int, tuple[float, float, int, PhaseRun]] = {}
         with self._traffic() as seen:
             for number in phases:
                 timed_out = self._lock_timeouts()
                 started = time.time()
-                run = self._carry_out(number, way)
+                run = self._carry_out(number, direction)
                 spans[number] = (started, time.time(), self._lock_timeouts() - timed_out, run)
                 # So that a transaction that waits is not taken for the next phase's.
                 time.sleep(min(1.0, self.warm_up))
@@ -198,9 +198,9 @@ class PhaseRuns:
             held_back=self._held_back(run),
         )
 
-    def _carry_out(self, number: int, way: Direction = Direction.FORWARD) -> PhaseRun:
-        say(f"{PHASES[way]} {number}")
-        return carry_out(application.PLAN, number, way)
+    def _carry_out(self, number: int, direction: Direction = Direction.FORWARD) -> PhaseRun:
+        say(f"{PHASES[direction]} {number}")
+        return carry_out(application.PLAN, number, direction)
 
     def _held_back(self, run: PhaseRun) -> dict[str, float]:
         jobs = list(BackfillJob.objects.filter(step_run__run=run).values_list("pk", flat=True))

@@ -55,7 +55,7 @@ def approve_everything(rollout: Rollout, *, actor: Actor) -> None:
     runs = Evidence(rollout, 0, plan=PLAN).runs
     for number in range(len(PLAN.phases)):
         run = runs.get(number)
-        is_done = run is not None and run.state == RunState.DONE and run.way == "forward"
+        is_done = run is not None and run.state == RunState.DONE and run.direction == "forward"
         if PLAN.is_guarded(number) and not is_done:
             seen = PLAN.digest_of(number)
             runner.approve(rollout, number, seen=seen, actor=actor)

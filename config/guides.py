@@ -166,7 +166,7 @@ class DemoGuide(RolloutGuide):
         if begun or not self.is_done(BACKFILL):
             return GuideStep(title, why, begun)
         audit, active = self.newest_audit, self.status.active
-        if active is not None and active.way == Direction.REPAIR:
+        if active is not None and active.direction == Direction.REPAIR:
             watch = self.link("Watch the audits", "audits")
             return GuideStep(title, why, False, watch, "The repair is running.", optional=True)
         if audit is not None and audit.status == AuditStatus.RUNNING:

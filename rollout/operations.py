@@ -156,9 +156,9 @@ def _is_in_journal(operation: RolloutPhase, alias: str) -> bool | None:
                     rollout__environment__in=names,
                     phase=operation.phase,
                 )
-                .exclude(way=Direction.REPAIR)
+                .exclude(direction=Direction.REPAIR)
                 .order_by("-id")
-                .values_list("way", "state")
+                .values_list("direction", "state")
                 .first()
             )
     except ProgrammingError:
@@ -166,10 +166,10 @@ def _is_in_journal(operation: RolloutPhase, alias: str) -> bool | None:
         return None
     if newest is None:
         return None
-    way, state = newest
+    direction, state = newest
     if state != RunState.DONE:
         raise CommandError(
             f"Phase {operation.phase} of {operation.plan} is neither done nor rolled back. Finish "
             "it in the console, then migrate again."
         )
-    return bool(way == Direction.FORWARD)
+    return bool(direction == Direction.FORWARD)

@@ -153,9 +153,9 @@ def decide() -> None:
     )
 
 
-def wait_for_end(way: str, phase: int) -> None:
+def wait_for_end(direction: str, phase: int) -> None:
     def newest() -> PhaseRun | None:
-        return PhaseRun.objects.filter(way=way, phase=phase).first()
+        return PhaseRun.objects.filter(direction=direction, phase=phase).first()
 
     def state_now() -> str:
         run = newest()

@@ -20,8 +20,8 @@ STATE = ProjectState.from_apps(apps)
 def migrate(phase: int, *, after: int = 0, back: bool = False, plan: str = rollouts.PLAN) -> None:
     operation = RolloutPhase(plan, phase, after)
     with connection.schema_editor(atomic=False) as editor:
-        way = operation.database_backwards if back else operation.database_forwards
-        way("properties", editor, STATE, STATE)
+        migrate_to = operation.database_backwards if back else operation.database_forwards
+        migrate_to("properties", editor, STATE, STATE)
 
 
 def test_a_phase_that_is_done_changes_nothing_and_one_that_is_not_is_refused_with_what_to_do(

@@ -58,7 +58,7 @@ def _await_workers() -> None:
         time.sleep(0.1)
 
 
-def carry_out(plan: str, number: int, way: Direction = Direction.FORWARD) -> PhaseRun:
+def carry_out(plan: str, number: int, direction: Direction = Direction.FORWARD) -> PhaseRun:
     """A phase by the queue and its workers, to its end. Raises DidNotEnd.
 
     Gates and approvals ask people, and nobody is here: what counts is what steps do.
@@ -66,7 +66,7 @@ def carry_out(plan: str, number: int, way: Direction = Direction.FORWARD) -> Pha
     run = PhaseRun.objects.create(
         rollout=find_rollout(plan, "production"),
         phase=number,
-        way=way,
+        direction=direction,
         actor_name=BENCHMARK.get_username(),
         plan_digest=plans.get(plan).digest,
         lease_until=leases.grace(),

@@ -66,7 +66,7 @@ class StatePhase(Protocol):
     @property
     def state(self) -> str: ...
     @property
-    def way(self) -> str: ...
+    def direction(self) -> str: ...
     @property
     def run(self) -> PhaseRun | None: ...
 
@@ -132,7 +132,7 @@ def alerts_of(
         stopped = STOPPED_STATES.get(phase.state)  # type: ignore[call-overload]
         if stopped is None or (phase.run is not None and phase.run.pk in pausing):
             continue
-        what = "Rollback of phase" if phase.way == "backward" else "Phase"
+        what = "Rollback of phase" if phase.direction == "backward" else "Phase"
         tone = "bad" if phase.state == RunState.FAILED else "warn"
         alerts.append(
             Alert(f"{what} {phase.number} {stopped}.", f"{here}phases/{phase.number}/", tone)
@@ -151,11 +151,11 @@ def alerts_of(
 
 def _of_jump(jump: WatchedTime) -> Alert:
     """What a jump of the clock, or a long time without a watchdog, stops until it is a day old."""
-    way = "ahead" if jump.jumped > 0 else "back"
+    turn = "ahead" if jump.jumped > 0 else "back"
     # Nobody can tell a long time without a watchdog from a jump ahead.
     otherwise = ", or no watchdog ran for as long" if jump.jumped > 0 else ""
     return Alert(
-        f"The database's clock jumped {duration(abs(jump.jumped))} {way}, to "
+        f"The database's clock jumped {duration(abs(jump.jumped))} {turn}, to "
         f"{in_words(jump.began_at)}{otherwise}. Nothing is deleted for a day. See that the "
         "machines keep their time.",
         f"{reverse('rollout:log')}?{urlencode({'event': Event.CLOCK_JUMPED.value})}",

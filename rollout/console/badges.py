@@ -40,7 +40,7 @@ _PASSED = Badge("Passed", "good", "done")
 _OK = Badge("OK", "good", "done")
 _DONE = Badge("Done", "good", "done")
 _UNKNOWN = Badge("Unknown", "warn", "unknown")
-# Kind to state to badge. The first three kinds are a run's ways, for phases, runs and steps.
+# Kind to state to badge. The first three kinds are a run's directions, for phases, runs and steps.
 BADGES: dict[str, dict[str, Badge]] = {
     "forward": {
         PENDING: Badge("Not started", "", "pending"),

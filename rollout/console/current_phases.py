@@ -173,10 +173,10 @@ def expected(status: RolloutStatus, phase: PhaseStatus) -> str:
 
     Of a rollback that runs, how long that takes; empty where it was not rehearsed.
     """
-    is_back = phase.way == Direction.BACKWARD and phase.state != PENDING
+    is_back = phase.direction == Direction.BACKWARD and phase.state != PENDING
     times = getattr(status, "rehearsed", None)
-    way = Direction.BACKWARD if is_back else Direction.FORWARD
-    seconds = times.of(phase.number, way) if times is not None else None
+    direction = Direction.BACKWARD if is_back else Direction.FORWARD
+    seconds = times.of(phase.number, direction) if times is not None else None
     if times is not None and seconds is not None:
         return f"{duration(seconds)} in rehearsal {times.rehearsal.pk}"
     return "" if is_back else f"estimated {duration(phase.estimate)}"
@@ -185,7 +185,7 @@ def expected(status: RolloutStatus, phase: PhaseStatus) -> str:
 def is_far_from_rehearsal(status: RolloutStatus, phase: PhaseStatus) -> bool:
     """Whether a phase that is done took several times as long as rehearsed, or a fraction."""
     times = status.rehearsed
-    seconds = times.of(phase.number, phase.way) if times is not None else None
+    seconds = times.of(phase.number, phase.direction) if times is not None else None
     if not seconds or phase.state != RunState.DONE or phase.duration is None:
         return False
     took = phase.duration.total_seconds()

@@ -124,18 +124,20 @@ class RolloutGuide:
         """Whether the newest run of a phase rolled back."""
         runs = self.status.evidence.runs.values()
         newest = max(runs, key=lambda run: run.pk, default=None)
-        return newest is not None and newest.way == Direction.BACKWARD
+        return newest is not None and newest.direction == Direction.BACKWARD
 
     def is_done(self, number: int) -> bool:
         """Whether a phase is done; on the way back, whether it was."""
         phase = self.status.phases[number]
-        if phase.way == Direction.BACKWARD:
+        if phase.direction == Direction.BACKWARD:
             return self.goes_back
         return phase.state == RunState.DONE
 
     def was_begun(self, number: int) -> bool:
         phase = self.status.phases[number]
-        return self.is_done(number) or (phase.way == Direction.FORWARD and phase.run is not None)
+        return self.is_done(number) or (
+            phase.direction == Direction.FORWARD and phase.run is not None
+        )
 
     @property
     def newest_audit(self) -> AuditReport | None:

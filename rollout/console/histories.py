@@ -108,7 +108,7 @@ def _bars(
 
 def _bar(rollout: Rollout, bar: Bar[PhaseRun]) -> Mark:
     newest = bar.items[-1]
-    badge = BADGES[newest.way][newest.state]
+    badge = BADGES[newest.direction][newest.state]
     return Mark(
         x=bar.x,
         width=bar.width,
@@ -116,10 +116,12 @@ def _bar(rollout: Rollout, bar: Bar[PhaseRun]) -> Mark:
         tone=badge.tone or "info",
         icon=badge.icon,
         text=_number(bar.items),
-        is_backward=newest.way == Direction.BACKWARD,
+        is_backward=newest.direction == Direction.BACKWARD,
         at=bar.items[0].created_at,
         until=ended_at(newest),
-        what=in_words([f"{run.title}: {BADGES[run.way][run.state].label}" for run in bar.items]),
+        what=in_words(
+            [f"{run.title}: {BADGES[run.direction][run.state].label}" for run in bar.items]
+        ),
         who=_actors(bar.items, lambda run: run.actor_name),
         url=rollout_url(rollout, "phase", newest.phase),
     )

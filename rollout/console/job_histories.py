@@ -20,7 +20,7 @@ def before_job(job: BackfillJob) -> list[BackfillJob]:
         jobs_of(run.rollout).filter(
             step_run__run__phase=run.phase,
             step_run__step=job.step_run.step,
-            step_run__run__way=run.way,
+            step_run__run__direction=run.direction,
             table=job.table,
             position=job.position,
             pk__lt=job.pk,
@@ -33,7 +33,7 @@ def by_step(rollout: Rollout, phase: int, newest: PhaseRun | None) -> dict[str, 
     steps: dict[str, list[BackfillJob]] = defaultdict(list)
     if newest is not None:
         of_phase = jobs_of(rollout).filter(step_run__run__phase=phase)
-        of_phase = of_phase.exclude(step_run__run__way=Direction.REPAIR)
+        of_phase = of_phase.exclude(step_run__run__direction=Direction.REPAIR)
         for job in of_phase.exclude(step_run__run=newest)[:MAX_EARLIER_JOBS]:
             steps[job.step_run.step].append(job)
     return steps

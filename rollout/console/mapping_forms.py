@@ -120,15 +120,15 @@ def _followed(name: str, renamed: dict[str, str], typed: dict[str, str]) -> str:
 
     What somebody typed is the last word; of suggestions that lead in a circle the first is kept.
     """
-    way = [name]
-    while (further := renamed.get(way[-1], way[-1])) != way[-1]:
-        if way[-1] in typed:
+    names = [name]
+    while (further := renamed.get(names[-1], names[-1])) != names[-1]:
+        if names[-1] in typed:
             break
-        if further in way:
-            circle = way[way.index(further) :]
+        if further in names:
+            circle = names[names.index(further) :]
             return next(known for known in renamed if known in circle)
-        way.append(further)
-    return typed.get(way[-1], way[-1])
+        names.append(further)
+    return typed.get(names[-1], names[-1])
 
 
 def accepted(

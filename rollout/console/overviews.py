@@ -95,7 +95,7 @@ def _waits_for(state: RolloutState, sign_offs: list[SignOff], now: datetime) -> 
     status, run, here = state.status, state.run, state.status.rollout.get_absolute_url()
     if run is not None:
         page = run.get_absolute_url()
-        what = "the repair" if run.way == Direction.REPAIR else f"phase {run.phase}"
+        what = "the repair" if run.direction == Direction.REPAIR else f"phase {run.phase}"
         if run.state == RunState.PAUSED:
             return f"An engineer to resume {what}", page
         if not run.active:

@@ -69,7 +69,7 @@ class TableLock:
 
 @dataclass(frozen=True)
 class StepPreview:
-    """Both ways of a step. ``backward`` is empty when nothing is to undo.
+    """Both directions of a step. ``backward`` is empty when nothing is to undo.
 
     ``forward_elsewhere`` and ``backward_elsewhere`` are for servers of another version.
     """
@@ -93,7 +93,7 @@ class StepPreview:
     """For a lock, in one attempt."""
 
     def blocks(self, back: bool) -> str:
-        """What the strongest lock of a way keeps the application from; empty where none does."""
+        """What the strongest lock of a step keeps the application from; empty where none does."""
         locks = self.backward_locks if back else self.forward_locks
         return next((lock.blocks for lock in locks if not lock.harmless), "")
 
@@ -134,7 +134,7 @@ def of_phase(
 ) -> list[tuple[Step, StepPreview]]:
     """The steps of a phase; ``rehearsed`` is how the phase went forward in rehearsal."""
     server = server_of(status.rollout)
-    reports = {report.step: report for report in rehearsed.leg.steps} if rehearsed else {}
+    reports = {report.step: report for report in rehearsed.result.steps} if rehearsed else {}
     return [
         (step, replace(of_step(status.plan, step, server), rehearsed=reports.get(step.id)))
         for step in status.plan.phases[number].steps
@@ -157,21 +157,21 @@ def of_step(plan: Plan, step: Step, server: int | None = None) -> StepPreview:
     )
 
 
-def run_by(server: int | None, direction: StepActions) -> StepActions:
+def run_by(server: int | None, step_actions: StepActions) -> StepActions:
     """The actions that a server runs; all if it is unknown."""
-    return StepActions(tuple(a for a in direction.actions if _is_for(server, a)))
+    return StepActions(tuple(a for a in step_actions.actions if _is_for(server, a)))
 
 
-def _elsewhere(server: int | None, direction: StepActions) -> list[Preview]:
-    return [of_action(action) for action in direction.actions if not _is_for(server, action)]
+def _elsewhere(server: int | None, step_actions: StepActions) -> list[Preview]:
+    return [of_action(action) for action in step_actions.actions if not _is_for(server, action)]
 
 
 def _is_for(server: int | None, action: Action) -> bool:
     return server is None or not isinstance(action, Statement) or action.is_for(server)
 
 
-def _kind_of(direction: StepActions) -> str:
-    for action in direction.actions:
+def _kind_of(step_actions: StepActions) -> str:
+    for action in step_actions.actions:
         match action:
             case Fill(kind="fill") | Compute(kind="compute"):
                 return "Backfill"
@@ -185,7 +185,7 @@ def _kind_of(direction: StepActions) -> str:
                 return "Schema check"
             case Proof():
                 return "Data check"
-    count = len(direction.actions)
+    count = len(step_actions.actions)
     return f"{count} statements" if count > 1 else "Statement"
 
 
@@ -267,8 +267,8 @@ def what_proves(plan: Plan, phase: int) -> list[str]:
     return proofs
 
 
-def table_locks(directions: Iterable[StepActions]) -> list[TableLock]:
-    """The locks of several directions, each once, the strongest first."""
+def table_locks(steps: Iterable[StepActions]) -> list[TableLock]:
+    """The locks of several steps, each once, the strongest first."""
     return strongest_first(
         TableLock(
             lock.mode.value,
@@ -276,8 +276,8 @@ def table_locks(directions: Iterable[StepActions]) -> list[TableLock]:
             lock.mode.blocks,
             _STRENGTH[lock.mode] < _STRENGTH[LockMode.SHARE],
         )
-        for direction in directions
-        for lock in direction.locks
+        for step_actions in steps
+        for lock in step_actions.locks
     )
 
 

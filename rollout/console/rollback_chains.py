@@ -10,7 +10,7 @@ from rollout.plan.actions import Fill
 from rollout.plan.plan import Plan, Step
 from rollout.plan.schema_changes import SchemaChange, Sign, of_phase
 from rollout.plan.transition import MapLegacyValues
-from rollout.queries.rehearsals import LegReport, Rehearsed, forecast_of
+from rollout.queries.rehearsals import PhaseResult, Rehearsed, forecast_of
 from rollout.queries.status import PhaseStatus, RolloutStatus
 
 
@@ -80,8 +80,8 @@ class PhaseRollback:
         return any(not lock.harmless for lock in self.locks)
 
     @property
-    def leg(self) -> LegReport | None:
-        return self.rehearsed.leg if self.rehearsed else None
+    def result(self) -> PhaseResult | None:
+        return self.rehearsed.result if self.rehearsed else None
 
 
 def rollbacks_of(status: RolloutStatus, last: int) -> list[PhaseRollback]:

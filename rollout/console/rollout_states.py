@@ -76,7 +76,7 @@ class RolloutState:
         if self.is_between:
             return "rollout", "between"
         shown = self.run or self.phase
-        return shown.way, shown.state
+        return shown.direction, shown.state
 
     @property
     def step_number(self) -> int | None:
@@ -84,7 +84,7 @@ class RolloutState:
 
         One that waits for a worker is in none: the card says so too.
         """
-        if self.step is None or self.step.run.way != Direction.FORWARD:
+        if self.step is None or self.step.run.direction != Direction.FORWARD:
             return None
         if self.step.run.state == RunState.QUEUED:
             return None
@@ -101,7 +101,7 @@ class RolloutState:
         """What runs or has stopped and how far it is, for the browser's tab; else empty."""
         if self.run is None:
             return ""
-        is_repair = self.run.way == Direction.REPAIR
+        is_repair = self.run.direction == Direction.REPAIR
         subject = self.run.repair.rows if is_repair else f"phase {self.run.phase}"
         what = f"{badge_label(*self.badge)} · {subject}"
         if self.job is not None:

@@ -61,8 +61,8 @@ _phase: Addresses = [
     path("approval/", approvals.approve, name="approve"),
     path("ask-for-approval/", approvals.ask, name="ask_for_approval"),
     path("override/<slug:gate>/", approvals.override, name="override"),
-    path("forward.sql", downloads.script, {"way": "forward"}, name="forward_script"),
-    path("rollback.sql", downloads.script, {"way": "rollback"}, name="rollback_script"),
+    path("forward.sql", downloads.script, {"direction": "forward"}, name="forward_script"),
+    path("rollback.sql", downloads.script, {"direction": "rollback"}, name="rollback_script"),
     path("ticket/", tickets.ticket, name="ticket"),
     path("types.ts", downloads.types, name="types"),
 ]

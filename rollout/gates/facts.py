@@ -85,9 +85,9 @@ class Facts:
 
     @cached_property
     def write_path_steps(self) -> list[StepRun]:
-        """The newest run of each step, either way, that changes what the application's writes do.
+        """The newest run of each step that changes what the application's writes do.
 
-        The newest first; each with its run's phase and direction.
+        Of either direction, the newest first; each with its run's phase and direction.
         """
         steps = [
             step.id for phase in self.plan.phases for step in phase.steps if step.changes_write_path
@@ -96,7 +96,7 @@ class Facts:
             StepRun.objects.filter(
                 run__rollout=self.rollout, step__in=steps, started_at__isnull=False
             )
-            .annotate(phase=F("run__phase"), way=F("run__way"))
+            .annotate(phase=F("run__phase"), direction=F("run__direction"))
             .order_by("step", "-started_at")
             .distinct("step")
         )
@@ -104,7 +104,7 @@ class Facts:
 
     @cached_property
     def write_path(self) -> Change | None:
-        """The newest step, either way, that changed what the application's writes do."""
+        """The newest step, in either direction, that changed what the application's writes do."""
         newest = next(iter(self.write_path_steps), None)
         if newest is None or newest.started_at is None:
             return None
@@ -231,7 +231,7 @@ class Facts:
         runs = (
             PhaseRun.objects.filter(
                 rollout__plan=self.plan.name,
-                way=Direction.FORWARD,
+                direction=Direction.FORWARD,
                 state=RunState.DONE,
                 phase=BACKFILL,
                 # What a snapshot brought along was not run there.

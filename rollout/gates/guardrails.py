@@ -172,7 +172,7 @@ def smoke_tests_passed(evidence: Evidence) -> GateResult:
             )
     if missing := [flow for flow in flows if flow not in probes]:
         running = next((run for run in evidence.runs.values() if run.active), None)
-        if running is not None and running.way == Direction.FORWARD:
+        if running is not None and running.direction == Direction.FORWARD:
             return pending("wait", f"Not run yet: {', '.join(missing)}. {running.title} runs them.")
         return pending("run_smoke_tests", f"Not run yet: {', '.join(missing)}. Run smoke tests.")
     oldest = min(probes[flow].at for flow in flows)
@@ -193,7 +193,7 @@ def _changed_since(moment: datetime, evidence: Evidence) -> str:
     begun = {number: run for number, run in evidence.runs.items() if number > PREPARE}
     for number, run in begun.items():
         # Rolled back, the schema is another; no smoke test follows.
-        is_back = run.way == Direction.BACKWARD and run.started_at is not None
+        is_back = run.direction == Direction.BACKWARD and run.started_at is not None
         if is_back and moment < (run.finished_at or run.created_at):
             return f"the rollback of phase {number}"
     change = evidence.facts.write_path if begun else None

@@ -31,7 +31,7 @@ def newest_of_each(rollouts: Iterable[Rollout]) -> dict[int, NewestRuns]:
     newest = (
         PhaseRun.objects.filter(rollout__in=of_key)
         .annotate(
-            repairs=Case(When(way=Direction.REPAIR, then=True), default=False),
+            repairs=Case(When(direction=Direction.REPAIR, then=True), default=False),
             done_steps=ArraySubquery(_DONE.values("step")),
         )
         .select_related("repair", "chain")
@@ -42,7 +42,7 @@ def newest_of_each(rollouts: Iterable[Rollout]) -> dict[int, NewestRuns]:
     repairs: dict[int, list[PhaseRun]] = {key: [] for key in of_key}
     for run in newest:
         run.rollout = of_key[run.rollout_id]
-        if run.way == Direction.REPAIR:
+        if run.direction == Direction.REPAIR:
             repairs[run.rollout_id].append(run)
         else:
             runs[run.rollout_id][run.phase] = run
@@ -53,7 +53,7 @@ def newest_of_each(rollouts: Iterable[Rollout]) -> dict[int, NewestRuns]:
 
 def is_done(run: PhaseRun | None) -> bool:
     """Whether the phase is done whose newest run this is."""
-    return run is not None and run.way == Direction.FORWARD and run.state == RunState.DONE
+    return run is not None and run.direction == Direction.FORWARD and run.state == RunState.DONE
 
 
 def phases_done(runs: Mapping[int, PhaseRun]) -> int:
@@ -66,7 +66,7 @@ def phases_done(runs: Mapping[int, PhaseRun]) -> int:
 
 def is_not_started(run: PhaseRun | None) -> bool:
     """Whether nothing of the phase is in the target whose newest run this is."""
-    return run is None or (run.way == Direction.BACKWARD and run.state == RunState.DONE)
+    return run is None or (run.direction == Direction.BACKWARD and run.state == RunState.DONE)
 
 
 def steps_done(plan: Plan, run: PhaseRun | None) -> int | None:
@@ -77,7 +77,7 @@ def steps_done(plan: Plan, run: PhaseRun | None) -> int | None:
     """
     if run is None or is_not_started(run):
         return None
-    if run.way != Direction.FORWARD or run.plan_digest != plan.digest:
+    if run.direction != Direction.FORWARD or run.plan_digest != plan.digest:
         return 0
     done: list[str] | None = getattr(run, "done_steps", None)
     if done is None:

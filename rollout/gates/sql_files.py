@@ -18,7 +18,7 @@ def edited_steps(rollout: Rollout, plan: Plan, phases: Collection[int]) -> list[
         StepRun.objects.filter(
             run__rollout=rollout,
             run__phase__in=phases,
-            run__way=Direction.FORWARD,
+            run__direction=Direction.FORWARD,
             state=StepState.DONE,
         )
         .exclude(checksum="")

@@ -20,7 +20,11 @@ def refusal_to_start(
     if reason := _refusal_now(evidence, active):
         return reason
     newest = evidence.run
-    if newest is not None and newest.way == Direction.BACKWARD and newest.state != RunState.DONE:
+    if (
+        newest is not None
+        and newest.direction == Direction.BACKWARD
+        and newest.state != RunState.DONE
+    ):
         return f"The rollback of phase {phase} is incomplete. Retry it first."
     if gates.is_done(newest):
         return f"Phase {phase} is already complete. Roll it back to run it again."
@@ -75,7 +79,7 @@ def refusal_beside_rollback(phase: int, run: PhaseRun) -> str:
     They can while phase 3 is rolled back: it keeps all that a repair needs, and its proof may ask
     for one.
     """
-    if run.way != Direction.BACKWARD or run.state == RunState.DONE or phase == ENFORCE:
+    if run.direction != Direction.BACKWARD or run.state == RunState.DONE or phase == ENFORCE:
         return ""
     return f"The rollback of phase {phase} is incomplete. Retry it first."
 

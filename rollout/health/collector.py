@@ -150,7 +150,7 @@ def _phases(figures: Figures) -> None:
     }
     newest = {
         (run.rollout_id, run.phase): run
-        for run in PhaseRun.objects.exclude(way=Direction.REPAIR)
+        for run in PhaseRun.objects.exclude(direction=Direction.REPAIR)
         .order_by("rollout", "phase", "-id")
         .distinct("rollout", "phase")
     }
@@ -168,7 +168,9 @@ def _phases(figures: Figures) -> None:
     for run in PhaseRun.objects.filter(state__in=ACTIVE, rollout__in=list(rollouts)):
         seconds = (now - run.created_at).total_seconds()
         labels = rollouts[run.rollout_id]
-        figures.add("rollout_active_run_seconds", seconds, *labels, run.phase, run.way, run.state)
+        figures.add(
+            "rollout_active_run_seconds", seconds, *labels, run.phase, run.direction, run.state
+        )
 
 
 def _events(figures: Figures) -> None:

@@ -86,7 +86,7 @@ FAMILIES = {
             "rollout_active_run_seconds",
             "gauge",
             "Time since the active run of a phase or repair was created; absent without one.",
-            (*OF_A_PHASE, "way", "state"),
+            (*OF_A_PHASE, "direction", "state"),
         ),
         Family(
             "rollout_backfill_scanned_rows_total",

@@ -15,7 +15,7 @@ from rollout.logs.texts import visible
 
 # In the order in which a line shows them.
 FIELDS = (
-    *("request", "plan", "environment", "phase", "way", "run", "step", "job"),
+    *("request", "plan", "environment", "phase", "direction", "run", "step", "job"),
     *("audit", "snapshot", "restore", "rehearsal", "event", "actor"),
 )
 

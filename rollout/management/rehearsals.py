@@ -139,15 +139,15 @@ def of_rehearsal(report: Report) -> dict[str, Any]:
         "advice": rehearsal.advice,
         "phases": [
             {
-                "phase": leg.phase,
-                "way": leg.way,
-                "state": leg.run.state,
-                "seconds": leg.seconds,
-                "operations": leg.traffic.operations,
-                "errors": leg.traffic.errors,
-                "longest_wait_ms": leg.traffic.longest_ms,
-                "wal_bytes": leg.wal,
-                "growth_bytes": leg.growth,
+                "phase": result.phase,
+                "direction": result.direction,
+                "state": result.run.state,
+                "seconds": result.seconds,
+                "operations": result.traffic.operations,
+                "errors": result.traffic.errors,
+                "longest_wait_ms": result.traffic.longest_ms,
+                "wal_bytes": result.wal,
+                "growth_bytes": result.growth,
                 "steps": [
                     {
                         "step": step.step,
@@ -167,10 +167,10 @@ def of_rehearsal(report: Report) -> dict[str, Any]:
                             for lock in step.locks
                         ],
                     }
-                    for step in leg.steps
+                    for step in result.steps
                 ],
             }
-            for leg in report.legs
+            for result in report.results
         ],
     }
 
@@ -182,14 +182,14 @@ def _as_text(report: Report) -> str:
         f"Rehearsal {rehearsal.pk} of {rehearsal.rollout}: {rehearsal.state}, "
         f"{counted(rehearsal.rows, 'row')} from snapshot {rehearsal.snapshot_id}"
     ]
-    for leg in report.legs:
-        way = "rollback" if leg.way == Direction.BACKWARD else "forward"
-        lock = leg.longest_lock
+    for result in report.results:
+        direction = "rollback" if result.direction == Direction.BACKWARD else "forward"
+        lock = result.longest_lock
         lines.append(
-            f"  {leg.phase} {leg.role:<9} {way:<8} {_number(leg.seconds, 's', 1):>9}"
+            f"  {result.phase} {result.role:<9} {direction:<8} {_number(result.seconds, 's', 1):>9}"
             f"   lock {_number(lock.held_ms if lock else None, 'ms'):>8}"
-            f"   wait {_number(leg.traffic.longest_ms, 'ms'):>8}"
-            f"   WAL {_number(leg.wal and leg.wal / 1e6, 'MB', 1):>9}   {leg.run.state}"
+            f"   wait {_number(result.traffic.longest_ms, 'ms'):>8}"
+            f"   WAL {_number(result.wal and result.wal / 1e6, 'MB', 1):>9}   {result.run.state}"
         )
     verdict = {True: "round trip clean", False: "round trip not clean"}
     held = longest.held_ms if longest else None

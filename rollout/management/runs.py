@@ -217,7 +217,7 @@ def say_end(out: Output, run: PhaseRun, goal: RunState, as_json: bool) -> int:
         return out.say_json(of_run(run), good=is_good)
     if chain is not None:
         out.say(f"{chain.title}: {chain.state}. {chain.stop_reason}".strip())
-    out.say(f"Phase {run.phase} {run.way}: {run.state}. {run.error}".strip())
+    out.say(f"Phase {run.phase} {run.direction}: {run.state}. {run.error}".strip())
     if pause := pauses.pause_of(run):
         out.complain(pauses.as_text(pause))
     if run.error:
@@ -231,7 +231,7 @@ def of_run(run: PhaseRun) -> dict[str, Any]:
         "run": run.pk,
         **names_of(run.rollout),
         "phase": run.phase,
-        "way": run.way,
+        "direction": run.direction,
         "state": run.state,
         "error": run.error,
         "advice": run.advice,

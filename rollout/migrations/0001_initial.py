@@ -273,7 +273,7 @@ class Migration(migrations.Migration):
                 ("actor_name", models.CharField(max_length=150)),
                 ("phase", models.PositiveSmallIntegerField()),
                 (
-                    "way",
+                    "direction",
                     models.CharField(
                         choices=[
                             ("forward", "Forward"),

@@ -108,7 +108,9 @@ class PhaseRun(Leased):
 
     rollout = models.ForeignKey(Rollout, on_delete=models.PROTECT, related_name="runs")
     phase = models.PositiveSmallIntegerField()
-    way = models.CharField(max_length=10, choices=Direction.choices, default=Direction.FORWARD)
+    direction = models.CharField(
+        max_length=10, choices=Direction.choices, default=Direction.FORWARD
+    )
     state = models.CharField(max_length=12, choices=RunState.choices, default=RunState.QUEUED)
     actor = models.ForeignKey(
         settings.AUTH_USER_MODEL, null=True, on_delete=models.SET_NULL, related_name="+"
@@ -154,7 +156,7 @@ class PhaseRun(Leased):
         indexes = [models.Index(fields=["rollout", "phase", "-id"])]
 
     def __str__(self) -> str:
-        return f"{self.rollout}: phase {self.phase} {self.way} ({self.state})"
+        return f"{self.rollout}: phase {self.phase} {self.direction} ({self.state})"
 
     def get_absolute_url(self) -> str:
         """Its phase's page."""
@@ -164,16 +166,16 @@ class PhaseRun(Leased):
     @property
     def name(self) -> str:
         """Its name within a sentence."""
-        if self.way == Direction.REPAIR:
+        if self.direction == Direction.REPAIR:
             return f"repair of {self.repair.rows}"
-        return f"{'rollback of ' if self.way == Direction.BACKWARD else ''}phase {self.phase}"
+        return f"{'rollback of ' if self.direction == Direction.BACKWARD else ''}phase {self.phase}"
 
     @property
     def title(self) -> str:
         return self.name[0].upper() + self.name[1:]
 
     def log_fields(self) -> dict[str, object]:
-        return super().log_fields() | {"phase": self.phase, "way": self.way}
+        return super().log_fields() | {"phase": self.phase, "direction": self.direction}
 
     @property
     def active(self) -> bool:

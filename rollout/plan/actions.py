@@ -385,7 +385,7 @@ Action = Statement | Pass | Audit | Probe | CompareSchema
 
 @dataclass(frozen=True)
 class StepActions:
-    """The actions of a step one way, and what they cost."""
+    """The actions of a step in one direction, and what they cost."""
 
     actions: tuple[Action, ...] = field(default=())
 

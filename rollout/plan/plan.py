@@ -29,7 +29,7 @@ Actions = tuple[Action, ...]
 class Step(ABC):
     """One thing that a phase does, and how it is undone.
 
-    ``forward`` and ``backward`` give the actions of each way; every action can be run again.
+    ``forward`` and ``backward`` give the actions of each direction; every action can be run again.
     ``backward`` answers ``None`` when there is no way back, and ``()`` when nothing is to undo.
     """
 
@@ -232,21 +232,21 @@ class Plan:
         return self.is_destructive(number) or self.is_restrictive(number)
 
     def forward(self, step: Step) -> StepActions:
-        return self._ways_of(step)[0]
+        return self._both_directions(step)[0]
 
     def backward(self, step: Step) -> StepActions:
-        return self._ways_of(step)[1]
+        return self._both_directions(step)[1]
 
-    def _ways_of(self, step: Step) -> tuple[StepActions, StepActions]:
-        """Both ways of a step, composed once: the plan that a process has does not change."""
-        if id(step) not in self._ways:
-            ways = StepActions(step.forward(self)), StepActions(step.backward(self) or ())
+    def _both_directions(self, step: Step) -> tuple[StepActions, StepActions]:
+        """Both directions of a step, composed once: the plan that a process has does not change."""
+        if id(step) not in self._composed:
+            both = StepActions(step.forward(self)), StepActions(step.backward(self) or ())
             # The step is kept, so that no other one can come to have its id.
-            self._ways[id(step)] = (step, *ways)
-        return self._ways[id(step)][1:]
+            self._composed[id(step)] = (step, *both)
+        return self._composed[id(step)][1:]
 
     @cached_property
-    def _ways(self) -> dict[int, tuple[Step, StepActions, StepActions]]:
+    def _composed(self) -> dict[int, tuple[Step, StepActions, StepActions]]:
         return {}
 
     def shape(self, phases_done: int) -> Shape:
@@ -273,14 +273,14 @@ class Plan:
 
     @cached_property
     def digest(self) -> str:
-        """A short digest of every statement the plan would run, both ways: its version."""
+        """A short digest of every statement the plan would run, in both directions: its version."""
         content = hashlib.sha256()
         for number in range(len(self.phases)):
             content.update(self._statements(number))
         return content.hexdigest()[:12]
 
     def digest_of(self, number: int) -> str:
-        """A short digest of what people approve: a phase's statements, both ways, and its gates."""
+        """A short digest of what people approve: a phase's statements both ways, and its gates."""
         if number not in self._digests:
             content = hashlib.sha256(self._statements(number))
             content.update(repr(self.gates_of(number)).encode())

@@ -43,7 +43,7 @@ def forward_script(plan: Plan, number: int) -> str:
     lines += [*_after_the_earlier(plan, number, forward=True), "\\endif", ""]
     for step in plan.phases[number].steps:
         level = [f"-- This step is {step.level}."] if step.level else []
-        lines += _way(step, plan.forward(step).actions, "nothing to do", *level)
+        lines += _script(step, plan.forward(step).actions, "nothing to do", *level)
     return "\n".join(
         [*lines, "", _echo(f"Phase {number} is done, except for what SQL cannot do."), ""]
     )
@@ -66,7 +66,7 @@ def rollback_script(plan: Plan, number: int) -> str:
         if any(isinstance(action, Fill) and action.source for action in actions):
             fact = sql.SQL(" OR ").join(_done_of(plan.forward(step).actions))
             begun = [f"SELECT {_sure(fact)} AS begun \\gset"]
-        lines += _way(step, actions, "nothing to undo", *begun)
+        lines += _script(step, actions, "nothing to undo", *begun)
     recognise = f"manage.py rollout recognise {plan.name} {number}"
     return "\n".join([*lines, _echo(f"Phase {number} rolled back. Next: {recognise}"), ""])
 
@@ -182,7 +182,7 @@ def _done_of(actions: tuple[object, ...]) -> list[sql.Composable]:
     return [a.done for a in actions if isinstance(a, Statement) and a.done is not None]
 
 
-def _way(step: Step, actions: tuple[Action, ...], nothing: str, *before: str) -> list[str]:
+def _script(step: Step, actions: tuple[Action, ...], nothing: str, *before: str) -> list[str]:
     lines = ["", f"-- {step.id}", _echo(step.description)]
     if not actions:
         return [*lines, _echo(f"  {nothing}")]

@@ -37,7 +37,7 @@ class TableChange:
 
 @dataclass(frozen=True)
 class SchemaChange:
-    """What a phase changes, one way. ``sql_files`` are steps whose changes only their SQL says."""
+    """What a phase changes in one direction. Of ``sql_files`` only their SQL says what changes."""
 
     tables: tuple[TableChange, ...]
     sql_files: tuple[str, ...] = field(default=())

@@ -39,7 +39,7 @@ from rollout.plan.plan import Actions, Plan, Step
 from rollout.plan.sql_effects import bare, is_destructive, is_restrictive
 from rollout.plan.sql_file_headers import Section, sections_of, text_of
 
-_NAME = re.compile(r"(?P<number>\d{3})_(?P<description>.+)\.(?P<way>up|down)\.sql")
+_NAME = re.compile(r"(?P<number>\d{3})_(?P<description>.+)\.(?P<direction>up|down)\.sql")
 _OF_STEP = frozenset(
     {"id", "description", "phase", "destructive", "restrictive", "changes-write-path"}
 )

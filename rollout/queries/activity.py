@@ -32,7 +32,7 @@ class Line:
     def title(self) -> str:
         """The name of the run, and what its phase is for."""
         assert self.run is not None
-        if self.run.way == Direction.REPAIR or self.run.phase >= len(ROLES):
+        if self.run.direction == Direction.REPAIR or self.run.phase >= len(ROLES):
             return self.run.title
         return f"{self.run.title} · {role_label(ROLES[self.run.phase])}"
 

@@ -116,7 +116,7 @@ def steps_in_effect(plan: Plan, runs: Mapping[int, PhaseRun]) -> list[Step]:
             continue
         done = set(getattr(run, "done_steps", ()))
         for step in plan.phases[number].steps:
-            if run.way == Direction.BACKWARD:
+            if run.direction == Direction.BACKWARD:
                 is_in_effect = step.id not in done
             else:
                 is_in_effect = run.state == RunState.DONE or step.id in done
@@ -148,7 +148,7 @@ def _restored_at(status: RolloutStatus) -> datetime | None:
     ends = [
         run.finished_at
         for number, run in status.evidence.runs.items()
-        if number > PREPARE and run.way == Direction.BACKWARD and run.state == RunState.DONE
+        if number > PREPARE and run.direction == Direction.BACKWARD and run.state == RunState.DONE
     ]
     return max((end for end in ends if end is not None), default=None)
 

@@ -86,9 +86,9 @@ def _signatures(username: str, may: May) -> list[Waiting]:
     sign_offs = (
         SignOff.objects.select_related("rollout")
         .annotate(
-            way_before=_of_newest_run("way", before=1),
+            direction_before=_of_newest_run("direction", before=1),
             state_before=_of_newest_run("state", before=1),
-            way=Coalesce(_of_newest_run("way", before=0), Value(Direction.BACKWARD)),
+            direction=Coalesce(_of_newest_run("direction", before=0), Value(Direction.BACKWARD)),
         )
         .filter(
             Q(kind=SignOffKind.REQUEST)
@@ -97,9 +97,9 @@ def _signatures(username: str, may: May) -> list[Waiting]:
                 ~Exists(_rejections()),
                 kind=SignOffKind.APPROVAL,
                 actor__isnull=False,
-                way_before=Direction.FORWARD,
+                direction_before=Direction.FORWARD,
                 state_before=RunState.DONE,
-                way=Direction.BACKWARD,
+                direction=Direction.BACKWARD,
             ),
             Q(expires_at=None) | Q(expires_at__gt=Now()),
             withdrawn_at=None,
@@ -143,7 +143,7 @@ def _signatures(username: str, may: May) -> list[Waiting]:
 def _of_newest_run(field: str, *, before: int) -> Subquery:
     """Field of the newest run ``before`` phases earlier than the signed one."""
     runs = PhaseRun.objects.filter(rollout=OuterRef("rollout"), phase=OuterRef("phase") - before)
-    return Subquery(runs.exclude(way=Direction.REPAIR).order_by("-id").values(field)[:1])
+    return Subquery(runs.exclude(direction=Direction.REPAIR).order_by("-id").values(field)[:1])
 
 
 def _rejections() -> QuerySet[SignOff]:
@@ -178,7 +178,7 @@ def _reviews(may: May) -> list[Waiting]:
     """
     newest = (
         PhaseRun.objects.filter(
-            phase__in=(BACKFILL, ENFORCE), way__in=(Direction.FORWARD, Direction.BACKWARD)
+            phase__in=(BACKFILL, ENFORCE), direction__in=(Direction.FORWARD, Direction.BACKWARD)
         )
         .order_by("rollout", "-id")
         .distinct("rollout")
@@ -192,7 +192,8 @@ def _reviews(may: May) -> list[Waiting]:
     runs = (
         PhaseRun.objects.select_related("rollout")
         .filter(
-            Q(phase=BACKFILL, way=Direction.FORWARD) | Q(phase=ENFORCE, way=Direction.BACKWARD),
+            Q(phase=BACKFILL, direction=Direction.FORWARD)
+            | Q(phase=ENFORCE, direction=Direction.BACKWARD),
             pk__in=newest.values("pk"),
             state=RunState.DONE,
             rollout__environment__in=configured(),

@@ -179,19 +179,19 @@ def progress_of(plan: str, environment: str) -> Progress:
                     rollout__environment=environment,
                     phase__in=(EXPAND, ENFORCE, CONTRACT),
                 )
-                .exclude(way=Direction.REPAIR)
+                .exclude(direction=Direction.REPAIR)
                 .order_by("id")
-                .values_list("phase", "way", "state", "created_at")
+                .values_list("phase", "direction", "state", "created_at")
             )
     except ProgrammingError:
         return Progress(None, finished=False)
-    for phase, way, state, at in runs:
+    for phase, direction, state, at in runs:
         is_over = state == RunState.DONE
         if phase == CONTRACT:
-            finished = is_over and way == Direction.FORWARD
+            finished = is_over and direction == Direction.FORWARD
         elif phase == ENFORCE:
-            enforced = is_over and way == Direction.FORWARD
-        elif way == Direction.FORWARD:
+            enforced = is_over and direction == Direction.FORWARD
+        elif direction == Direction.FORWARD:
             since = since or at
         elif is_over:
             since = None

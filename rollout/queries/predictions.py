@@ -13,7 +13,7 @@ from rollout.plan.copies import Copy
 from rollout.plan.indexes import CreateMaterializedView
 from rollout.plan.plan import Plan, Step
 from rollout.queries.progress import TimeLeft
-from rollout.queries.rehearsals import LegReport, Report
+from rollout.queries.rehearsals import PhaseResult, Report
 
 # The longest that a step may take, by its rate in the only rehearsal that there is: production has
 # load of its own and colder caches.
@@ -21,11 +21,11 @@ SINGLE_FACTOR = 2.0
 
 
 @dataclass(frozen=True)
-class LegPrediction:
-    """One phase, one way, in seconds: from the best rates that were rehearsed to the worst."""
+class PhasePrediction:
+    """A phase in one direction, in seconds: from the best rehearsed rates to the worst."""
 
     phase: int
-    way: str
+    direction: str
     seconds: TimeLeft
     scaled: tuple[str, ...]
     """The steps that take longer with more rows; all others count as rehearsed."""
@@ -37,10 +37,10 @@ class Prediction:
 
     rows: int
     rehearsals: int
-    legs: tuple[LegPrediction, ...]
+    phases: tuple[PhasePrediction, ...]
 
-    def of(self, phase: int, way: str) -> LegPrediction | None:
-        return next((leg for leg in self.legs if (leg.phase, leg.way) == (phase, way)), None)
+    def of(self, phase: int, direction: str) -> PhasePrediction | None:
+        return next((p for p in self.phases if (p.phase, p.direction) == (phase, direction)), None)
 
     @property
     def forward(self) -> TimeLeft:
@@ -50,8 +50,8 @@ class Prediction:
     def rollback(self) -> TimeLeft:
         return self._total(Direction.BACKWARD)
 
-    def _total(self, way: str) -> TimeLeft:
-        seconds = [leg.seconds for leg in self.legs if leg.way == way]
+    def _total(self, direction: str) -> TimeLeft:
+        seconds = [phase.seconds for phase in self.phases if phase.direction == direction]
         return TimeLeft(
             sum(span.shortest for span in seconds), sum(span.longest or 0 for span in seconds)
         )
@@ -68,20 +68,21 @@ def rows_now(plan: Plan, environment: str) -> dict[str, int] | None:
 
 def predict(plan: Plan, reports: Sequence[Report], rows: Mapping[str, int]) -> Prediction:
     """By the first report, with the rates of all of them; they are of rehearsals of this plan."""
-    legs = [_leg(plan, leg, reports, rows) for leg in reports[0].legs if leg.run.state == "done"]
-    return Prediction(sum(rows.values()), len(reports), tuple(legs))
+    done = [result for result in reports[0].results if result.run.state == "done"]
+    phases = tuple(_phase(plan, result, reports, rows) for result in done)
+    return Prediction(sum(rows.values()), len(reports), phases)
 
 
-def _leg(
-    plan: Plan, leg: LegReport, reports: Sequence[Report], rows: Mapping[str, int]
-) -> LegPrediction:
+def _phase(
+    plan: Plan, result: PhaseResult, reports: Sequence[Report], rows: Mapping[str, int]
+) -> PhasePrediction:
     # What passes between the steps does not grow.
-    between = max((leg.seconds or 0) - sum(row.seconds or 0 for row in leg.steps), 0)
+    between = max((result.seconds or 0) - sum(row.seconds or 0 for row in result.steps), 0)
     shortest = longest = between
     scaled = []
-    for row in leg.steps:
-        step = plan.step(leg.phase, row.step)
-        tables = tables_scanned(plan, step, leg.way)
+    for row in result.steps:
+        step = plan.step(result.phase, row.step)
+        tables = tables_scanned(plan, step, result.direction)
         if not tables:
             shortest += row.seconds or 0
             longest += row.seconds or 0
@@ -90,17 +91,19 @@ def _leg(
         times = [
             seconds * _factor(report, tables, rows)
             for report in reports
-            if (seconds := _seconds(report, leg, row.step)) is not None
+            if (seconds := _seconds(report, result, row.step)) is not None
         ]
         shortest += min(times, default=0)
         longest += max(times, default=0) * (1 if len(times) > 1 else SINGLE_FACTOR)
-    return LegPrediction(leg.phase, leg.way, TimeLeft(shortest, longest), tuple(scaled))
+    return PhasePrediction(
+        result.phase, result.direction, TimeLeft(shortest, longest), tuple(scaled)
+    )
 
 
-def tables_scanned(plan: Plan, step: Step, way: str) -> tuple[str, ...]:
-    """The tables whose every row a step reads, one way; none for changes of the catalog alone."""
+def tables_scanned(plan: Plan, step: Step, direction: str) -> tuple[str, ...]:
+    """Tables whose every row a step reads one way; none if it changes the catalog alone."""
     every = tuple(table.label for table in plan.tables)
-    forward = way == Direction.FORWARD
+    forward = direction == Direction.FORWARD
     if forward and isinstance(step, CreateMaterializedView):
         return every
     tables: dict[str, None] = {}
@@ -131,8 +134,12 @@ def _factor(report: Report, tables: Sequence[str], rows: Mapping[str, int]) -> f
     return sum(rows.get(table, 0) for table in tables) / rehearsed if rehearsed else 1.0
 
 
-def _seconds(report: Report, leg: LegReport, step: str) -> float | None:
-    for other in report.legs:
-        if (other.phase, other.way, other.run.state) == (leg.phase, leg.way, "done"):
+def _seconds(report: Report, result: PhaseResult, step: str) -> float | None:
+    for other in report.results:
+        if (other.phase, other.direction, other.run.state) == (
+            result.phase,
+            result.direction,
+            "done",
+        ):
             return next((row.seconds for row in other.steps if row.step == step), None)
     return None

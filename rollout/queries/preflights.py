@@ -42,11 +42,11 @@ def locks_of_rollback(rollout: Rollout, phase: int) -> list[LockForecast]:
 
 
 def _as_rehearsed(
-    locks: list[LockForecast], rollout: Rollout, phase: int, way: Direction
+    locks: list[LockForecast], rollout: Rollout, phase: int, direction: Direction
 ) -> list[LockForecast]:
     """The locks of a phase, each with how long it was held when that was rehearsed."""
     report = rehearsals.newest_measured(rollout)
-    return rehearsals.with_measured(locks, rehearsals.forecast_of(report, phase, way))
+    return rehearsals.with_measured(locks, rehearsals.forecast_of(report, phase, direction))
 
 
 def readiness_of(rollout: Rollout) -> Readiness:

@@ -8,7 +8,7 @@ from django.utils import timezone
 from rollout.models import Direction, Rehearsal, RehearsalState
 from rollout.plan.plan import ROLES
 from rollout.queries.progress import TimeLeft
-from rollout.queries.rehearsals import LegReport, Report, leg_of, of_rollout, report_of
+from rollout.queries.rehearsals import PhaseResult, Report, of_rollout, report_of, result_of
 
 # Seconds; what passes between two steps is no delay.
 BETWEEN_STEPS = 1.0
@@ -36,23 +36,23 @@ class Change:
 
 
 @dataclass(frozen=True)
-class LegChange:
-    """What changed of a phase, one way; None where either rehearsal has no figure."""
+class ResultChange:
+    """What changed of a phase in one direction; None where either rehearsal has no figure."""
 
     seconds: Change | None
     lock_ms: Change | None
     latency_ms: Change | None
 
 
-def change_of(leg: LegReport | None, before: LegReport | None) -> LegChange | None:
-    """A phase one way beside the same of the rehearsal before."""
-    if leg is None or before is None or leg.run.state != "done":
+def change_of(result: PhaseResult | None, before: PhaseResult | None) -> ResultChange | None:
+    """A phase in one direction beside the same of the rehearsal before."""
+    if result is None or before is None or result.run.state != "done":
         return None
-    lock, lock_before = leg.longest_lock, before.longest_lock
-    return LegChange(
-        _change(leg.seconds, before.seconds),
+    lock, lock_before = result.longest_lock, before.longest_lock
+    return ResultChange(
+        _change(result.seconds, before.seconds),
         _change(lock.held_ms, lock_before.held_ms) if lock and lock_before else None,
-        _change(leg.traffic.longest_ms, before.traffic.longest_ms),
+        _change(result.traffic.longest_ms, before.traffic.longest_ms),
     )
 
 
@@ -77,18 +77,20 @@ def time_left(report: Report, before: Report | None) -> TimeLeft | None:
     if before is None:
         return None
     left, is_longer = 0.0, False
-    for way in (Direction.FORWARD, Direction.BACKWARD):
+    for direction in (Direction.FORWARD, Direction.BACKWARD):
         for phase in range(report.rehearsal.first_phase, len(ROLES)):
-            last = leg_of(before, phase, way)
+            last = result_of(before, phase, direction)
             if last is None or last.seconds is None:
                 return None
-            begun = next((e for e in report.legs if (e.phase, e.way) == (phase, way)), None)
+            begun = next(
+                (e for e in report.results if (e.phase, e.direction) == (phase, direction)), None
+            )
             if begun is None:
                 left += last.seconds
             elif begun.run.started_at is not None and begun.run.state != "done":
                 gone = (timezone.now() - begun.run.started_at).total_seconds()
-                of_leg, longer = _left_of(begun, last, gone)
-                left, is_longer = left + of_leg, is_longer or longer
+                of_result, longer = _left_of(begun, last, gone)
+                left, is_longer = left + of_result, is_longer or longer
     left *= _pace(report, before)
     return TimeLeft(left, None if is_longer else left)
 
@@ -96,20 +98,20 @@ def time_left(report: Report, before: Report | None) -> TimeLeft | None:
 def _pace(report: Report, before: Report) -> float:
     """How many times as long as then the runs took that are done; 1 before the first."""
     done = [
-        (leg.seconds, last.seconds)
-        for leg in report.legs
-        if leg.run.state == "done"
-        and leg.seconds is not None
-        and (last := leg_of(before, leg.phase, leg.way)) is not None
+        (result.seconds, last.seconds)
+        for result in report.results
+        if result.run.state == "done"
+        and result.seconds is not None
+        and (last := result_of(before, result.phase, result.direction)) is not None
         and last.seconds
     ]
     then = sum(last for _now, last in done)
     return sum(now for now, _last in done) / then if then else 1.0
 
 
-def _left_of(leg: LegReport, last: LegReport, gone: float) -> tuple[float, bool]:
-    """The seconds that a leg's steps still take, and whether the present one took less before."""
-    done = {step.step: step.seconds for step in leg.steps if step.state == "done"}
+def _left_of(result: PhaseResult, last: PhaseResult, gone: float) -> tuple[float, bool]:
+    """The seconds that a phase's steps still take, and whether the present one took less before."""
+    done = {step.step: step.seconds for step in result.steps if step.state == "done"}
     todo = [step.seconds or 0 for step in last.steps if step.step not in done]
     if not todo:
         return max((last.seconds or 0) - gone, 0), gone > (last.seconds or 0)

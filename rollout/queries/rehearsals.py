@@ -76,12 +76,12 @@ class StepReport:
     running_for: float | None
     """Seconds; None where it does not run."""
     waiting_for: str
-    way: str
+    direction: str
 
     @property
     def title(self) -> str:
         """What it does, as the steps of a rollback are named everywhere."""
-        undo = "Undo: " if self.way == Direction.BACKWARD else ""
+        undo = "Undo: " if self.direction == Direction.BACKWARD else ""
         return f"{undo}{self.description}"
 
     @property
@@ -90,12 +90,12 @@ class StepReport:
 
 
 @dataclass(frozen=True)
-class LegReport:
-    """One phase, one way."""
+class PhaseResult:
+    """A phase in one direction."""
 
     phase: int
     role: str
-    way: str
+    direction: str
     run: PhaseRun
     seconds: float | None
     traffic: Traffic
@@ -120,10 +120,10 @@ class LegReport:
 
 @dataclass(frozen=True)
 class Report:
-    """A rehearsal in full, with its legs in the order of execution."""
+    """A rehearsal in full, with its phases in the order of execution."""
 
     rehearsal: Rehearsal
-    legs: list[LegReport]
+    results: list[PhaseResult]
     alone: Traffic
     """The traffic before the first phase."""
 
@@ -134,34 +134,38 @@ class Report:
 
     @property
     def longest_lock(self) -> HeldLock | None:
-        return _longest([lock for leg in self.legs for lock in leg.locks])
+        return _longest([lock for result in self.results for lock in result.locks])
 
     @property
     def longest_wait_ms(self) -> float | None:
-        waits = [leg.traffic.longest_ms for leg in self.legs if leg.traffic.longest_ms is not None]
+        waits = [
+            result.traffic.longest_ms
+            for result in self.results
+            if result.traffic.longest_ms is not None
+        ]
         return max(waits, default=None)
 
     @property
     def operations(self) -> int:
-        return sum(leg.traffic.operations for leg in self.legs)
+        return sum(result.traffic.operations for result in self.results)
 
     @property
     def errors(self) -> int:
-        return sum(leg.traffic.errors for leg in self.legs)
+        return sum(result.traffic.errors for result in self.results)
 
     @property
     def running(self) -> StepReport | None:
         """The step that runs now."""
-        steps = (step for leg in self.legs for step in leg.steps)
+        steps = (step for result in self.results for step in result.steps)
         return next((step for step in steps if step.running_for is not None), None)
 
     @property
-    def expected_legs(self) -> int:
+    def expected_runs(self) -> int:
         return 2 * (len(ROLES) - self.rehearsal.first_phase)
 
     @property
-    def ended_legs(self) -> int:
-        return sum(leg.run.state == "done" for leg in self.legs)
+    def done_runs(self) -> int:
+        return sum(result.run.state == "done" for result in self.results)
 
 
 def of_rollout(rollout: Rollout) -> QuerySet[Rehearsal]:
@@ -185,14 +189,14 @@ def report_of(rehearsal: Rehearsal) -> Report:
         .order_by("pk")
         .prefetch_related(Prefetch("steps", StepRun.objects.defer("began_with")), "observations")
     )
-    legs = []
+    results = []
     for run in runs:
         observed = {seen.step_run_id: seen for seen in run.observations.all()}
-        legs.append(
-            LegReport(
+        results.append(
+            PhaseResult(
                 phase=run.phase,
                 role=ROLES[run.phase],
-                way=run.way,
+                direction=run.direction,
                 run=run,
                 seconds=_seconds(run, run),
                 traffic=_traffic(observed.get(None)),
@@ -202,7 +206,7 @@ def report_of(rehearsal: Rehearsal) -> Report:
     alone = rehearsal.baseline_traffic
     return Report(
         rehearsal,
-        legs,
+        results,
         Traffic(
             alone.get("operations", 0),
             alone.get("errors", 0),
@@ -231,7 +235,7 @@ def _step(plan: Plan | None, run: PhaseRun, row: StepRun, seen: Observation | No
         key=row.pk,
         running_for=_running_for(run, row),
         waiting_for=row.waiting_for,
-        way=run.way,
+        direction=run.direction,
     )
 
 
@@ -277,11 +281,16 @@ def _sum(values: Iterable[int | None]) -> int | None:
     return sum(known) if known else None
 
 
-def leg_of(report: Report | None, phase: int, way: str) -> LegReport | None:
-    """What was rehearsed of a phase, one way, where it came to its end."""
-    legs = report.legs if report else []
+def result_of(report: Report | None, phase: int, direction: str) -> PhaseResult | None:
+    """What was rehearsed of a phase in one direction, where it came to its end."""
+    results = report.results if report else []
     return next(
-        (leg for leg in legs if (leg.phase, leg.way, leg.run.state) == (phase, way, "done")), None
+        (
+            result
+            for result in results
+            if (result.phase, result.direction, result.run.state) == (phase, direction, "done")
+        ),
+        None,
     )
 
 
@@ -290,24 +299,24 @@ class Rehearsed:
     """A phase as the newest rehearsal ran it: a forecast."""
 
     rehearsal: Rehearsal
-    leg: LegReport
+    result: PhaseResult
 
 
-def forecast_of(report: Report | None, phase: int, way: str) -> Rehearsed | None:
+def forecast_of(report: Report | None, phase: int, direction: str) -> Rehearsed | None:
     """How a phase went in a rehearsal, the newest; None where it was not rehearsed."""
-    leg = leg_of(report, phase, way)
-    return Rehearsed(report.rehearsal, leg) if report and leg else None
+    result = result_of(report, phase, direction)
+    return Rehearsed(report.rehearsal, result) if report and result else None
 
 
 @dataclass(frozen=True)
 class RehearsedTimes:
-    """How many seconds each phase took each way in a rehearsal."""
+    """How many seconds each phase took in each direction in a rehearsal."""
 
     rehearsal: Rehearsal
     seconds: Mapping[tuple[int, str], float]
 
-    def of(self, phase: int, way: str) -> float | None:
-        return self.seconds.get((phase, way))
+    def of(self, phase: int, direction: str) -> float | None:
+        return self.seconds.get((phase, direction))
 
     def rollback_total(self, phase: int) -> float | None:
         """Total duration of the rollbacks down to the first rehearsed phase.
@@ -328,7 +337,7 @@ def times_of(rehearsals: Iterable[Rehearsal], plan: Plan) -> RehearsedTimes | No
     runs = PhaseRun.objects.filter(
         rollout=newest.sandbox_id, phase__gte=newest.first_phase, state=RunState.DONE
     ).defer("baseline", "statement_calls")
-    seconds = {(run.phase, run.way): _seconds(run, run) for run in runs}
+    seconds = {(run.phase, run.direction): _seconds(run, run) for run in runs}
     return RehearsedTimes(newest, {key: s for key, s in seconds.items() if s is not None})
 
 
@@ -348,7 +357,7 @@ def with_measured(locks: list[LockForecast], rehearsed: Rehearsed | None) -> lis
         return locks
     held: dict[tuple[str, LockMode, str], HeldLock] = {
         (step.step, lock.mode, lock.table): lock
-        for step in rehearsed.leg.steps
+        for step in rehearsed.result.steps
         for lock in step.locks
     }
     forecasts = []
@@ -359,7 +368,7 @@ def with_measured(locks: list[LockForecast], rehearsed: Rehearsed | None) -> lis
             if (key := (forecast.step, forecast.mode, table)) in held
         ]
         longest = max((ms for ms in seen if ms is not None), default=None)
-        was_there = any(step.step == forecast.step for step in rehearsed.leg.steps)
+        was_there = any(step.step == forecast.step for step in rehearsed.result.steps)
         # What is held for shorter than a look takes may not have been seen at all.
         shortest = rehearsed.rehearsal.lock_poll_ms
         forecasts.append(

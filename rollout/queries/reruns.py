@@ -103,7 +103,7 @@ def _jobs_of(rollout: Rollout, number: int) -> dict[str, dict[int, int]]:
     jobs = BackfillJob.objects.filter(
         step_run__run__rollout=rollout,
         step_run__run__phase=number,
-        step_run__run__way=Direction.FORWARD,
+        step_run__run__direction=Direction.FORWARD,
     ).order_by("pk")
     newest: dict[str, dict[int, int]] = {}
     for pk, step, position in jobs.values_list("pk", "step_run__step", "position"):

@@ -42,7 +42,7 @@ class PhaseStatus:
     description: str
     estimate: timedelta
     state: str
-    way: str
+    direction: str
     run: PhaseRun | None
     duration: timedelta | None
     gates: list[GateStatus]
@@ -68,7 +68,7 @@ class PhaseStatus:
     @property
     def may_be_repaired(self) -> bool:
         """Whether its rollback stopped where an audit and a repair can put its rows right."""
-        return self.number == ENFORCE and self.way == Direction.BACKWARD
+        return self.number == ENFORCE and self.direction == Direction.BACKWARD
 
     @property
     def gates_in_the_way(self) -> list[GateStatus]:
@@ -204,7 +204,7 @@ class PhaseSummary:
     number: int
     role: str
     state: str
-    way: str
+    direction: str
     run: PhaseRun | None
 
 
@@ -231,7 +231,7 @@ def summary_of(status: RolloutStatus) -> RolloutSummary:
     return RolloutSummary(
         rollout=status.rollout,
         plan=status.plan,
-        phases=[PhaseSummary(p.number, p.role, p.state, p.way, p.run) for p in status.phases],
+        phases=[PhaseSummary(p.number, p.role, p.state, p.direction, p.run) for p in status.phases],
         active=status.active,
         next_phase=status.next_phase,
         repair=status.repair,
@@ -255,7 +255,8 @@ def _summary(
         rollout=rollout,
         plan=plan,
         phases=[
-            PhaseSummary(n, ROLES[n], *_state_and_way(runs.get(n)), runs.get(n)) for n in numbers
+            PhaseSummary(n, ROLES[n], *_state_and_direction(runs.get(n)), runs.get(n))
+            for n in numbers
         ],
         active=_active(runs, repair),
         next_phase=_next_phase(plan, runs),
@@ -264,10 +265,10 @@ def _summary(
     )
 
 
-def _state_and_way(run: PhaseRun | None) -> tuple[str, str]:
+def _state_and_direction(run: PhaseRun | None) -> tuple[str, str]:
     """State and direction of a phase by its newest run."""
     state = "pending" if run is None or gates.is_not_started(run) else run.state
-    return state, run.way if run is not None else Direction.FORWARD
+    return state, run.direction if run is not None else Direction.FORWARD
 
 
 def _active(runs: dict[int, PhaseRun], repair: PhaseRun | None) -> PhaseRun | None:
@@ -325,14 +326,14 @@ def _phase_status(
 ) -> PhaseStatus:
     plan, number, run = evidence.plan, evidence.number, evidence.run
     phase = plan.phases[number]
-    state, way = _state_and_way(run)
+    state, direction = _state_and_direction(run)
     return PhaseStatus(
         number=number,
         role=ROLES[number],
         description=phase.description,
         estimate=phase.estimate,
         state=state,
-        way=way,
+        direction=direction,
         run=run,
         duration=duration_of(run),
         gates=answered,

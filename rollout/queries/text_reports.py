@@ -50,8 +50,10 @@ def as_text(status: RolloutStatus) -> str:
         "",
     ]
     for phase in status.phases:
-        way = " (rollback)" if phase.way == "backward" and phase.state != "pending" else ""
-        lines.append(f"  {phase.number} {phase.role:<9} {phase.state}{way}{_level(phase)}")
+        rollback = (
+            " (rollback)" if phase.direction == "backward" and phase.state != "pending" else ""
+        )
+        lines.append(f"  {phase.number} {phase.role:<9} {phase.state}{rollback}{_level(phase)}")
         for gate in phase.gates:
             lines.append(f"      {gate.status:<7} {gate.label}: {gate.message}")
             if gate.override is not None:

@@ -88,7 +88,15 @@ def history_of(rollout: Rollout, until: datetime) -> History:
     runs = list(
         PhaseRun.objects.filter(rollout=rollout, created_at__lte=until)
         .select_related("repair")
-        .only("phase", "way", "state", "actor_name", "created_at", "finished_at", "repair__table")
+        .only(
+            "phase",
+            "direction",
+            "state",
+            "actor_name",
+            "created_at",
+            "finished_at",
+            "repair__table",
+        )
         .order_by("-id")[: MAX_RUNS + 1]
     )
     entries = (

@@ -21,7 +21,7 @@ class WritePath:
     at: datetime
     step: Step | None
     phase: int | None
-    way: str
+    direction: str
     jobs: list[BackfillJob]
 
 
@@ -54,4 +54,4 @@ def write_path_at(rollout: Rollout, table: str, at: datetime) -> WritePath:
     if last is None:
         return WritePath(at, None, None, Direction.FORWARD, list(jobs))
     step = changing.get((last.run.phase, last.step))
-    return WritePath(at, step, last.run.phase, last.run.way, list(jobs))
+    return WritePath(at, step, last.run.phase, last.run.direction, list(jobs))

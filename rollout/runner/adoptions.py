@@ -48,7 +48,7 @@ def _note(rollout: Rollout, plan: Plan, phase: int, actor: Actor, source: str) -
     run = PhaseRun.objects.create(
         rollout=rollout,
         phase=phase,
-        way=Direction.FORWARD,
+        direction=Direction.FORWARD,
         state=RunState.DONE,
         actor_name=actor.get_username(),
         plan_digest=plan.digest,

@@ -67,7 +67,7 @@ def retry_quarantined(job: BackfillJob, *, actor: Actor, source: str = "web") ->
     refuse_out_of_reach(run.rollout)
     if job.kind == Proof.kind:
         raise Refused("A proof writes no rows. Correct the rows, then retry the phase.")
-    if run.way == Direction.REPAIR and is_outdated(run, gates.newest_runs(run.rollout)):
+    if run.direction == Direction.REPAIR and is_outdated(run, gates.newest_runs(run.rollout)):
         raise Refused("The repair is out of date: a phase has run since. Start a new repair.")
     if run.active and run.state != RunState.PAUSED:
         raise Refused("The job is running. Pause it or wait for it to end, then retry its rows.")

@@ -123,7 +123,7 @@ def _note(
     run = PhaseRun.objects.create(
         rollout=rollout,
         phase=phase,
-        way=Direction.BACKWARD,
+        direction=Direction.BACKWARD,
         state=RunState.DONE,
         actor_name=actor.get_username(),
         plan_digest=plan.digest,

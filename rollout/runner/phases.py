@@ -123,29 +123,29 @@ def _begin(
     rollout: Rollout,
     plan: Plan,
     phase: int,
-    way: Direction,
+    direction: Direction,
     newest: PhaseRun | None,
     actor: Actor,
     source: str,
     chain: RollbackChain | None = None,
     **more: Any,
 ) -> PhaseRun:
-    if newest is not None and newest.way == way and newest.state != RunState.DONE:
+    if newest is not None and newest.direction == direction and newest.state != RunState.DONE:
         return _go_on(rollout, newest, actor, source, **more)
     run = PhaseRun.objects.create(
         rollout=rollout,
         phase=phase,
-        way=way,
+        direction=direction,
         actor=actor if isinstance(actor, get_user_model()) else None,
         actor_name=actor.get_username(),
         plan_digest=plan.digest,
         lease_until=leases.grace(),
     )
-    if way == Direction.FORWARD:
+    if direction == Direction.FORWARD:
         _use_sign_offs(run)
     event, verb = (
         (Event.PHASE_STARTED, "Started")
-        if way == Direction.FORWARD
+        if direction == Direction.FORWARD
         else (Event.ROLLBACK_STARTED, "Started the rollback of")
     )
     activity_log.record(
@@ -182,7 +182,7 @@ def _refusal_to_retry(run: PhaseRun) -> str:
             f"{run.title} is {run.get_state_display().lower()}: there is nothing to "
             "retry. Reload the page."
         )
-    if run.way == Direction.REPAIR:
+    if run.direction == Direction.REPAIR:
         return f"The {run.name} is out of date: a phase has run since. Start a new repair."
     return f"{run.title} is no longer the newest run. Reload the page."
 
@@ -200,7 +200,7 @@ def retry(
     if wanted is None and run is not None and active_run(rollout) is None:
         raise Refused(_refusal_to_retry(run))
     more: dict[str, object] = {}
-    if wanted is not None and wanted.way == Direction.FORWARD and active_run(rollout) is None:
+    if wanted is not None and wanted.direction == Direction.FORWARD and active_run(rollout) is None:
         _have_lost_triggers_made(rollout, wanted)
         preflight = preflights.look_before(rollout, wanted.phase)
         if preflight.refusal:
@@ -235,7 +235,7 @@ def _go_on(
     if edited := sql_files.edited_message(rollout, plan, [run.phase]):
         raise Refused(edited)
     digest, former_digest = plan.digest, run.plan_digest
-    if digest != former_digest and run.way == Direction.FORWARD:
+    if digest != former_digest and run.direction == Direction.FORWARD:
         _refuse_unapproved(rollout, run, actor)
     moved = move(
         run,
@@ -250,7 +250,7 @@ def _go_on(
     if digest != former_digest:
         # The plan has changed: every step asks the catalog again what is applied.
         run.steps.all().delete()
-    if run.way == Direction.FORWARD:
+    if run.direction == Direction.FORWARD:
         _use_sign_offs(run)
     activity_log.record(
         Event.RETRIED, f"Retried {run.name}.", on=run, actor=actor, source=source, **more

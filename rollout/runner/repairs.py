@@ -178,7 +178,7 @@ def repair(
         run = PhaseRun.objects.create(
             rollout=rollout,
             phase=_newest_phase(gates.newest_runs(rollout)),
-            way=Direction.REPAIR,
+            direction=Direction.REPAIR,
             actor=actor if isinstance(actor, get_user_model()) else None,
             actor_name=actor.get_username(),
             plan_digest=plan.digest,

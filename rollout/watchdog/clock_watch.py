@@ -62,9 +62,9 @@ class ClockWatch:
 
 
 def _say(at: datetime, jumped: timedelta) -> None:
-    way = "ahead" if jumped > timedelta(0) else "back"
+    turn = "ahead" if jumped > timedelta(0) else "back"
     seconds = abs(jumped).total_seconds()
-    what = f"The database's clock jumped {seconds:,.0f} s {way}, to {in_words(at)}"
+    what = f"The database's clock jumped {seconds:,.0f} s {turn}, to {in_words(at)}"
     activity_log.record(
         Event.CLOCK_JUMPED,
         f"{what}, or the watchdog's machine was suspended. No soak counts that time, scheduled "

@@ -59,7 +59,7 @@ def evaluate(rollout: Rollout, *, now: datetime) -> None:
     if run is None or _is_over(rollout, run):
         return
     # A repair is compared with what the page compares with: the time before the phase.
-    phase_run = PhaseRun.objects.filter(rollout=rollout).exclude(way=Direction.REPAIR).first()
+    phase_run = PhaseRun.objects.filter(rollout=rollout).exclude(direction=Direction.REPAIR).first()
     compared = phase_run or run
     keep_baseline(compared)
     baseline = baseline_of(compared)
@@ -167,7 +167,7 @@ def _pause(rule: Rule, state: RuleState, run: PhaseRun) -> bool:
         return False
     with rollouts.alone_with(run.rollout):
         run.refresh_from_db()
-        if run.way == Direction.BACKWARD:
+        if run.direction == Direction.BACKWARD:
             return False
         waits = run.state == RunState.QUEUED
         pause = paused_by(RuleActor(rule).get_username(), rule=rule.id, message=state.message)

@@ -48,12 +48,14 @@ def action_of(job: BackfillJob) -> Pass:
     """The action of the plan that a job runs. Raises UnknownPlan, KeyError, IndexError."""
     run = job.step_run.run
     plan = plans.get(run.rollout.plan)
-    if run.way == Direction.REPAIR:
+    if run.direction == Direction.REPAIR:
         step = repairs.step_of(run)
     else:
         step = plan.step(run.phase, job.step_run.step)
-    way = plan.backward(step) if run.way == Direction.BACKWARD else plan.forward(step)
-    action = way.actions[job.position]
+    step_actions = (
+        plan.backward(step) if run.direction == Direction.BACKWARD else plan.forward(step)
+    )
+    action = step_actions.actions[job.position]
     assert isinstance(action, Pass)
     return action
 

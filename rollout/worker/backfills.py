@@ -115,7 +115,7 @@ def job_of(connection: Connection, action: Pass, step_run: StepRun, position: in
 
 def _duty_percent(action: Pass, run: PhaseRun) -> int:
     """The duty cycle with which a job begins: a backfill of an application's database gently."""
-    is_backfill = isinstance(action, Fill) and run.way == Direction.FORWARD
+    is_backfill = isinstance(action, Fill) and run.direction == Direction.FORWARD
     if not is_backfill or not is_protected(run.rollout.environment):
         return 100
     return setting("BACKFILL_DUTY_PERCENT", 100)

@@ -43,7 +43,7 @@ def refuse_lost(connection: Connection, run: PhaseRun, plan: Plan) -> None:
 
 def find_lost(connection: Connection, run: PhaseRun, plan: Plan) -> list[Drift]:
     """The triggers that a run has created and that are missing or disabled."""
-    if run.way != Direction.FORWARD:
+    if run.direction != Direction.FORWARD:
         return []
     live = catalog.read(connection, catalog.labels_of(plan))
     drifts = catalog.compare(

@@ -51,13 +51,13 @@ from rollout.worker.rehearsal_observers import (
 
 
 def begin_in_rehearsal(
-    rollout: Rollout, phase: int, way: Direction, *, actor_name: str
+    rollout: Rollout, phase: int, direction: Direction, *, actor_name: str
 ) -> PhaseRun:
     """Start a phase in the database of a rehearsal, where no gate is asked."""
     run = PhaseRun.objects.create(
         rollout=rollout,
         phase=phase,
-        way=way,
+        direction=direction,
         actor_name=actor_name,
         plan_digest=plan_of(rollout).digest,
         lease_until=leases.grace(),
@@ -207,8 +207,8 @@ class RehearsalJob(AttemptedJob[Rehearsal]):
             if not self.rehearsal.baseline_traffic:
                 self.write(baseline_traffic=self._traffic_alone(observer).as_fields())
             notes = Notes(observer)
-            while (leg := self._next_leg()) is not None:
-                run = self._begin(*leg)
+            while (due := self._next_phase()) is not None:
+                run = self._begin(*due)
                 self.tell("")
                 self._carry_on_with(run, observer, notes)
                 pause(BETWEEN_SECONDS, self.held)
@@ -232,11 +232,11 @@ class RehearsalJob(AttemptedJob[Rehearsal]):
             if seen.operations or time.time() - began > READY_SECONDS:
                 return seen
 
-    def _next_leg(self) -> tuple[int, Direction] | None:
+    def _next_phase(self) -> tuple[int, Direction] | None:
         """The next phase and its direction; None once all are rolled back."""
         runs = gates.newest_runs(self.rehearsal.sandbox)
         phases = range(self.rehearsal.first_phase, CONTRACT + 1)
-        turned = any(run.way == Direction.BACKWARD for n, run in runs.items() if n in phases)
+        turned = any(run.direction == Direction.BACKWARD for n, run in runs.items() if n in phases)
         if not turned:
             for number in phases:
                 if not gates.is_done(runs.get(number)):
@@ -246,14 +246,16 @@ class RehearsalJob(AttemptedJob[Rehearsal]):
                 return number, Direction.BACKWARD
         return None
 
-    def _begin(self, phase: int, way: Direction) -> PhaseRun:
+    def _begin(self, phase: int, direction: Direction) -> PhaseRun:
         """Start a phase without asking its gates, or find its active run."""
         sandbox = self.rehearsal.sandbox
         with alone_with(sandbox):
             run = gates.newest_runs(sandbox).get(phase)
-            if run is not None and run.way == way and run.state != RunState.DONE:
+            if run is not None and run.direction == direction and run.state != RunState.DONE:
                 return run
-            return begin_in_rehearsal(sandbox, phase, way, actor_name=self.rehearsal.actor_name)
+            return begin_in_rehearsal(
+                sandbox, phase, direction, actor_name=self.rehearsal.actor_name
+            )
 
     def _carry_on_with(self, run: PhaseRun, observer: Observer, notes: Notes) -> None:
         """Wait for a run's end, working on it meanwhile. Raises RehearsalFailed."""

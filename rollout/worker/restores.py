@@ -298,14 +298,19 @@ def note(
 
 
 def _run(
-    into: Rollout, number: int, way: Direction, state: RunState, snapshot: Snapshot, actor: str
+    into: Rollout,
+    number: int,
+    direction: Direction,
+    state: RunState,
+    snapshot: Snapshot,
+    actor: str,
 ) -> None:
     now = by_the_database()
     half = state == RunState.CANCELLED
     run = PhaseRun.objects.create(
         rollout=into,
         phase=number,
-        way=way,
+        direction=direction,
         state=state,
         actor_name=actor,
         plan_digest=snapshot.plan_digest,
@@ -314,7 +319,7 @@ def _run(
         error=f"Snapshot {snapshot.pk} was taken during this phase." if half else "",
         advice="Retry the phase, or roll it back." if half else "",
     )
-    if way == Direction.BACKWARD:
+    if direction == Direction.BACKWARD:
         return
     # A rollback undoes the started steps; a retry asks the catalog for each again.
     StepRun.objects.bulk_create(

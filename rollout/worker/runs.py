@@ -80,22 +80,22 @@ class RunJob(LeasedJob[PhaseRun]):
     @cached_property
     def steps(self) -> list[Step]:
         """The steps of the run in order. A rollback undoes the started ones, newest first."""
-        if self.run.way == Direction.REPAIR:
+        if self.run.direction == Direction.REPAIR:
             return [repairs.step_of(self.run)]
         steps = list(self.plan.phases[self.run.phase].steps)
-        if self.run.way == Direction.FORWARD:
+        if self.run.direction == Direction.FORWARD:
             return steps
         rolled_back = PhaseRun.objects.filter(
             rollout=self.run.rollout,
             phase=self.run.phase,
-            way=Direction.BACKWARD,
+            direction=Direction.BACKWARD,
             state=RunState.DONE,
         ).first()
         begun = set(
             StepRun.objects.filter(
                 run__rollout=self.run.rollout,
                 run__phase=self.run.phase,
-                run__way=Direction.FORWARD,
+                run__direction=Direction.FORWARD,
                 run__pk__gt=rolled_back.pk if rolled_back else 0,
             ).values_list("step", flat=True)
         )
@@ -179,12 +179,14 @@ class RunJob(LeasedJob[PhaseRun]):
                 "began_with",
             ]
         )
-        way = self.plan.backward(step) if self._backward else self.plan.forward(step)
-        for number, action in enumerate(way.actions):
+        step_actions = self.plan.backward(step) if self._backward else self.plan.forward(step)
+        for number, action in enumerate(step_actions.actions):
             again = number < row.actions_done
             if _is_for_others(action, connection) or (again and not _can_be_asked(action)):
                 continue
-            earlier = [a for a in way.actions[:number] if isinstance(a, Statement) and a.done]
+            earlier = [
+                a for a in step_actions.actions[:number] if isinstance(a, Statement) and a.done
+            ]
             result = self._run_action(number, action, connection, held, earlier)
             if result is None:
                 return False
@@ -349,7 +351,7 @@ class RunJob(LeasedJob[PhaseRun]):
                 )
             step = self.step_run.step if self.step_run else ""
             message = f"{self.run.title} failed. {text}"
-            self._record(_FAILED[Direction(self.run.way)], message, step=step)
+            self._record(_FAILED[Direction(self.run.direction)], message, step=step)
 
     @property
     def _applied(self) -> str:
@@ -363,11 +365,11 @@ class RunJob(LeasedJob[PhaseRun]):
 
     @property
     def _backward(self) -> bool:
-        return self.run.way == Direction.BACKWARD
+        return self.run.direction == Direction.BACKWARD
 
     @property
     def _repairs(self) -> bool:
-        return self.run.way == Direction.REPAIR
+        return self.run.direction == Direction.REPAIR
 
     def _ended(self, how: str) -> str:
         return f"{self.run.title} is {how}."

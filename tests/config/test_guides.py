@@ -89,7 +89,7 @@ def test_after_the_backfill_it_leads_through_a_mismatch_and_an_approval(demo_lea
         status="mismatched", mismatched=12, finished_at=audit.started_at
     )
     assert guide(demo_lead) == (7, ["Repair them", "Look at them", ask])
-    run = journal.ran(rollout, 2, "running", way="repair")
+    run = journal.ran(rollout, 2, "running", direction="repair")
     Repair.objects.create(run=run, table="properties", selection={}, rows_expected=12)
     assert guide(demo_lead) == (7, ["Watch the audits"]), "a snapshot would be refused"
     PhaseRun.objects.filter(pk=run.pk).update(state="done", finished_at=run.started_at)
@@ -116,10 +116,10 @@ def test_the_guide_ends_when_all_is_rolled_back_and_begins_again_with_the_next_s
     journal.reviewed(rollout, legacy_column="status")
     assert guide(demo_lead) == (10, ["Roll back all phases…"])
     for number in (4, 3):
-        journal.ran(rollout, number, way="backward")
+        journal.ran(rollout, number, direction="backward")
     assert guide(demo_lead) == (10, ["Roll back all phases…"]), "half of the way back"
     for number in (2, 1, 0):
-        journal.ran(rollout, number, way="backward")
+        journal.ran(rollout, number, direction="backward")
     assert guide(demo_lead) == (11, [])
     journal.ran(rollout, 0)
     journal.rehearsed(journal.taken(rollout))

@@ -322,8 +322,8 @@ def rehearsed(snapshot: Snapshot, state: str = "passed", **fields: Any) -> Rehea
             **fields,
         },
     )
-    for way in ("forward", "backward"):
-        run = ran(sandbox, 1, way=way)
+    for direction in ("forward", "backward"):
+        run = ran(sandbox, 1, direction=direction)
         step = reached(run, "add-property-columns", wal_bytes=81_920, growth={"properties": -8192})
         lock = {"table": "properties", "mode": "AccessExclusiveLock", "times": 2}
         seen = {"operations": 31, "errors": 0, "longest_ms": 88.1, "durations": {"-21": 31}}

@@ -182,7 +182,7 @@ def test_a_header_takes_the_progress_that_its_page_has_read(
         assert f"Share of {job.table} that is done" in text_of(viewer, page)
     run.state = "done"
     run.save(update_fields=["state"])
-    repair = journal.ran(rollout, 2, "running", way="repair")
+    repair = journal.ran(rollout, 2, "running", direction="repair")
     Repair.objects.create(run=repair, table="properties")
     job = journal.job_of(journal.reached(repair, "repair", "running"))
     assert f"Share of {job.table} that is done" in text_of(viewer, PAGE)

@@ -59,12 +59,12 @@ def test_a_rollback_and_a_failure_are_identified_by_shape_and_word(
     rollout: Rollout, viewer: Client
 ) -> None:
     now = timezone.now()
-    for phase, way, state, minutes in (
+    for phase, direction, state, minutes in (
         (1, "forward", "failed", 50),
         (2, "backward", "done", 30),
         (3, "forward", "running", 10),
     ):
-        run = ran(rollout, phase, state, way=way)
+        run = ran(rollout, phase, state, direction=direction)
         PhaseRun.objects.filter(pk=run.pk).update(created_at=now - timedelta(minutes=minutes))
     marks = {mark.what: mark for row in drawn(rollout).rows for mark in row.marks}
     assert marks["Phase 1: Failed"].icon == "failed"

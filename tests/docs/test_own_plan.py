@@ -63,8 +63,8 @@ def connection(target: Target) -> Iterator[Connection]:
 def with_files(plan: Plan, directory: Path) -> Plan:
     """The plan with the page's SQL files among the steps of phase 4."""
     (directory / "migrations" / "rollout").mkdir(parents=True)
-    for way in ("up", "down"):
-        name = f"010_order_notes.{way}.sql"
+    for direction in ("up", "down"):
+        name = f"010_order_notes.{direction}.sql"
         (directory / "migrations" / "rollout" / name).write_text(samples("sql", name))
     names = run(
         samples("python", "shop/rollout.py, further down"), __file__=str(directory / "rollout.py")

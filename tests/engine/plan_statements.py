@@ -26,7 +26,7 @@ class Place:
     """An action of the plan, and where it stands in it."""
 
     phase: int
-    way: str
+    direction: str
     step: r.Step
     action: Action
 
@@ -36,7 +36,9 @@ class Place:
         return self.action
 
     def __str__(self) -> str:
-        return f"{self.way} {self.phase} {self.step.id}: {getattr(self.action, 'text', '')[:60]}"
+        return (
+            f"{self.direction} {self.phase} {self.step.id}: {getattr(self.action, 'text', '')[:60]}"
+        )
 
 
 def places() -> list[Place]:

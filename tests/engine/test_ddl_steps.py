@@ -107,8 +107,10 @@ def carry_on(either_server: Target, engine: Connection, place: Place) -> None:
 
 def ask_again(either_server: Target, engine: Connection, place: Place) -> None:
     """What a retry does first: asks for each statement of the step before whether it is applied."""
-    way = PLAN.forward(place.step) if place.way == "forward" else PLAN.backward(place.step)
-    for action in way.actions:
+    step_actions = (
+        PLAN.forward(place.step) if place.direction == "forward" else PLAN.backward(place.step)
+    )
+    for action in step_actions.actions:
         if action == place.action:
             return
         if isinstance(action, Statement) and action.done is not None:

@@ -55,7 +55,7 @@ def test_smoke_tests_older_than_a_rollback_must_be_run_again(rollout: Rollout) -
     journal.ran(rollout, 1)
     journal.probed(rollout)
     assert tested()[0] == "pass"
-    journal.ran(rollout, 1, way="backward")
+    journal.ran(rollout, 1, direction="backward")
     status, message, action = tested()
     assert (status, action) == ("pending", "run_smoke_tests")
     assert "is older than the rollback of phase 1. Run smoke tests." in message

@@ -77,7 +77,7 @@ def test_a_phase_that_stopped_in_its_middle_may_continue_unless_something_else_d
         other.execute(plan.forward(plan.step(1, "create-types")).actions[0].sql)  # type: ignore[union-attr]
     assert answer(bare, 1).status == "fail"
     PhaseRun.objects.create(
-        rollout=bare, phase=1, way=Direction.FORWARD, state=RunState.FAILED, actor_name="ada"
+        rollout=bare, phase=1, direction=Direction.FORWARD, state=RunState.FAILED, actor_name="ada"
     )
     assert answer(bare, 1).status == "pass"
     rollouts.execute("ALTER TABLE properties ALTER city TYPE varchar(80)")

@@ -34,10 +34,10 @@ def phase_run(
     rollout: Rollout,
     phase: int,
     state: RunState = RunState.DONE,
-    way: Direction = Direction.FORWARD,
+    direction: Direction = Direction.FORWARD,
 ) -> PhaseRun:
-    return PhaseRun.objects.create(
-        rollout=rollout, phase=phase, state=state, way=way, actor_name="ada", finished_at=NOW
+    return rollout.runs.create(
+        phase=phase, state=state, direction=direction, actor_name="ada", finished_at=NOW
     )
 
 
@@ -115,7 +115,7 @@ def test_an_earlier_phase_that_was_never_begun_is_pending(rollout: Rollout) -> N
 
 def test_an_earlier_phase_that_was_rolled_back_is_pending(rollout: Rollout) -> None:
     phase_run(rollout, 0)
-    phase_run(rollout, 0, way=Direction.BACKWARD)
+    phase_run(rollout, 0, direction=Direction.BACKWARD)
     assert answer(EarlierPhaseDone(), 1, rollout)[0] == "pending"
 
 
@@ -128,13 +128,13 @@ def test_a_repair_leaves_the_phase_beside_it_as_it_stands(
     assert answer(EarlierPhaseDone(), 1, rollout)[0] == "pass"
 
 
-@pytest.mark.parametrize("way", [Direction.FORWARD, Direction.BACKWARD])
+@pytest.mark.parametrize("direction", [Direction.FORWARD, Direction.BACKWARD])
 @pytest.mark.parametrize("state", [s for s in RunState if s != RunState.DONE])
 def test_an_earlier_phase_in_any_other_state_never_passes(
-    rollout: Rollout, state: RunState, way: Direction
+    rollout: Rollout, state: RunState, direction: Direction
 ) -> None:
     phase_run(rollout, 0)
-    phase_run(rollout, 0, state, way)
+    phase_run(rollout, 0, state, direction)
     status, message = answer(EarlierPhaseDone(), 1, rollout)
     assert status == ("fail" if state == RunState.FAILED else "pending")
     assert state.label.lower() in message
@@ -150,7 +150,7 @@ def test_a_backfill_passes_with_the_rows_it_scanned(rollout: Rollout) -> None:
 
 def test_a_backfill_that_was_rolled_back_is_pending(rollout: Rollout) -> None:
     backfilled(rollout)
-    phase_run(rollout, 2, way=Direction.BACKWARD)
+    phase_run(rollout, 2, direction=Direction.BACKWARD)
     assert answer(BackfillComplete(), 3, rollout)[0] == "pending"
 
 
@@ -232,13 +232,13 @@ def test_an_audit_of_another_environment_does_not_count(rollout: Rollout) -> Non
     assert answer(AuditClean(), 3, rollout)[0] == "pending"
 
 
-@pytest.mark.parametrize("way", Direction)
+@pytest.mark.parametrize("direction", Direction)
 def test_a_clean_audit_is_stale_once_what_is_written_has_changed(
-    rollout: Rollout, way: Direction
+    rollout: Rollout, direction: Direction
 ) -> None:
     backfilled(rollout)
     audit(rollout, AuditStatus.CLEAN, MINUTE)
-    step_run(phase_run(rollout, 3, way=way), "cut-over", 2 * MINUTE)
+    step_run(phase_run(rollout, 3, direction=direction), "cut-over", 2 * MINUTE)
     status, message = answer(AuditClean(), 4, rollout)
     assert status == "pending"
     assert "keep legacy columns in sync via triggers”, which changed the write path" in message

@@ -89,14 +89,14 @@ def scrape(prometheus: Client) -> Scrape:
 def test_phases_and_the_active_run_are_reported(prometheus: Client, rollout: Rollout) -> None:
     journal.ran(rollout, 0)
     journal.ran(rollout, 1)
-    journal.ran(rollout, 2, "running", way="backward")
+    journal.ran(rollout, 2, "running", direction="backward")
     metrics = scrape(prometheus)
     assert metrics.of("rollout_phase", **LABELS) == 2
     for phase, state in ((0, "done"), (2, "running"), (4, "pending")):
         assert metrics.of("rollout_phase_state", **LABELS, phase=phase, state=state) == 1
         assert metrics.of("rollout_phase_state", **LABELS, phase=phase, state="failed") == 0
     run = metrics.of(
-        "rollout_active_run_seconds", **LABELS, phase=2, way="backward", state="running"
+        "rollout_active_run_seconds", **LABELS, phase=2, direction="backward", state="running"
     )
     assert run is not None
     assert 0 <= run < 60

@@ -27,7 +27,7 @@ def test_event_that_says_failed_or_cancelled_is_reported_as_a_failure(event: Eve
 
 def test_each_bad_end_of_all_kinds_of_work_has_an_event_that_is_reported_as_a_failure() -> None:
     ends = (
-        *(runs._FAILED[way] for way in runs._FAILED),
+        *(runs._FAILED[direction] for direction in runs._FAILED),
         runs._STOPPED[RunState.CANCELLED],
         *(SnapshotJob.ends[s] for s in (SnapshotState.FAILED, SnapshotState.CANCELLED)),
         *(RestoreJob.ends[s] for s in (RestoreState.FAILED, RestoreState.CANCELLED)),

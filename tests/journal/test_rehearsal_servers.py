@@ -68,7 +68,7 @@ def test_a_rehearsal_is_run_on_the_server_that_is_named(
         made = rehearsal.environment
         assert made.server == f"{target.parameters['host']}:5432"
         assert rehearsal.untouched_rows + rehearsal.written_rows >= 300
-        assert [run.way for run in rehearsal.sandbox.runs.filter(phase=1).order_by("pk")] == [
+        assert [run.direction for run in rehearsal.sandbox.runs.filter(phase=1).order_by("pk")] == [
             *("forward", "backward")
         ]
         assert made.database in database_names(target)

@@ -152,10 +152,11 @@ class Presses(RuleBasedStateMachine):
         return [n for n in range(5) if newest.get(n) == (Direction.FORWARD, RunState.DONE)]
 
     def newest(self) -> dict[int, tuple[str, str]]:
-        """Phase to the way and the state of its newest run."""
+        """Phase to the direction and the state of its newest run."""
         runs = PhaseRun.objects.filter(rollout=self.rollout).order_by("pk")
         return {
-            phase: (way, state) for phase, way, state in runs.values_list("phase", "way", "state")
+            phase: (direction, state)
+            for phase, direction, state in runs.values_list("phase", "direction", "state")
         }
 
     @invariant()

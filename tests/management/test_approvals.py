@@ -123,13 +123,13 @@ def test_a_rollback_of_one_phase_or_several_is_of_what_was_read(
     code, _, err = shell("rollback", PLAN, "--to", "0", *unread)
     assert code == 1
     assert "The phases to roll back have changed since you read them. Review them again." in err
-    assert not rollout.runs.filter(way="backward").exists()
+    assert not rollout.runs.filter(direction="backward").exists()
     plan = plans.get(PLAN)
     for words, digest in (("2",), plan.digest_of(2)), (("--to", "0"), plan.digest):
         # As ``sql`` prints it.
         assert digest in shell("sql", PLAN, "2", "--rollback")[1].partition("\n")[0]
         assert shell("rollback", PLAN, *words, "--digest", digest, "--user", "lead")[0] == 0
-        rollout.runs.filter(way="backward").delete()
+        rollout.runs.filter(direction="backward").delete()
 
 
 def test_a_shell_without_a_name_starts_nothing_that_needs_approval(

@@ -23,7 +23,7 @@ def test_a_repair_is_previewed_then_started_and_the_audit_after_it_is_clean(
     assert not Repair.objects.exists()
 
     code, out, _ = cli("repair", PLAN, "--wait", "--json")
-    assert (code, json.loads(out)["way"], json.loads(out)["state"]) == (0, "repair", "done")
+    assert (code, json.loads(out)["direction"], json.loads(out)["state"]) == (0, "repair", "done")
     work()
     newest = AuditReport.objects.latest("pk")
     assert (newest.status, newest.mismatched) == (AuditStatus.CLEAN, 0)

@@ -86,7 +86,7 @@ def test_after_a_phase_its_script_brings_everything_back_and_the_console_recogni
     assert carry_out(script, committed_db, tmp_path)[0] == 0, "it may be run again"
     assert everything(committed_db) == before
     (run,) = runner.recognise(allowed, phase, actor=ADA)
-    assert (run.phase, run.way, run.state) == (phase, "backward", RunState.DONE)
+    assert (run.phase, run.direction, run.state) == (phase, "backward", RunState.DONE)
     assert status_of(allowed).phases[phase].state == "pending"
     assert LogEntry.objects.filter(event="rolled back by hand", phase=phase).count() == 1
     go_through_it_again(allowed, phase)

@@ -30,9 +30,14 @@ def test_every_verb_that_starts_work_can_wait_and_answer_in_json() -> None:
 def test_a_phase_that_is_waited_for_answers_in_json_with_its_end(cli: Cli, a_worker: None) -> None:
     code, out, _ = cli("start", PLAN, "0", "--wait", "--json")
     answer = json.loads(out)
-    assert (code, answer["state"], answer["phase"], answer["way"]) == (0, "done", 0, "forward")
+    assert (code, answer["state"], answer["phase"], answer["direction"]) == (
+        0,
+        "done",
+        0,
+        "forward",
+    )
     code, out, _ = cli("rollback", PLAN, "0", "--wait", "--json")
-    assert (code, json.loads(out)["way"], json.loads(out)["state"]) == (0, "backward", "done")
+    assert (code, json.loads(out)["direction"], json.loads(out)["state"]) == (0, "backward", "done")
 
 
 def test_a_run_that_is_cancelled_is_good_and_its_retry_waits_for_the_end(

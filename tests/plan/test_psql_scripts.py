@@ -279,8 +279,8 @@ def test_a_second_run_of_each_script_changes_nothing_and_the_wrong_order_is_refu
         assert changed(script_site.must(script_site.forward(number))) == []
         assert script_site.everything() == after
         if number > 1:
-            for way in (script_site.forward, script_site.back):
-                code, output = way(number - 1)
+            for run_script in (script_site.forward, script_site.back):
+                code, output = run_script(number - 1)
                 assert (code, f"Phase {number} has begun" in output) == (3, True), output
             assert script_site.everything() == after
         assert changed(script_site.must(script_site.back(number)))

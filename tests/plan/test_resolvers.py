@@ -179,8 +179,8 @@ def test_a_resolver_answers_the_same_from_the_mapping_to_the_end_and_back(
         resolve(connection, "h", sample.kind, sample=sample)
     spellings = ("h", "H ", " h", "\u00a0h", "h\t", "H", "h\n")
     made = (("do", 2), ("do", 3), ("do", 4), ("undo", 4), ("undo", 3))
-    for (way, phase), spelling in zip(made, spellings, strict=False):
-        (do_phase if way == "do" else undo_phase)(target, connection, sample.plan, phase)
+    for (direction, phase), spelling in zip(made, spellings, strict=False):
+        (do_phase if direction == "do" else undo_phase)(target, connection, sample.plan, phase)
         house = resolve(connection, "House", sample.kind, sample=sample)
         assert resolve(connection, spelling, sample.kind, sample=sample) == house
         assert set(names_of(connection, sample.kind).values()) == {"House", "Unspecified"}

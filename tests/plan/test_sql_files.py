@@ -40,8 +40,8 @@ NO_NOTES = f"{ASKED}DROP TABLE notes;\n"
 def written(directory: Path, **files: str) -> SqlFiles:
     """Files by name, ``_up`` and ``_down`` standing for ``.up.sql`` and ``.down.sql``."""
     for name, text in files.items():
-        stem, _, way = name.removeprefix("f").rpartition("_")
-        (directory / f"{stem}.{way}.sql").write_text(text)
+        stem, _, direction = name.removeprefix("f").rpartition("_")
+        (directory / f"{stem}.{direction}.sql").write_text(text)
     return SqlFiles(directory)
 
 

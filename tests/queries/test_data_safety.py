@@ -25,12 +25,14 @@ def minutes_ago(minutes: float) -> datetime:
     return timezone.now() - timedelta(minutes=minutes)
 
 
-def went_through(rollout: Rollout, phase: int, *, minutes: float, way: str = "forward") -> PhaseRun:
+def went_through(
+    rollout: Rollout, phase: int, *, minutes: float, direction: str = "forward"
+) -> PhaseRun:
     """A phase that is done with all of its steps, so many minutes ago."""
     at = minutes_ago(minutes)
-    run = ran(rollout, phase, way=way)
+    run = ran(rollout, phase, direction=direction)
     steps = plans.get(rollout.plan).phases[phase].steps
-    for step in steps if way == "forward" else steps[::-1]:
+    for step in steps if direction == "forward" else steps[::-1]:
         reached(run, step.id, started_at=at, finished_at=at)
     return run
 
@@ -200,7 +202,7 @@ def test_after_the_rollback_of_the_backfill_the_data_is_restored(
     rollout: Rollout, viewer: Client
 ) -> None:
     after_backfill(rollout)
-    run = went_through(rollout, 2, minutes=1, way="backward")
+    run = went_through(rollout, 2, minutes=1, direction="backward")
     result = safety(rollout)
     assert (result.verdict, result.dual_write.state, result.phase) == ("restored", "off", 1)
     assert result.restored_at == run.finished_at
@@ -217,7 +219,7 @@ def test_steps_of_a_rollback_that_has_not_finished_are_in_effect_until_undone(
     rollout: Rollout,
 ) -> None:
     went_through(rollout, 1, minutes=9)
-    run = ran(rollout, 1, "failed", way="backward")
+    run = ran(rollout, 1, "failed", direction="backward")
     reached(run, "add-image-columns")
     status = status_of(rollout)
     left = {step.id for step in steps_in_effect(status.plan, status.evidence.runs)}
@@ -233,7 +235,7 @@ def test_the_rehearsed_rollback_is_given_for_the_phase_and_for_all_so_far(
     rehearsal = journal.rehearsed(journal.taken(rollout), first_phase=1)
     assert safety(rollout).rollback_seconds is None, "phase 2 was not rehearsed"
     assert safety(rollout).whole_rollback_seconds is None
-    journal.ran(rehearsal.sandbox, 2, way="backward")
+    journal.ran(rehearsal.sandbox, 2, direction="backward")
     result = safety(rollout)
     assert result.rollback_seconds is not None
     assert result.whole_rollback_seconds == pytest.approx(2 * result.rollback_seconds, abs=1)

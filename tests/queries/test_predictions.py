@@ -9,7 +9,7 @@ from rollout.models import Direction, Rehearsal, Rollout, Snapshot
 from rollout.plan import plans
 from rollout.queries.predictions import Prediction, predict, tables_scanned
 from rollout.queries.rehearsal_changes import change_of, finished_before, time_left
-from rollout.queries.rehearsals import leg_of, report_of
+from rollout.queries.rehearsals import report_of, result_of
 from tests.console import journal
 from tests.support.rollouts import PLAN
 
@@ -32,9 +32,11 @@ def predicted(rehearsal: Rehearsal, *earlier: Rehearsal, times: float = 1) -> Pr
 
 
 def seconds_of(prediction: Prediction, phase: int) -> tuple[float, float | None]:
-    leg = prediction.of(phase, Direction.FORWARD)
-    assert leg is not None
-    return round(leg.seconds.shortest, 1), leg.seconds.longest and round(leg.seconds.longest, 1)
+    result = prediction.of(phase, Direction.FORWARD)
+    assert result is not None
+    return round(result.seconds.shortest, 1), result.seconds.longest and round(
+        result.seconds.longest, 1
+    )
 
 
 def test_only_steps_that_read_every_row_grow_with_rows(rollout: Rollout) -> None:
@@ -43,9 +45,9 @@ def test_only_steps_that_read_every_row_grow_with_rows(rollout: Rollout) -> None
     assert prediction.rows == 1_000_000
     assert seconds_of(prediction, 2) == (202.0, 402.0), "from the rehearsed rate to half of it"
     assert seconds_of(prediction, 1) == (4.0, 4.0), "a column is added in the same time"
-    leg = prediction.of(2, Direction.FORWARD)
-    assert leg is not None
-    assert leg.scaled == ("Backfill existing rows",)
+    result = prediction.of(2, Direction.FORWARD)
+    assert result is not None
+    assert result.scaled == ("Backfill existing rows",)
     assert round(prediction.forward.shortest) == 206
 
 
@@ -57,7 +59,7 @@ def test_several_rehearsals_of_the_plan_give_the_range(rollout: Rollout) -> None
 
 
 @pytest.mark.parametrize(
-    ("phase", "step", "way", "tables"),
+    ("phase", "step", "direction", "tables"),
     [
         (1, "add-property-columns", Direction.FORWARD, ()),
         (2, "backfill", Direction.FORWARD, ("properties",)),
@@ -71,17 +73,17 @@ def test_several_rehearsals_of_the_plan_give_the_range(rollout: Rollout) -> None
     ],
 )
 def test_a_step_reads_every_row_of_these_tables(
-    phase: int, step: str, way: str, tables: tuple[str, ...]
+    phase: int, step: str, direction: str, tables: tuple[str, ...]
 ) -> None:
     plan = plans.get(PLAN)
-    assert tables_scanned(plan, plan.step(phase, step), way) == tables
+    assert tables_scanned(plan, plan.step(phase, step), direction) == tables
 
 
 def test_a_figure_is_better_or_worse_beyond_a_tenth_of_it(rollout: Rollout) -> None:
     snapshot = journal.taken(rollout, counts=ROWS)
     first, second, third = (a_rehearsal(snapshot, backfill=b) for b in (10, 20, 20.5))
     assert [r.rehearsal.pk for r in finished_before(third, most=5)] == [second.pk, first.pk]
-    forward = [leg_of(report_of(r), 2, Direction.FORWARD) for r in (first, second, third)]
+    forward = [result_of(report_of(r), 2, Direction.FORWARD) for r in (first, second, third)]
     verdicts = []
     for now, before in ((1, 0), (0, 1), (2, 1)):
         change = change_of(forward[now], forward[before])
@@ -93,12 +95,12 @@ def test_a_figure_is_better_or_worse_beyond_a_tenth_of_it(rollout: Rollout) -> N
     assert change_of(forward[0], None) is None
 
 
-def test_time_left_is_that_of_the_legs_to_come(rollout: Rollout) -> None:
+def test_time_left_is_that_of_the_phases_to_come(rollout: Rollout) -> None:
     snapshot = journal.taken(rollout, counts=ROWS)
     before = journal.rehearsed(snapshot, first_phase=3)
-    for way in ("forward", "backward"):
+    for direction in ("forward", "backward"):
         for phase in (3, 4):
-            journal.ran(before.sandbox, phase, way=way)
+            journal.ran(before.sandbox, phase, direction=direction)
     running = journal.rehearsed(snapshot, "running", first_phase=3)
     journal.ran(running.sandbox, 3)
     left = time_left(report_of(running), report_of(before))
@@ -118,8 +120,8 @@ def test_a_step_that_takes_longer_than_before_makes_the_time_left_a_lower_bound(
 ) -> None:
     snapshot = journal.taken(rollout, counts=ROWS)
     before = journal.rehearsed(snapshot, first_phase=4)
-    for way in ("forward", "backward"):
-        run = journal.ran(before.sandbox, 4, way=way)
+    for direction in ("forward", "backward"):
+        run = journal.ran(before.sandbox, 4, direction=direction)
         for step in ("freeze-legacy", "drop-legacy"):
             journal.reached(run, step)
     running = journal.rehearsed(snapshot, "running", first_phase=4)

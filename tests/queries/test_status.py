@@ -38,14 +38,14 @@ def run_of(
     rollout: Rollout,
     phase: int,
     state: RunState = RunState.DONE,
-    way: Direction = Direction.FORWARD,
+    direction: Direction = Direction.FORWARD,
 ) -> PhaseRun:
     now = timezone.now()
     return PhaseRun.objects.create(
         rollout=rollout,
         phase=phase,
         state=state,
-        way=way,
+        direction=direction,
         actor_name="ada",
         started_at=now - timedelta(seconds=90),
         finished_at=None if state in (RunState.RUNNING, RunState.PAUSED) else now,
@@ -92,7 +92,7 @@ def test_the_phase_due_shows_its_gates_and_the_newest_may_go_back(rollout: Rollo
 def test_a_phase_that_was_rolled_back_is_pending_again(rollout: Rollout) -> None:
     run_of(rollout, 0)
     run_of(rollout, 1)
-    run_of(rollout, 1, way=Direction.BACKWARD)
+    run_of(rollout, 1, direction=Direction.BACKWARD)
     status = status_of(rollout)
     assert (status.phase, status.next_phase) == (0, 1)
     assert [phase.state for phase in status.phases[:2]] == ["done", "pending"]
@@ -103,7 +103,7 @@ def test_a_rollback_that_failed_can_be_gone_on_with(rollout: Rollout) -> None:
     run_of(rollout, 1)
     run_of(rollout, 1, RunState.FAILED, Direction.BACKWARD)
     phase = status_of(rollout).phases[1]
-    assert (phase.state, phase.way, phase.can_roll_back) == ("failed", "backward", True)
+    assert (phase.state, phase.direction, phase.can_roll_back) == ("failed", "backward", True)
 
 
 def test_nothing_else_may_begin_while_a_run_is_active(rollout: Rollout) -> None:
@@ -156,7 +156,7 @@ def test_nothing_is_ready_during_a_restore_or_between_two_rollbacks_of_a_chain(
 
     for number in (0, 1):
         run_of(rollout, number)
-    rollback = run_of(rollout, 1, way=Direction.BACKWARD)
+    rollback = run_of(rollout, 1, direction=Direction.BACKWARD)
     monkeypatch.setattr(Plan, "gates_of", lambda *_, **__: ())
     assert refusals() == {""}
     chain = RollbackChain.objects.create(

@@ -57,7 +57,7 @@ def test_a_long_log_shows_its_newest_part_in_three_queries(
     for number in range(5):
         journal.ran(rollout, 0)
         journal.noted(rollout, "approved", actor=f"lead {number}")
-        Repair.objects.create(run=journal.ran(rollout, 2, way="repair"))
+        Repair.objects.create(run=journal.ran(rollout, 2, direction="repair"))
     assert journal.queries_of(lambda: titles_of(rollout)) == 3
     history = history_of(rollout, timezone.now())
     assert not history.is_whole

@@ -30,7 +30,7 @@ def test_the_last_change_of_the_write_path_and_the_passes_at_work_are_named() ->
         created_at=now - timedelta(minutes=40), finished_at=now - timedelta(minutes=30)
     )
     ended(journal.reached(run, "audit"), 25)
-    back = PhaseRun.objects.create(rollout=rollout, phase=2, way="backward", state="done")
+    back = PhaseRun.objects.create(rollout=rollout, phase=2, direction="backward", state="done")
     ended(journal.reached(back, "dual-write"), 10)
 
     assert (at(60).step, at(60).jobs) == (None, [])
@@ -40,5 +40,5 @@ def test_the_last_change_of_the_write_path_and_the_passes_at_work_are_named() ->
     assert at(35, "property_images").jobs == []
     after = at(20)
     assert after.step is not None
-    assert (after.step.id, after.way, after.jobs) == ("backfill", "forward", [])
-    assert at(5).way == "backward"
+    assert (after.step.id, after.direction, after.jobs) == ("backfill", "forward", [])
+    assert at(5).direction == "backward"

@@ -51,8 +51,8 @@ def digest(known: Known) -> str:
     return known.plan.digest_of(PHASE)
 
 
-def end(rollout: Rollout, way: Direction = Direction.FORWARD) -> None:
-    PhaseRun.objects.filter(rollout=rollout, phase=PHASE, way=way).exclude(
+def end(rollout: Rollout, direction: Direction = Direction.FORWARD) -> None:
+    PhaseRun.objects.filter(rollout=rollout, phase=PHASE, direction=direction).exclude(
         state=RunState.DONE
     ).update(state=RunState.DONE, finished_at=timezone.now())
 

@@ -252,7 +252,7 @@ def test_a_cancelled_phase_is_started_again_where_it_stopped(tiny: Rollout) -> N
 def test_a_cancelled_phase_can_be_rolled_back(tiny: Rollout) -> None:
     runner.start(tiny, 0, actor=ADA)
     runner.cancel(tiny, actor=ADA)
-    assert rollouts.carry_back(tiny, 0).way == Direction.BACKWARD
+    assert rollouts.carry_back(tiny, 0).direction == Direction.BACKWARD
 
 
 def test_a_retry_continues_with_the_step_that_failed(tiny: Rollout) -> None:

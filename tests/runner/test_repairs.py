@@ -48,7 +48,7 @@ class TestAPreview:
         assert example.after
         assert 'UPDATE "public"."properties" AS t SET "property_type_id" =' in preview.sql
         assert versions() == before
-        assert not PhaseRun.objects.filter(way=Direction.REPAIR).exists()
+        assert not PhaseRun.objects.filter(direction=Direction.REPAIR).exists()
 
     def test_rows_that_no_mapping_decides_are_refused_with_what_to_do_first(
         self, filled: Rollout

@@ -35,7 +35,7 @@ def done(tiny: Rollout) -> Rollout:
 
 def rolled_back() -> list[tuple[int, str]]:
     """Phase and state of each rollback, in the order of their start."""
-    runs = PhaseRun.objects.filter(way=Direction.BACKWARD).order_by("pk")
+    runs = PhaseRun.objects.filter(direction=Direction.BACKWARD).order_by("pk")
     return list(runs.values_list("phase", "state"))
 
 
@@ -186,6 +186,6 @@ def test_a_refusal_stops_the_chain(done: Rollout, monkeypatch: pytest.MonkeyPatc
             "The plan changed after the rollback was confirmed. Review it again."
         )
     again()
-    PhaseRun.objects.create(rollout=done, phase=4, way=Direction.BACKWARD, state="done")
+    PhaseRun.objects.create(rollout=done, phase=4, direction=Direction.BACKWARD, state="done")
     assert why_it_stopped().startswith("Rollback of phase 4 has run since.")
     assert chain.runs.count() == 1

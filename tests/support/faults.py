@@ -230,7 +230,7 @@ def wait_for_done(site: Site, run: PhaseRun) -> None:
 
 
 def assert_every_step_was_done_once(run: PhaseRun) -> None:
-    event = "step rolled back" if run.way == "backward" else "step done"
+    event = "step rolled back" if run.direction == "backward" else "step done"
     logged = LogEntry.objects.filter(event=event, data__run=run.pk)
     steps = list(logged.values_list("data__step", flat=True))
     assert len(steps) == len(set(steps)) == run.steps.count()

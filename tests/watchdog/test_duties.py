@@ -255,7 +255,7 @@ def test_lost_run_is_brought_to_its_end(busy: Site) -> None:
     run = PhaseRun.objects.create(
         rollout=busy.complete,
         phase=0,
-        way=Direction.BACKWARD,
+        direction=Direction.BACKWARD,
         state=RunState.RUNNING,
         **lost(),
     )
@@ -286,7 +286,7 @@ def test_rollback_that_lost_its_worker_between_two_phases_is_continued(busy: Sit
     )
     _done(halfway, 0)
     PhaseRun.objects.create(
-        rollout=halfway, phase=1, way=Direction.BACKWARD, state=RunState.DONE, chain=chain
+        rollout=halfway, phase=1, direction=Direction.BACKWARD, state=RunState.DONE, chain=chain
     )
     busy.sees(RollbackChain.objects.filter(pk=chain.pk, state=ChainState.DONE).exists)
     assert chain.runs.get(phase=0).state == RunState.DONE

@@ -125,7 +125,7 @@ def test_a_repair_is_compared_with_the_time_before_its_phase(tiny: Rollout, cloc
     before = state().baseline
     assert before
     PhaseRun.objects.create(
-        rollout=tiny, phase=0, way="repair", state="done", actor_name="ada", baseline={}
+        rollout=tiny, phase=0, direction="repair", state="done", actor_name="ada", baseline={}
     )
     clock.window(ms=10)
     assert state().baseline == before

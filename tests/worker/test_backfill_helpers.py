@@ -128,11 +128,11 @@ def test_a_backfill_of_production_begins_at_the_duty_cycle_of_the_project(
     assert the_job().duty_percent == 40
     action = action_of(the_job())
     for changed in (
-        {"way": Direction.BACKWARD},
-        {"way": Direction.REPAIR},
+        {"direction": Direction.BACKWARD},
+        {"direction": Direction.REPAIR},
         {"rollout": Rollout(plan=expanded.plan, environment="rehearsal-1")},
     ):
-        other = PhaseRun(**{"rollout": expanded, "way": run.way, **changed})
+        other = PhaseRun(**{"rollout": expanded, "direction": run.direction, **changed})
         assert backfills._duty_percent(action, other) == 100, changed
 
 

@@ -63,17 +63,17 @@ def exists(made: Environment) -> bool:
 
 @dataclass(frozen=True, kw_only=True)
 class Spoils(Step):
-    """A step whose way back is not the whole way."""
+    """A step whose rollback leaves something behind."""
 
-    there: str
-    back: str
+    up: str
+    down: str
     phases = frozenset({EXPAND})
 
     def forward(self, plan: Plan) -> tuple[Statement, ...]:
-        return (Statement(sql=sql.SQL("{}").format(sql.SQL(self.there)), done=None),)
+        return (Statement(sql=sql.SQL("{}").format(sql.SQL(self.up)), done=None),)
 
     def backward(self, plan: Plan) -> tuple[Statement, ...]:
-        return (Statement(sql=sql.SQL("{}").format(sql.SQL(self.back)), done=None),)
+        return (Statement(sql=sql.SQL("{}").format(sql.SQL(self.down)), done=None),)
 
 
 def with_step(step: Step, monkeypatch: pytest.MonkeyPatch, **changes: Any) -> None:
@@ -112,9 +112,12 @@ def test_real_workers_carry_the_plan_forward_and_back_though_one_is_killed(
     rehearsal.refresh_from_db()
     assert rehearsal.state == RehearsalState.PASSED, summary_of(rehearsal)
     assert rehearsal.attempts == 2
-    legs = [(run.phase, run.way) for run in rehearsal.sandbox.runs.order_by("pk")]
-    there, back = [(n, "forward") for n in range(5)], [(n, "backward") for n in range(4, -1, -1)]
-    assert legs == there + back
+    runs = [(run.phase, run.direction) for run in rehearsal.sandbox.runs.order_by("pk")]
+    forward, backward = (
+        [(n, "forward") for n in range(5)],
+        [(n, "backward") for n in range(4, -1, -1)],
+    )
+    assert runs == forward + backward
     assert {run.state for run in rehearsal.sandbox.runs.all()} == {RunState.DONE}
     assert not PhaseRun.objects.filter(rollout=properties).exists(), "production is left alone"
     assert (rehearsal.catalog_differences, rehearsal.data_differences) == ([], [])
@@ -126,7 +129,9 @@ def test_real_workers_carry_the_plan_forward_and_back_though_one_is_killed(
     assert whole.count() == 10
     assert sum(operation.operations for operation in whole) > 20
     assert {operation.errors for operation in whole} == {0}
-    step = StepRun.objects.get(run__rollout=rehearsal.sandbox, run__way="forward", step="backfill")
+    step = StepRun.objects.get(
+        run__rollout=rehearsal.sandbox, run__direction="forward", step="backfill"
+    )
     assert step.wal_bytes is not None
     assert step.wal_bytes > 10_000
     assert rehearsal.lock_poll_ms is not None
@@ -143,10 +148,10 @@ def test_a_failed_rehearsal_names_differences_failures_and_waits_and_keeps_the_d
         Spoils(
             id="spoil",
             description="Make a note of it, and hold the table for long",
-            there="CREATE TABLE notes (); ALTER TABLE properties ALTER title SET DEFAULT 'x';"
+            up="CREATE TABLE notes (); ALTER TABLE properties ALTER title SET DEFAULT 'x';"
             " LOCK TABLE properties IN ACCESS EXCLUSIVE MODE; SELECT pg_sleep(2)",
             # The traffic continues after it, and may write some of them itself.
-            back="UPDATE properties SET city = 'Lost' WHERE id IN (SELECT id"
+            down="UPDATE properties SET city = 'Lost' WHERE id IN (SELECT id"
             " FROM rollout_rehearsal.before_0 ORDER BY id LIMIT 5)",
         ),
         monkeypatch,
@@ -156,9 +161,9 @@ def test_a_failed_rehearsal_names_differences_failures_and_waits_and_keeps_the_d
     assert rehearsal.state == RehearsalState.FAILED, summary_of(rehearsal)
     assert rehearsal.compared_at, summary_of(rehearsal)
 
-    legs = [(run.phase, run.way) for run in rehearsal.sandbox.runs.order_by("pk")]
+    runs = [(run.phase, run.direction) for run in rehearsal.sandbox.runs.order_by("pk")]
     assert rehearsal.first_phase == 1, "it begins where its snapshot stood"
-    assert legs == [(0, "forward"), (1, "forward"), (1, "backward")]
+    assert runs == [(0, "forward"), (1, "forward"), (1, "backward")]
 
     assert rehearsal.catalog_differences == [
         "table notes was not removed by the rollback.",
@@ -171,7 +176,7 @@ def test_a_failed_rehearsal_names_differences_failures_and_waits_and_keeps_the_d
     assert "ValueError: The application is broken." in rehearsal.error
 
     seen = Observation.objects.get(
-        run__rollout=rehearsal.sandbox, run__way="forward", step_run__step="spoil"
+        run__rollout=rehearsal.sandbox, run__direction="forward", step_run__step="spoil"
     )
     (lock,) = [lock for lock in seen.locks if lock["mode"] == "AccessExclusiveLock"]
     assert lock["table"] == "properties"
@@ -194,7 +199,7 @@ def test_a_step_that_fails_fails_the_rehearsal_with_its_error(
     properties: Rollout, short_plan: Snapshot, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with_step(
-        Spoils(id="fail", description="Divide", there="SELECT 1/0", back="SELECT 1"), monkeypatch
+        Spoils(id="fail", description="Divide", up="SELECT 1/0", down="SELECT 1"), monkeypatch
     )
     rehearsal = rehearsed(properties)
     assert rehearsal.state == RehearsalState.FAILED

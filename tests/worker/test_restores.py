@@ -213,7 +213,7 @@ def test_a_snapshot_from_the_middle_of_a_phase_leaves_that_phase_to_be_retried(
     PhaseRun.objects.filter(rollout=filled, phase=2).update(state=RunState.FAILED)
     restore(rollouts.snapshot_of(filled), empty_staging)
     run = PhaseRun.objects.get(rollout=empty_staging, phase=2)
-    assert (run.way, run.state) == (Direction.FORWARD, RunState.CANCELLED)
+    assert (run.direction, run.state) == (Direction.FORWARD, RunState.CANCELLED)
     assert "taken during this phase" in run.error
     run = runner.retry(empty_staging, actor=ADA)
     rollouts.work_off(run)

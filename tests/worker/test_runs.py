@@ -189,8 +189,10 @@ def test_a_step_that_the_catalog_shows_as_applied_is_not_applied_again(propertie
 
 def test_a_first_run_says_of_no_step_that_a_part_was_done_before(contracted: Rollout) -> None:
     back = rollouts.carry_back(contracted, 4)
-    results = StepRun.objects.filter(run__in=[back, contracted.runs.get(phase=4, way="forward")])
-    assert results.get(step="index-type", run__way="forward").result == "Applied."
+    results = StepRun.objects.filter(
+        run__in=[back, contracted.runs.get(phase=4, direction="forward")]
+    )
+    assert results.get(step="index-type", run__direction="forward").result == "Applied."
     assert not [row.result for row in results if "part of it" in row.result]
 
 

@@ -90,7 +90,7 @@ def _runs(runs: Iterable[PhaseRun], since: datetime, until: datetime) -> list[Ma
     ]
     return [
         Mark(
-            _WORDS[Direction(run.way)].format(run.phase),
+            _WORDS[Direction(run.direction)].format(run.phase),
             band_of(run.created_at, run.stopped_at or until, since, until),
             "phase",
             run.created_at,

@@ -106,7 +106,7 @@ def is_guarded(run: PhaseRun | None) -> bool:
     """Whether the password is requested again before a run is carried on."""
     if run is None:
         return False
-    return run.way != Direction.FORWARD or plans.get(run.rollout.plan).is_guarded(run.phase)
+    return run.direction != Direction.FORWARD or plans.get(run.rollout.plan).is_guarded(run.phase)
 
 
 def confirmed_recently(

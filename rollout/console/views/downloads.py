@@ -30,12 +30,12 @@ SCRIPTS = {"forward": forward_script, "rollback": rollback_script}
 @may("view_rollout")
 @require_safe
 def script(
-    request: ConsoleRequest, plan: str, environment: str, number: int, way: str
+    request: ConsoleRequest, plan: str, environment: str, number: int, direction: str
 ) -> HttpResponse:
-    """A phase one way; what the pages show of its steps, in one piece."""
-    text = SCRIPTS[way](plan_or_404(plan, environment, number), number)
+    """A phase in one direction; what the pages show of its steps, in one piece."""
+    text = SCRIPTS[direction](plan_or_404(plan, environment, number), number)
     answer = HttpResponse(text, content_type="application/sql; charset=utf-8")
-    name = f"{plan}-phase-{number}-{way}.sql"
+    name = f"{plan}-phase-{number}-{direction}.sql"
     answer["Content-Disposition"] = content_disposition_header(as_attachment=True, filename=name)
     return answer
 

@@ -69,7 +69,7 @@ def monitoring(request: ConsoleRequest, plan: str, environment: str) -> HttpResp
     until = timezone.now()
     (status,) = summaries_of([rollout])
     runs = status.runs
-    shown = ("phase", "way", "state", "created_at", "finished_at", "halts")
+    shown = ("phase", "direction", "state", "created_at", "finished_at", "halts")
     every_run = list(PhaseRun.objects.filter(rollout=rollout).only(*shown))
     span = form.span(every_run, until)
     width = width_of_points(span, most=MAX_POINTS)

@@ -174,8 +174,10 @@ def roll_back(request: ConsoleRequest, plan: str, environment: str, number: int)
         "seen": seen_of(status.plan, first.phase.number),
         # The first to be rolled back may not be among those that were rehearsed.
         "rehearsed": next((r.rehearsed for r in rollbacks if r.rehearsed), None),
-        "total_seconds": sum(rollback.leg.seconds or 0 for rollback in rollbacks if rollback.leg),
-        "not_rehearsed": [r.phase.number for r in rollbacks if r.steps and not r.leg],
+        "total_seconds": sum(
+            rollback.result.seconds or 0 for rollback in rollbacks if rollback.result
+        ),
+        "not_rehearsed": [r.phase.number for r in rollbacks if r.steps and not r.result],
     }
     status_code = 422 if request.method == "POST" else 200
     return render(request, "rollout/confirm_roll_back.html", page, status=status_code)

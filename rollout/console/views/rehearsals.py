@@ -38,15 +38,15 @@ from rollout.models import (
 )
 from rollout.plan import plans
 from rollout.plan.plan import BACKFILL, ROLES, Plan
-from rollout.queries.predictions import LegPrediction, Prediction, predict, rows_now
+from rollout.queries.predictions import PhasePrediction, Prediction, predict, rows_now
 from rollout.queries.progress import progress_of
 from rollout.queries.rehearsal_changes import (
-    LegChange,
+    ResultChange,
     change_of,
     finished_before,
     time_left,
 )
-from rollout.queries.rehearsals import LegReport, Report, leg_of, of_rollout, report_of
+from rollout.queries.rehearsals import PhaseResult, Report, of_rollout, report_of, result_of
 
 # The rehearsals before one whose rates its prediction takes into account.
 COMPARED = 3
@@ -66,25 +66,25 @@ class RehearsalFilter(ListFilter):
 
 @dataclass(frozen=True)
 class PhaseRow:
-    """A phase, both ways; a way that was not begun is None."""
+    """A phase in both directions; None for one that was not begun."""
 
     number: int
     role: str
-    forward: LegReport | None
-    rollback: LegReport | None
+    forward: PhaseResult | None
+    rollback: PhaseResult | None
     allowed: timedelta | None
     """How long the plan thinks the phase takes; None for a plan that is no longer in the code."""
-    forward_change: LegChange | None
-    rollback_change: LegChange | None
+    forward_change: ResultChange | None
+    rollback_change: ResultChange | None
     """What changed since the rehearsal before."""
-    forward_predicted: LegPrediction | None
-    rollback_predicted: LegPrediction | None
+    forward_predicted: PhasePrediction | None
+    rollback_predicted: PhasePrediction | None
 
     @property
     def scaled(self) -> list[str]:
-        """The steps of both ways that take longer with more rows, each once."""
-        predicted = [leg for leg in (self.forward_predicted, self.rollback_predicted) if leg]
-        return list(dict.fromkeys(step for leg in predicted for step in leg.scaled))
+        """The steps of both directions that take longer with more rows, each once."""
+        predicted = [phase for phase in (self.forward_predicted, self.rollback_predicted) if phase]
+        return list(dict.fromkeys(step for phase in predicted for step in phase.scaled))
 
 
 @may("view_rollout", to_post="rehearse_rollout")
@@ -193,7 +193,7 @@ def _row(
     prediction: Prediction | None,
 ) -> PhaseRow:
     forward, rollback = (
-        _leg(report, number, way) for way in (Direction.FORWARD, Direction.BACKWARD)
+        _result(report, number, direction) for direction in (Direction.FORWARD, Direction.BACKWARD)
     )
     return PhaseRow(
         number,
@@ -201,8 +201,8 @@ def _row(
         forward,
         rollback,
         plan.phases[number].estimate if plan else None,
-        change_of(forward, leg_of(before, number, Direction.FORWARD)),
-        change_of(rollback, leg_of(before, number, Direction.BACKWARD)),
+        change_of(forward, result_of(before, number, Direction.FORWARD)),
+        change_of(rollback, result_of(before, number, Direction.BACKWARD)),
         prediction.of(number, Direction.FORWARD) if prediction else None,
         prediction.of(number, Direction.BACKWARD) if prediction else None,
     )
@@ -211,7 +211,7 @@ def _row(
 def _predicted(report: Report, earlier: list[Report], plan: Plan | None) -> Prediction | None:
     """What a finished rehearsal predicts; None where production cannot be asked for its rows."""
     rehearsal = report.rehearsal
-    if plan is None or rehearsal.under_way or not report.ended_legs:
+    if plan is None or rehearsal.under_way or not report.done_runs:
         return None
     rows = rows_now(plan, rehearsal.rollout.environment)
     if rows is None:
@@ -287,7 +287,11 @@ def made_for(rollout: Rollout) -> list[Environment]:
     )
 
 
-def _leg(report: Report, phase: int, way: str) -> LegReport | None:
-    """The newest run of a phase, one way."""
-    legs = [leg for leg in report.legs if (leg.phase, leg.way) == (phase, way)]
-    return legs[-1] if legs else None
+def _result(report: Report, phase: int, direction: str) -> PhaseResult | None:
+    """The newest run of a phase in one direction."""
+    results = [
+        result
+        for result in report.results
+        if (result.phase, result.direction) == (phase, direction)
+    ]
+    return results[-1] if results else None

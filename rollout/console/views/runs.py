@@ -71,7 +71,7 @@ def retry(request: ConsoleRequest, plan: str, environment: str) -> HttpResponse:
     """Go on with a run that stopped; of a guarded phase only for its plan's name, typed."""
     rollout = rollout_or_404(plan, environment)
     run = _run_to_retry(request, rollout)
-    destroys = run is not None and run.way == Direction.FORWARD and is_guarded(run)
+    destroys = run is not None and run.direction == Direction.FORWARD and is_guarded(run)
     posted = request.method == "POST"
     if posted and (not destroys or has_typed_name(request, plans.get(plan))):
         perform(

@@ -39,7 +39,7 @@ def _sample_phases() -> list[SimpleNamespace]:
             number=number,
             role=role,
             state=state,
-            way=Direction.FORWARD,
+            direction=Direction.FORWARD,
             duration=timedelta(seconds=8 * number + 1),
             estimate=timedelta(seconds=30 * number + 10),
         )

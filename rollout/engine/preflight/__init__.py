@@ -367,7 +367,7 @@ def _badness(item: Item) -> tuple[int, int]:
 def forecast_locks(
     target: Target, plan: Plan, phase: int, *, forward: bool = True
 ) -> list[LockForecast]:
-    """The locks of a phase one way, in the order in which they are taken."""
+    """The locks of a phase in one direction, in the order in which they are taken."""
     steps = list(plan.phases[phase].steps)
     with target.connect() as connection:
         session = _Session(connection, USUAL)

@@ -132,10 +132,10 @@ class Forecaster:
         self._sessions: dict[tuple[LockMode, tuple[str, ...]], list[Session]] = {}
         self._created: set[str] = set()
 
-    def of_step(self, step: Step, direction: StepActions) -> list[LockForecast]:
-        """The locks of a step one way, in the order in which they are taken."""
+    def of_step(self, step: Step, step_actions: StepActions) -> list[LockForecast]:
+        """The locks of a step in one direction, in the order in which they are taken."""
         forecasts: list[LockForecast] = []
-        for action in direction.actions:
+        for action in step_actions.actions:
             if isinstance(action, Statement):
                 if action.is_for(self._connection.info.server_version):
                     forecasts += self._of_statement(step, action)

@@ -73,12 +73,18 @@ GUARDED = ((1, "forward", False), (1, "backward", True), (4, "forward", True), (
 
 
 @pytest.mark.parametrize(("verb", "state"), [("retry", "failed"), ("resume", "paused")])
-@pytest.mark.parametrize(("phase", "way", "asks"), GUARDED)
+@pytest.mark.parametrize(("phase", "direction", "asks"), GUARDED)
 def test_a_stopped_run_continues_without_the_password_where_it_destroys_nothing(
-    rollout: Rollout, unconfirmed: Client, verb: str, state: str, phase: int, way: str, asks: bool
+    rollout: Rollout,
+    unconfirmed: Client,
+    verb: str,
+    state: str,
+    phase: int,
+    direction: str,
+    asks: bool,
 ) -> None:
-    run = journal.ran(rollout, phase, state, way=way)
-    if way == "repair":
+    run = journal.ran(rollout, phase, state, direction=direction)
+    if direction == "repair":
         Repair.objects.create(run=run, table="properties", selection={})
     response = unconfirmed.post(f"{journal.PAGE}{verb}/", headers=journal.HTMX)
     assert response["Location"].startswith("/rollout/confirm/") == asks

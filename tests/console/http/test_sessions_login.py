@@ -118,7 +118,7 @@ def test_a_rollback_asks_for_the_password_of_who_logged_in_a_while_ago(
     assert asked["Location"].startswith("/rollout/confirm/?next=")
     refused = ada_browser.post(ROLL_BACK, headers={"Referer": f"http://testserver{ROLL_BACK}"})
     assert refused["Location"].startswith("/rollout/confirm/?next=")
-    assert not PhaseRun.objects.filter(way="backward").exists()
+    assert not PhaseRun.objects.filter(direction="backward").exists()
     question = ada_browser.get(refused["Location"]).content.decode()
     assert "then repeat the action" in question
     wrong = ada_browser.post("/rollout/confirm/", {"next": ROLL_BACK, "password": "wrong"})
@@ -130,7 +130,7 @@ def test_a_rollback_asks_for_the_password_of_who_logged_in_a_while_ago(
     assert "press again" not in again
     read = {"typed": journal.PLAN, "seen": journal.seen_in(again)}
     assert ada_browser.post(ROLL_BACK, read)["Location"] == f"{journal.PAGE}phases/1/"
-    assert PhaseRun.objects.filter(way="backward").exists()
+    assert PhaseRun.objects.filter(direction="backward").exists()
 
 
 def test_form_input_is_restored_once_after_the_password(

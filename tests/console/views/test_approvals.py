@@ -150,7 +150,7 @@ def test_an_approver_reads_on_every_page_that_another_lead_starts(
     rejected = signed(before_phase_3, "rejection", reason="Not today.")
     assert start not in text_of(second_lead, "/rollout/inbox/")
     rejected.delete()
-    ran(before_phase_3, 2, way="backward")
+    ran(before_phase_3, 2, direction="backward")
     assert start not in text_of(second_lead, "/rollout/inbox/"), "phase 2 comes first"
 
 

@@ -14,14 +14,14 @@ from tests.console.journal import PAGE, PLAN, ran, ready_for_phase_1, text_of
 SCRIPTS = {"forward": forward_script, "rollback": rollback_script}
 
 
-@pytest.mark.parametrize("way", SCRIPTS)
+@pytest.mark.parametrize("direction", SCRIPTS)
 @pytest.mark.parametrize("number", [1, 4])
 def test_a_script_downloads_under_a_name_that_says_what_it_is(
-    rollout: Rollout, viewer: Client, number: int, way: str
+    rollout: Rollout, viewer: Client, number: int, direction: str
 ) -> None:
-    answer = viewer.get(f"{PAGE}phases/{number}/{way}.sql")
-    assert answer.content.decode() == SCRIPTS[way](plans.get(PLAN), number)
-    name = f"{PLAN}-phase-{number}-{way}.sql"
+    answer = viewer.get(f"{PAGE}phases/{number}/{direction}.sql")
+    assert answer.content.decode() == SCRIPTS[direction](plans.get(PLAN), number)
+    name = f"{PLAN}-phase-{number}-{direction}.sql"
     assert answer["Content-Disposition"] == f'attachment; filename="{name}"'
     assert answer["Content-Type"] == "application/sql; charset=utf-8"
 
@@ -30,7 +30,7 @@ def test_the_pages_that_show_what_a_phase_runs_offer_both_scripts(
     rollout: Rollout, lead: Client
 ) -> None:
     ready_for_phase_1(rollout)
-    both = [f'href="{PAGE}phases/1/{way}.sql"' for way in SCRIPTS]
+    both = [f'href="{PAGE}phases/1/{direction}.sql"' for direction in SCRIPTS]
     for page in ("", "start/"):
         text = text_of(lead, f"{PAGE}phases/1/{page}")
         assert [link in text for link in both] == [True, True], page

@@ -129,10 +129,10 @@ def test_a_mapping_waits_for_its_review_between_phases_2_and_3(
     journal.audited(rollout, mapping_values=63, mapping_reviewed=62, started_at=now)
     ran(rollout, 3)
     assert waits not in text_of(engineer, INBOX), "phase 3 is done"
-    ran(rollout, 3, way="backward")
+    ran(rollout, 3, direction="backward")
     journal.reviewed(rollout, at=now, decided=0)
     assert waits in text_of(engineer, INBOX)
-    ran(rollout, 2, way="backward")
+    ran(rollout, 2, direction="backward")
     assert waits not in text_of(engineer, INBOX)
 
 

@@ -61,7 +61,7 @@ def test_a_rehearsed_time_stands_in_place_of_the_estimate_wherever_one_is_report
     began = timezone.now() - timedelta(seconds=30)
     rollout.runs.filter(phase=1).update(started_at=began)
     assert "Why not as rehearsed" in text_of(lead, pages[1])
-    ran(rollout, 1, "running", way="backward")
+    ran(rollout, 1, "running", direction="backward")
     assert re.search(
         rf"4(\.\d)? s <span class=.muted.>\(4 s in rehearsal {rehearsal.pk}\)", text_of(lead, PAGE)
     )
@@ -83,7 +83,7 @@ def test_a_phase_without_gates_names_those_of_the_next(rollout: Rollout, lead: C
 def test_a_rolled_back_phase_shows_its_steps_as_undone(rollout: Rollout, viewer: Client) -> None:
     journal.ready_for_phase_1(rollout)
     ran(rollout, 1)
-    run = ran(rollout, 1, way="backward")
+    run = ran(rollout, 1, direction="backward")
     journal.probed(rollout)
     reached(run, "create-types")
     text = text_of(viewer, f"{PAGE}phases/1/")
@@ -185,7 +185,7 @@ def test_after_a_phase_the_first_button_leads_to_the_next(
     assert [name for _, name, _ in buttons(4)] == ["continue", "roll-back", "roll-back-to"]
     assert "See what can be removed now" in text_of(lead, f"{PAGE}phases/4/")
     # Rolled back, the phase before is the next one on the way back.
-    ran(rollout, 4, way="backward")
+    ran(rollout, 4, direction="backward")
     assert ("button", "roll-back", f"{PAGE}phases/3/roll-back/") in buttons(4)
 
 
@@ -256,9 +256,9 @@ def test_a_press_without_the_digest_of_what_was_read_starts_and_schedules_nothin
 def test_the_reason_that_a_phase_waits_is_one_after_a_rollback_too(
     rollout: Rollout, viewer: Client
 ) -> None:
-    for way, phases in (("forward", range(5)), ("backward", range(4, -1, -1))):
+    for direction, phases in (("forward", range(5)), ("backward", range(4, -1, -1))):
         for phase in phases:
-            journal.ran(rollout, phase, way=way)
+            journal.ran(rollout, phase, direction=direction)
     text = text_of(viewer, f"{PAGE}phases/4/")
     assert "Waiting for phase 0" in text
     assert "Phases 0 to 3 must run first." in text
@@ -298,11 +298,11 @@ def test_a_phase_out_of_order_is_refused_with_the_reason(rollout: Rollout, lead:
         ("done", set()),
     ],
 )
-@pytest.mark.parametrize("way", ["forward", "backward"])
+@pytest.mark.parametrize("direction", ["forward", "backward"])
 def test_each_state_offers_what_can_be_done_in_it(
-    rollout: Rollout, lead: Client, state: str, way: str, buttons: set[str]
+    rollout: Rollout, lead: Client, state: str, direction: str, buttons: set[str]
 ) -> None:
-    ran(rollout, 0, state, way=way)
+    ran(rollout, 0, state, direction=direction)
     text = text_of(lead, f"{PAGE}phases/0/")
     verbs = ("pause", "resume", "cancel", "retry")
     assert {verb for verb in verbs if f'id="verb-{verb}"' in text} == buttons

@@ -33,7 +33,7 @@ def test_rolling_back_asks_first_and_names_the_steps_newest_first(
     read = {"typed": journal.PLAN, "seen": seen_in(text)}
     response = lead.post(f"{PAGE}phases/1/roll-back/", read, follow=True)
     assert "Rollback of phase 1 queued." in response.content.decode()
-    assert rollout.runs.first().way == "backward"  # type: ignore[union-attr]
+    assert rollout.runs.first().direction == "backward"  # type: ignore[union-attr]
 
 
 def test_rolling_back_to_a_phase_shows_what_each_rollback_does_and_needs_one_press(
@@ -74,7 +74,7 @@ def test_rolling_back_to_a_phase_shows_what_each_rollback_does_and_needs_one_pre
     for unread in ({}, {"seen": ""}):
         older = lead.post(address, {**unread, **typed}, follow=True).content.decode()
         assert "The page is older than this version of the console." in older
-    assert not rollout.runs.filter(way="backward").exists()
+    assert not rollout.runs.filter(direction="backward").exists()
     pressed = lead.post(address, {"seen": seen, **typed}, follow=True)
     assert pressed.redirect_chain == [(PAGE, 302)]
     text = pressed.content.decode()

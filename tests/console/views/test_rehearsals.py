@@ -119,8 +119,8 @@ def test_a_page_predicts_for_productions_rows_and_compares_with_the_one_before(
     first = rehearsed(journaled_snapshot)
     text = text_of(viewer, page_of(first))
     predicted = text.partition("Prediction for production")[2].partition("</table>")[0]
-    for way in ("Forward", "Rollback"):
-        assert re.search(rf'data-label="{way}">[^–<]', predicted), way
+    for direction in ("Forward", "Rollback"):
+        assert re.search(rf'data-label="{direction}">[^–<]', predicted), direction
     assert "range goes up to twice the rehearsed time per row" in text
     assert "Differences are from" not in text
     second = rehearsed(journaled_snapshot)
@@ -179,7 +179,7 @@ def test_the_step_that_runs_says_for_how_long_and_how_many_rows_it_has_done(
     journaled_snapshot: Snapshot, viewer: Client
 ) -> None:
     rehearsal = rehearsed(journaled_snapshot, "running", compared_at=None)
-    run = journal.ran(rehearsal.sandbox, 4, "running", way="backward")
+    run = journal.ran(rehearsal.sandbox, 4, "running", direction="backward")
     started = timezone.now() - timedelta(seconds=130)
     step = journal.reached(run, "drop-legacy-columns", "running", started_at=started)
     assert "One statement: it reports no progress." in text_of(viewer, page_of(rehearsal))

@@ -14,7 +14,7 @@ BESIDE = f"{PAGE}phases/2/"
 def a_repair(rollout: Rollout, state: str = "running", **fields: object) -> PhaseRun:
     for phase in range(3):
         ran(rollout, phase)
-    run = ran(rollout, 2, state, way="repair", **fields)
+    run = ran(rollout, 2, state, direction="repair", **fields)
     Repair.objects.create(
         run=run, table="properties", rows_expected=1234, before={"missing": 1200, "wrong": 34}
     )
@@ -93,7 +93,7 @@ def test_a_run_that_is_not_there_is_not_found(rollout: Rollout, lead: Client, nu
 def test_the_job_of_a_repair_is_no_backfill(rollout: Rollout, lead: Client) -> None:
     earlier = reached(a_repair(rollout, "done"), "repair")
     journal.ended_job(earlier, kind="repair", updated=3, scanned=10)
-    run = ran(rollout, 2, "failed", way="repair")
+    run = ran(rollout, 2, "failed", direction="repair")
     Repair.objects.create(run=run, table="properties")
     job = journal.job_of(reached(run, "repair", "failed"), kind="repair")
     text = text_of(lead, f"/rollout/jobs/{job.pk}/")

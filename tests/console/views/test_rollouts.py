@@ -134,8 +134,8 @@ def test_the_way_back_and_how_long_it_takes_stand_on_the_page_whatever_comes_nex
         unknown = f"Rollback of phase {phase} not rehearsed yet: <a"
         assert (unknown in text) == bool(phase), "phase 0 has nothing to undo"
     rehearsal = journal.rehearsed(journal.taken(rollout), first_phase=1)
-    ran(rehearsal.sandbox, 2, way="backward")
-    ran(rehearsal.sandbox, 3, way="backward")
+    ran(rehearsal.sandbox, 2, direction="backward")
+    ran(rehearsal.sandbox, 3, direction="backward")
     text = text_of(lead, PAGE)
     assert "Rolling back phase 3: 4 s, back to before phase 1: 12 s, in <a" in text
     assert "Rolling back" not in text_of(viewer, PAGE)

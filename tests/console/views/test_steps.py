@@ -71,7 +71,7 @@ def test_the_times_of_a_step_say_which_way_they_are_once_it_was_rolled_back(
     text = text_of(viewer, page)
     assert 'step-time number">2 s in rehearsal' in text
     assert 'small number">2 s</span>' in text
-    journal.reached(ran(rollout, 1, way="backward"), "add-property-columns")
+    journal.reached(ran(rollout, 1, direction="backward"), "add-property-columns")
     text = text_of(viewer, page)
     assert 'step-time number">forward 2 s in rehearsal' in text
     assert 'small number">rollback 2 s</span>' in text
