@@ -183,7 +183,7 @@ def test_after_a_phase_the_first_button_leads_to_the_next(
         ran(rollout, phase)
     assert buttons(3) == []
     assert [name for _, name, _ in buttons(4)] == ["continue", "roll-back", "roll-back-to"]
-    assert "See what can be removed now" in text_of(lead, f"{PAGE}phases/4/")
+    assert "View cleanup" in text_of(lead, f"{PAGE}phases/4/")
     # Rolled back, the phase before is the next one on the way back.
     ran(rollout, 4, direction="backward")
     assert ("button", "roll-back", f"{PAGE}phases/3/roll-back/") in buttons(4)

@@ -153,7 +153,7 @@ def test_a_complete_rollout_says_what_can_be_removed_and_who_did_what(
         run = ran(rollout, phase)
         if phase > 2:
             journal.signed(rollout, phase=phase, by="ada", run=run)
-        assert ("What can be removed" in text_of(viewer, PAGE)) == (phase == 4)
+        assert ("Cleanup once no rollback is needed" in text_of(viewer, PAGE)) == (phase == 4)
     text = text_of(viewer, PAGE)
     assert "Rollout complete" in text
     assert "<code>properties.type</code>, <code>properties.status</code>" in text
