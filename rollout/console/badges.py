@@ -164,6 +164,7 @@ BADGES: dict[str, dict[str, Badge]] = {
     "guardrail": {
         RuleVerdict.KEPT: _OK,
         "recovering": Badge("Recovering", "info", "queued"),
+        "worsening": Badge("Worsening", "bad", "failed"),
         RuleVerdict.BROKEN: Badge("Breached", "bad", "failed"),
         RuleVerdict.INCONCLUSIVE: Badge("Inconclusive", "", "unknown"),
         RuleVerdict.ERROR: Badge("Not evaluated", "warn", "warning"),

@@ -7,8 +7,8 @@ from typing import Any
 from rollout.journal.labels import ACTIONS
 from rollout.models import Rollout, RuleState
 from rollout.plan import plans
-from rollout.plan.rules import Rule
-from rollout.queries.pauses import is_recovering, windows_beyond
+from rollout.plan.rules import Rule, Trend
+from rollout.queries.pauses import trend_of
 from rollout.telemetry.signals import with_unit
 
 
@@ -46,19 +46,19 @@ class RuleRow:
         return self.state.verdict if self.state else "inconclusive"
 
     @property
-    def is_recovering(self) -> bool:
-        return self.state is not None and is_recovering(self.rule, self.state)
+    def trend(self) -> tuple[Trend, str]:
+        return trend_of(self.rule, self.state) if self.state is not None else ("", "")
 
     @property
     def badge(self) -> str:
-        return "recovering" if self.is_recovering else self.verdict
+        return self.trend[0] or self.verdict
 
     @property
     def standing(self) -> str:
         """The verdict, as the rest of a sentence."""
-        if self.state is not None and self.is_recovering:
-            beyond, count = windows_beyond(self.state), len(self.state.windows)
-            return f"is recovering, {beyond} of {count} windows above its limit"
+        trend, how_far = self.trend
+        if trend:
+            return f"is {trend}, {how_far}"
         return {
             "broken": "is breached",
             "kept": "is OK again",

@@ -11,6 +11,7 @@ from typing import Literal
 Statistic = Literal["p50", "p95", "p99", "error_rate", "consecutive_errors", "wrong_values"]
 RuleAction = Literal["warn", "throttle", "pause", "hold"]
 WindowVerdict = Literal["kept", "broken", "inconclusive"]
+Trend = Literal["", "recovering", "worsening"]
 
 # Statistics that are counts of their own: they need neither windows nor a baseline.
 COUNTED = ("consecutive_errors", "wrong_values")
@@ -90,6 +91,22 @@ class Rule:
         if broken + verdicts.count("kept") < self.broken_windows:
             return "inconclusive"
         return "kept"
+
+    def trend(self, verdicts: Sequence[WindowVerdict]) -> tuple[Trend, str]:
+        """Which way a rule that acts goes, from its windows, the oldest first; and how far.
+
+        It recovers by the windows within its limit since the last one above. Where that is the
+        newest, and fewer are above than it takes to begin, it gets worse again.
+        """
+        above, number = verdicts.count("broken"), len(verdicts)
+        if not above:
+            return "", ""
+        since = list(reversed(verdicts)).index("broken")
+        if within := verdicts[number - since :].count("kept"):
+            return "recovering", f"{within} of {number} windows within its limit"
+        if not since and above < self.broken_windows:
+            return "worsening", f"again {above} of {number} windows above its limit"
+        return "", ""
 
     @property
     def sentence(self) -> str:

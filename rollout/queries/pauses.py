@@ -8,7 +8,7 @@ from rollout.gates.facts import Facts
 from rollout.models import PhaseRun, RuleState, RuleVerdict, RunState
 from rollout.plan import plans
 from rollout.plan.registry import UnknownPlan
-from rollout.plan.rules import Rule
+from rollout.plan.rules import Rule, Trend
 from rollout.queries.side_work import SideWork, side_work_of
 
 PAUSED = (RunState.PAUSING, RunState.PAUSED)
@@ -45,9 +45,7 @@ class Pause:
         """The state of the badge of the guardrail now."""
         if self.now is None:
             return ""
-        if self.rule is not None and is_recovering(self.rule, self.now):
-            return "recovering"
-        return self.now.verdict
+        return trend_of(self.rule, self.now)[0] or self.now.verdict
 
     @property
     def is_over(self) -> bool:
@@ -83,18 +81,11 @@ class Pause:
         return f"{ready}{wait}Earlier windows no longer count then. Or cancel and roll back."
 
 
-def is_recovering(rule: Rule, state: RuleState) -> bool:
-    """Whether a guardrail acts although too few of its windows breach it."""
-    return (
-        state.acting
-        and state.verdict == RuleVerdict.BROKEN
-        and 0 < windows_beyond(state) < rule.broken_windows
-    )
-
-
-def windows_beyond(state: RuleState) -> int:
-    """How many of its windows are beyond its limit."""
-    return sum(window["verdict"] == RuleVerdict.BROKEN for window in state.windows)
+def trend_of(rule: Rule | None, state: RuleState) -> tuple[Trend, str]:
+    """Which way a breached guardrail goes while it acts: ``Rule.trend`` of its windows."""
+    if rule is None or not state.acting or state.verdict != RuleVerdict.BROKEN:
+        return "", ""
+    return rule.trend([window["verdict"] for window in state.windows])
 
 
 def pause_of(run: PhaseRun | None, facts: Facts | None = None) -> Pause | None:

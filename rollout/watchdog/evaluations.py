@@ -136,8 +136,9 @@ def _sentence(
     few = sum(window.verdict == "inconclusive" for window in windows)
     above = f"{broken} of {len(windows)} windows above {with_unit(rule, bound)}"
     # What acts stops acting once no window is above: fewer than it takes to begin.
-    if acting and 0 < broken < rule.broken_windows:
-        above = f"recovering, {above}"
+    trend, how_far = rule.trend([window.verdict for window in windows]) if acting else ("", "")
+    if trend:
+        above = f"{trend}, {how_far} of {with_unit(rule, bound)}"
     return f"{measured}; {above}{f', {few} with too few calls' if few else ''}."
 
 

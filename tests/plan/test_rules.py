@@ -2,7 +2,7 @@
 
 import pytest
 
-from rollout.plan.rules import ALWAYS, STANDARD, Rule
+from rollout.plan.rules import ALWAYS, STANDARD, Rule, WindowVerdict
 
 SLOW = Rule(id="slow", statistic="p95", times=2.0, above=50.0, action="pause")
 ERRORS = Rule(id="errors", statistic="error_rate", above=0.05, at_most=0.2, action="pause")
@@ -64,3 +64,23 @@ def test_a_rule_reads_as_a_sentence() -> None:
     assert "20.0%" in ERRORS.sentence
     rules = (*STANDARD, *ALWAYS)
     assert len({(rule.sentence, rule.action) for rule in rules}) == len(rules)
+
+
+@pytest.mark.parametrize(
+    ("verdicts", "trend"),
+    [
+        ("kkkkb", ("worsening", "again 1 of 5 windows above its limit")),
+        ("kkkbb", ("worsening", "again 2 of 5 windows above its limit")),
+        ("kkbbb", ("", "")),
+        ("kbbbk", ("recovering", "1 of 5 windows within its limit")),
+        ("bbkkk", ("recovering", "3 of 5 windows within its limit")),
+        ("bbbk?", ("recovering", "1 of 5 windows within its limit")),
+        ("bkkb?", ("", "")),
+        ("kkkkk", ("", "")),
+    ],
+)
+def test_a_rule_recovers_by_its_newest_windows_and_gets_worse_otherwise(
+    verdicts: str, trend: tuple[str, str]
+) -> None:
+    words: dict[str, WindowVerdict] = {"k": "kept", "b": "broken", "?": "inconclusive"}
+    assert SLOW.trend([words[letter] for letter in verdicts]) == trend

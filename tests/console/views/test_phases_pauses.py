@@ -85,15 +85,25 @@ def test_a_guardrail_that_paused_a_phase_is_named_with_its_numbers_and_its_limit
         assert 'id="verb-resume"' in text
 
 
-def test_a_guardrail_that_recovers_is_not_called_breached_beside_its_message(
+def test_phase_health_and_monitoring_agree_on_which_way_a_guardrail_goes(
     rollout: Rollout, lead: Client
 ) -> None:
     run = paused(rollout, rule="slow", message=MESSAGE)
     judged(run, "slow", "broken", "recovering")
     assert "</svg>Breached</span> recovering" in text_of(lead, PHASE)
-    windows = [{"at": "", "value": 9.0, "calls": 20, "verdict": "broken"}]
-    RuleState.objects.update(windows=windows)
-    assert "</svg>Recovering</span> recovering" in text_of(lead, PHASE)
+    broken = {"at": "", "value": 9.0, "calls": 20, "verdict": "broken"}
+    kept = {**broken, "value": 1.0, "verdict": "kept"}
+    for windows, badge, standing in (
+        ([broken, broken, broken, kept], "Recovering", "is recovering, 1 of 4 windows within"),
+        ([kept, kept, broken], "Worsening", "is worsening, again 1 of 3 windows above"),
+        ([broken, broken, broken], "Breached", "is breached"),
+    ):
+        RuleState.objects.update(windows=windows)
+        assert f"</svg>{badge}</span> recovering" in text_of(lead, PHASE)
+        overview = text_of(lead, PAGE)
+        assert f"</svg>{badge}</span> recovering" in overview
+        assert f"Guardrail “slow” {standing}" in overview
+        assert f"</svg>{badge}</span>" in text_of(lead, f"{PAGE}monitoring/")
 
 
 def test_a_guardrail_that_counts_wrong_values_sends_to_the_report(

@@ -74,7 +74,8 @@ def test_a_guardrail_that_heals_itself_needs_nobody(rollout: Rollout, viewer: Cl
     state = acting(rollout, "slower", "throttle", "broken", windows=3 * windows[:1])
     for verdict, of_windows, standing in [
         ("broken", 3 * windows[:1], "is breached"),
-        ("broken", windows, "is recovering, 1 of 5 windows above its limit"),
+        ("broken", windows, "is recovering, 4 of 5 windows within its limit"),
+        ("broken", windows[::-1], "is worsening, again 1 of 5 windows above its limit"),
         ("inconclusive", [], "has too few calls to be evaluated"),
     ]:
         RuleState.objects.filter(pk=state.pk).update(verdict=verdict, windows=of_windows)
