@@ -8,6 +8,8 @@ works after it, and callers never learn which shape they were served from.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import reduce
+from operator import or_
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -28,6 +30,7 @@ from properties.listings import (
     Page,
     PropertyFields,
 )
+from properties.models import SEARCHED_COLUMNS
 from properties.shapes import PLAN, Shape, current_shape
 from properties.text import given, shown
 from rollout import shadow
@@ -244,11 +247,8 @@ def _get_if_there(shape: Shape, property_id: UUID) -> tuple[Listing, ...]:
 def _matching(shape: Shape, filters: Filters) -> QuerySet[Any]:
     rows = shape.properties()
     if filters.text:
-        rows = rows.filter(
-            Q(title__icontains=filters.text)
-            | Q(description__icontains=filters.text)
-            | Q(address__icontains=filters.text)
-        )
+        contains = (Q(**{f"{column}__icontains": filters.text}) for column in SEARCHED_COLUMNS)
+        rows = rows.filter(reduce(or_, contains))
     if filters.type:
         rows = shape.of_type(rows, filters.type)
     if filters.status:

@@ -9,8 +9,12 @@ from __future__ import annotations
 
 import uuid
 
+from django.contrib.postgres.indexes import GinIndex, OpClass
 from django.db import models
+from django.db.models.functions import Upper
 from django.utils import timezone
+
+SEARCHED_COLUMNS = ("title", "description", "address")
 
 
 class PropertyType(models.Model):
@@ -113,6 +117,13 @@ class LegacyProperty(PropertyColumns, LegacyPropertyColumns):
             models.Index(fields=["city"], name="properties_city_idx"),
             models.Index(fields=["created_at"], name="properties_created_idx"),
             models.Index(fields=["type", "status"], name="properties_type_status_idx"),
+            # Of what a search for words looks at: no page reads the whole table.
+            *(
+                GinIndex(
+                    OpClass(Upper(column), name="gin_trgm_ops"), name=f"properties_{column}_trgm"
+                )
+                for column in SEARCHED_COLUMNS
+            ),
         ]
 
 

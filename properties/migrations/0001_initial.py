@@ -2,7 +2,10 @@ import uuid
 
 import django.db.models.deletion
 import django.utils.timezone
+from django.contrib.postgres.indexes import GinIndex, OpClass
+from django.contrib.postgres.operations import TrigramExtension
 from django.db import migrations, models
+from django.db.models.functions import Upper
 
 
 class Migration(migrations.Migration):
@@ -11,6 +14,7 @@ class Migration(migrations.Migration):
     dependencies = []
 
     operations = [
+        TrigramExtension(),
         migrations.CreateModel(
             name="ExpandedProperty",
             fields=[
@@ -252,6 +256,13 @@ class Migration(migrations.Migration):
                     models.Index(fields=["city"], name="properties_city_idx"),
                     models.Index(fields=["created_at"], name="properties_created_idx"),
                     models.Index(fields=["type", "status"], name="properties_type_status_idx"),
+                    *(
+                        GinIndex(
+                            OpClass(Upper(column), name="gin_trgm_ops"),
+                            name=f"properties_{column}_trgm",
+                        )
+                        for column in ("title", "description", "address")
+                    ),
                 ],
             },
         ),

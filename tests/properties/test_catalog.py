@@ -10,11 +10,18 @@ import pytest
 from django.core.files.base import ContentFile
 from django.core.files.storage import default_storage
 from django.db import OperationalError, connection
+from django.test.utils import CaptureQueriesContext
 
 from properties import catalog
 from properties.images import ImageRefused
 from properties.listings import Cursor, Facet, Filters, Listing, Page, PropertyFields
-from properties.models import ExpandedPropertyImage, LegacyProperty, PropertyStatus, PropertyType
+from properties.models import (
+    SEARCHED_COLUMNS,
+    ExpandedPropertyImage,
+    LegacyProperty,
+    PropertyStatus,
+    PropertyType,
+)
 from properties.sample_images import sample_png
 from tests.properties import shapes
 from tests.properties.shapes import ShapeName, raw
@@ -188,6 +195,19 @@ def test_text_is_found_in_title_description_and_address(shape: ShapeName, text: 
     catalog.create_property({"title": "Three", "address": "1 Gardener Rd"})
     catalog.create_property({"title": "Four", "city": "Garden City"})
     assert titles(Filters(text=text)) == ["Garden flat", "Three", "Two"]
+
+
+def test_a_search_for_words_can_start_from_trigrams(shape: ShapeName) -> None:
+    with CaptureQueriesContext(connection) as queries:
+        catalog.search(Filters(text="garden"))
+    (search,) = (query["sql"] for query in queries if "GARDEN" in query["sql"].upper())
+    with connection.cursor() as cursor:
+        # A table this small is read in full otherwise.
+        cursor.execute("SET LOCAL enable_seqscan = off; SET LOCAL enable_indexscan = off")
+        cursor.execute(f"EXPLAIN {search}")
+        plan = "\n".join(line for (line,) in cursor)
+    for column in SEARCHED_COLUMNS:
+        assert f"properties_{column}_trgm" in plan
 
 
 def test_signs_that_mean_something_to_like_are_plain_text(shape: ShapeName) -> None:
