@@ -5,7 +5,7 @@ batch and put in quarantine; the others are written.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import psycopg
@@ -288,11 +288,25 @@ def _halve(connection: Connection, fill: Fill, lane: Lane, places: list[Place]) 
             raise
         if len(places) == 1:
             _, key, since = places[0]
+            _spare(connection, fill, lane, rows)
             return put_aside(connection, lane, key, str(error), since=since)
     middle = len(places) // 2
     return _halve(connection, fill, lane, places[:middle]) + _halve(
         connection, fill, lane, places[middle:]
     )
+
+
+def _spare(connection: Connection, fill: Fill, lane: Lane, rows: Range) -> None:
+    """Write what a row that is put in quarantine has values for, where the database takes it."""
+    if not fill.spared:
+        return
+    spared = replace(fill, assignments=fill.spared)
+    try:
+        with connection.transaction():
+            connection.execute(spared.update(rows.condition, relation=lane.identifier))
+    except psycopg.Error as error:
+        if not quarantine.is_of_a_row(error):
+            raise
 
 
 def put_aside(

@@ -112,6 +112,18 @@ CREATE TABLE IF NOT EXISTS rollout.decisions (
 );
 CREATE UNIQUE INDEX IF NOT EXISTS decisions_key
   ON rollout.decisions (plan, table_label, legacy_column, md5(normal));
+CREATE TABLE IF NOT EXISTS rollout.value_decisions (
+  id uuid PRIMARY KEY DEFAULT gen_random_uuid(),
+  plan text NOT NULL,
+  table_label text NOT NULL,
+  columns text NOT NULL,
+  source text NOT NULL,
+  decided jsonb NOT NULL,
+  reviewer text NOT NULL,
+  at timestamptz NOT NULL DEFAULT now()
+);
+CREATE UNIQUE INDEX IF NOT EXISTS value_decisions_key
+  ON rollout.value_decisions (plan, table_label, columns, md5(source));
 CREATE TABLE IF NOT EXISTS rollout.samples (
   job bigint NOT NULL,
   at timestamptz NOT NULL,

@@ -15,6 +15,7 @@ from rollout.gates import (
     runs,
     snapshots,
     sql_files,
+    value_decisions,
 )
 from rollout.gates.cached_queries import invalidate
 from rollout.gates.evidence import Evidence

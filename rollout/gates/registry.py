@@ -22,6 +22,7 @@ Action = Literal[
     "check_schema",
     "complete_checklist",
     "create_environment",
+    "decide_values",
     "edit_plan",
     "end_sessions",
     "export_types",

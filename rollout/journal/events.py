@@ -95,6 +95,7 @@ class Event(StrEnum):
     MISMATCH_ACCEPTED = "mismatch accepted", "Mismatch waived"
     ACCEPTANCE_TAKEN_BACK = "acceptance taken back", "Waiver removed"
     MAPPING_REVIEWED = "mapping reviewed", "Mapping reviewed"
+    VALUES_DECIDED = "values decided", "Values decided"
     SHADOW_SHARE_CHANGED = "shadow share changed", "Sample rate of shadow reads changed"
     SHADOW_READ_DIFFERS = "shadow read differs", "Shadow read differs", Kind.MISMATCHES
 

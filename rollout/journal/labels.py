@@ -29,7 +29,7 @@ CATEGORIES = {
     ),
     "unconvertible": (
         "Left empty",
-        "The legacy value does not convert; the plan leaves the new column empty.",
+        "The legacy value does not convert; the plan or people leave the new column empty.",
     ),
     "quarantined": ("Quarantined", "The function failed for this row; the row keeps its error."),
     "transient": ("In flight", "Mid-write during the audit; right when checked again."),
@@ -42,7 +42,7 @@ CATEGORIES = {
     "inactive": ("Retired lookup row", "Maps to a lookup row that is no longer in use."),
     "undecided": (
         "Does not convert",
-        "The legacy value does not convert, and the plan wants it corrected.",
+        "The legacy value does not convert, and nobody has decided about it.",
     ),
     "missing": ("New value missing", "The legacy value has a new value, but the column is empty."),
     "unexpected": ("No legacy value", "A new value without a legacy source."),

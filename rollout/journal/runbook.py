@@ -88,7 +88,7 @@ GATES = {
 GATES_WITHOUT = frozenset(
     gate.name
     for gate in (
-        *(gates.MappingReviewed, gates.ChecklistComplete, gates.MaintenanceWindow),
-        *(gates.NoLegacyReaders, gates.Approved),
+        *(gates.MappingReviewed, gates.ValuesDecided, gates.ChecklistComplete),
+        *(gates.MaintenanceWindow, gates.NoLegacyReaders, gates.Approved),
     )
 )

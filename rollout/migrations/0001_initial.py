@@ -113,7 +113,7 @@ class Migration(migrations.Migration):
                     ),
                 ),
                 ("table", models.CharField(max_length=130)),
-                ("legacy_column", models.CharField(max_length=63)),
+                ("legacy_column", models.CharField(max_length=1000)),
                 ("reviewer", models.CharField(max_length=150)),
                 ("at", models.DateTimeField()),
                 ("changes", models.JSONField(default=list)),

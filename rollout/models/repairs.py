@@ -14,7 +14,8 @@ EVERY_TABLE = "every table"
 
 
 class MappingChange(models.Model):
-    """A review of legacy values that somebody applied to a lookup's mapping.
+    """A review of legacy values that somebody applied to a lookup's mapping, or to those that a
+    conversion has no value for: ``legacy_column`` are the columns that it reads then.
 
     ``changes`` is a list of {"legacy": text, "before": lookup name or null, "after": lookup name or
     null (no value), "rows": how many rows had the text then or null, "moved": whether filled rows
@@ -24,7 +25,7 @@ class MappingChange(models.Model):
 
     rollout = models.ForeignKey(Rollout, on_delete=models.PROTECT, related_name="mapping_changes")
     table = models.CharField(max_length=130)
-    legacy_column = models.CharField(max_length=63)
+    legacy_column = models.CharField(max_length=1000)
     reviewer = models.CharField(max_length=150)
     at = models.DateTimeField()
     changes: models.JSONField[list[dict[str, Any]], list[dict[str, Any]]] = models.JSONField(

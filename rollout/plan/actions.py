@@ -59,8 +59,7 @@ class Statement:
     ``long`` statements wait for others without a lock timeout and run outside a transaction.
     ``scans`` says how many times it reads the whole of the first table that it locks.
     ``servers`` are PostgreSQL's major versions that it is for, from the first up to the second.
-    ``generates``: its SQL is a query whose rows are statements, each one text; those are carried
-    out one after the other, each as this statement says.
+    ``generates``: its SQL is a query whose rows are statements, each carried out as this one says.
     ``lookup_label`` is the lookup table that it makes rows of, which may refuse them.
     ``over_whole_table`` says that it is meant to work on a whole table in one transaction.
     ``refused_by`` asks which rows of the application stand in its way, when some do.
@@ -108,12 +107,12 @@ class Fill:
     only tested, and ``trial_assignments`` too: what they name may not be there yet. Of the rows
     that the database refuses, ``poison_share`` may be put in quarantine, and 50 in any case; with
     more the pass stops. With ``only``, a condition on row ``t`` and the joins, it leaves all others
-    alone. ``named``, a condition that an index serves, confines it to a few blocks.
-    ``source`` is a table of the engine's own that the values are read from, and that goes later.
-    ``keeps`` are columns that a pass on the way back must leave as they are: each batch is rolled
-    back unless each row's fingerprint is the same before and after. Such a pass writes a row
-    whether or not it meets the joins, and may put no row in quarantine for good.
-    ``careful`` is the same pass where some row raises: it asks of each row first whether it would.
+    alone. ``named``, a condition that an index serves, confines it to a few blocks. ``source`` is a
+    table of the engine's own that the values are read from, and that goes later. ``keeps`` are
+    columns that a pass on the way back must leave as they are: a batch is rolled back unless each
+    row's fingerprint stays the same. Such a pass writes a row whether or not it meets the joins,
+    and may put no row in quarantine for good. ``careful`` is the same pass where rows raise: it
+    asks of each first whether it would. ``spared`` is written of a row in quarantine.
     """
 
     kind: Literal["fill", "default", "clear", "restore", "repair"]
@@ -129,6 +128,7 @@ class Fill:
     source: sql.Identifier | None = None
     keeps: tuple[str, ...] = ()
     careful: "Fill | None" = None
+    spared: tuple[Assignment, ...] = ()
 
     @property
     def wrong(self) -> sql.Composable:
@@ -190,21 +190,21 @@ class Fill:
         """
         needed = () if self.keeps else self.matches
         unmet = [sql.SQL(" OR ({}) IS NOT TRUE").format(match) for match in needed]
-        unfilled = sql.SQL("({}{})").format(self.wrong, sql.SQL("").join(unmet))
         # In this order: of a row that is kept aside the value may not be read.
+        unfilled = sql.SQL("({}{})").format(self.wrong, sql.SQL("").join(unmet))
         return sql.SQL("SELECT count(*) FROM {} AS t{} WHERE CASE WHEN {} THEN {} END").format(
             self.table.identifier, self.left_joins, except_for, _confined(unfilled, self.only)
         )
 
     def with_constants(self) -> "Fill":
         """The same pass with constants for its joins: to be tested and rolled back."""
-        tried = self.trial_assignments or self.assignments
-        return replace(self, assignments=tried, joins=self.trial_joins, matches=(), only=None)
+        own = self.trial_assignments or self.assignments
+        return replace(self, assignments=own, joins=self.trial_joins, matches=(), only=None)
 
     @cached_property
     def text(self) -> str:
-        where = sql.SQL("/* rows of the batch */ true")
-        return sql.SQL("{};\n{}").format(ANNOUNCE, self.update(where)).as_string()
+        update = self.update(sql.SQL("/* rows of the batch */ true")).as_string()
+        return f"{ANNOUNCE.as_string()};\n{update}"
 
 
 @dataclass(frozen=True, kw_only=True)

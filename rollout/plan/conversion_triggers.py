@@ -9,9 +9,9 @@ from psycopg import sql
 
 from rollout.plan.conversions import Conversion
 from rollout.plan.names import code
-from rollout.plan.refusals import refusal
 from rollout.plan.removal_hazards import CONSTANT
 from rollout.plan.table import Column
+from rollout.plan.value_decisions import decided_value, means_otherwise
 
 Stage = Literal["forward", "reverse", "frozen"]
 
@@ -131,7 +131,28 @@ class ConversionLines:
             sql.SQL("  EXCEPTION WHEN OTHERS THEN"),
             *refused,
             *(sql.SQL("    {} := NULL;").format(_new(column)) for column in self.conversion.added),
+            *self._decided(),
             sql.SQL("  END;"),
+        ]
+
+    def _decided(self) -> list[sql.Composable]:
+        """What people decided about a value that does not convert; no error of it is a write's."""
+        if not self.conversion.asks_people:
+            return []
+        return [
+            sql.SQL("    BEGIN"),
+            *(
+                sql.SQL("      {} := {};").format(
+                    _new(column), decided_value(self.conversion, self.plan, "new", column)
+                )
+                for column in self.conversion.added
+            ),
+            sql.SQL("    EXCEPTION WHEN OTHERS THEN"),
+            *(
+                sql.SQL("      {} := NULL;").format(_new(column))
+                for column in self.conversion.added
+            ),
+            sql.SQL("    END;"),
         ]
 
     def _legacy_values(self) -> list[sql.Composable]:
@@ -204,18 +225,8 @@ class ConversionLines:
         )
 
     def _contradicts(self, *, refused: str = "true") -> sql.Composable:
-        """SQL condition: the new values of row ``new`` are not what its legacy columns say.
-
-        ``refused`` is what holds where these say nothing, because an expression refuses the row.
-        """
-        return sql.SQL("(CASE WHEN {} IS NULL THEN {} ELSE {} END)").format(
-            refusal(self.conversion, self.plan, "new"),
-            _any_of(
-                sql.SQL("{} IS DISTINCT FROM {}").format(value, _new(column))
-                for column, value in self.conversion.values("new").items()
-            ),
-            code(refused),
-        )
+        """SQL condition: the new values of row ``new`` are not what its legacy columns say."""
+        return means_otherwise(self.conversion, self.plan, "new", refused=refused)
 
     def _unwritable(self) -> list[sql.Composable]:
         """A value that contradicts the legacy columns would be lost by a rollback."""

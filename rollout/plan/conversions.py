@@ -60,6 +60,11 @@ class Conversion(ABC):
         return False
 
     @property
+    def asks_people(self) -> bool:
+        """Whether people decide what becomes of a value that does not convert."""
+        return False
+
+    @property
     def is_closed(self) -> bool:
         """Whether a write of a new value that contradicts the expression is refused."""
         return False
@@ -230,6 +235,10 @@ class Convert(Conversion):
     @property
     def refuses(self) -> bool:
         return self.unconvertible == "refuse"
+
+    @property
+    def asks_people(self) -> bool:
+        return self.unconvertible == "quarantine"
 
     def _typed(self, value: sql.Composed, column: Column | None) -> sql.Composed:
         return value if column is None else cast(value, column.type)

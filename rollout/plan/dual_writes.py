@@ -24,6 +24,7 @@ from rollout.plan.actions import Lock, LockMode, Statement
 from rollout.plan.catalog import Catalog, Part, trigger_text
 from rollout.plan.conflicting_writes import forgotten
 from rollout.plan.conversion_triggers import Stage
+from rollout.plan.conversions import Conversion
 from rollout.plan.dual_write_functions import TriggerFunction
 from rollout.plan.mapping import text_of_row
 from rollout.plan.names import code, identifier, in_target
@@ -31,6 +32,7 @@ from rollout.plan.refusals import drop_refusal, refusal_definition, refusal_name
 from rollout.plan.resolvers import owned_function, resolver_definition, resolver_name
 from rollout.plan.session_settings import IS_APPLICATION, OF_EXPRESSIONS
 from rollout.plan.translations import Lookup
+from rollout.plan.value_decisions import decided_definition, decided_name, drop_decided
 
 
 @dataclass(frozen=True)
@@ -65,7 +67,12 @@ class DualWriteTriggers(TriggerFunction):
             self.function,
             *(self.to_legacy(lookup) for lookup in self.lookups),
             *(refusal_name(conversion, self.plan) for conversion in self.conversions),
+            *(decided_name(conversion, self.plan) for conversion in self._decidable),
         ]
+
+    @property
+    def _decidable(self) -> list[Conversion]:
+        return [t for t in self.conversions if t.asks_people]
 
     def install(self, stage: Stage) -> Statement:
         """One transaction that puts functions and triggers of a stage in place of any other's."""
@@ -100,6 +107,7 @@ class DualWriteTriggers(TriggerFunction):
             for lookup in self.lookups
         ]
         drops += [drop_refusal(conversion, self.plan) for conversion in self.conversions]
+        drops += [drop_decided(conversion, self.plan) for conversion in self._decidable]
         drops.append(forgotten(self.plan, self.table))
         return Statement(
             sql=sql.SQL(";\n").join(drops),
@@ -114,6 +122,7 @@ class DualWriteTriggers(TriggerFunction):
         ]
         functions += [self._to_legacy_definition(lookup) for lookup in self.lookups]
         functions += [refusal_definition(t, self.plan) for t in self.conversions]
+        functions += [decided_definition(t, self.plan) for t in self._decidable]
         functions.append(
             owned_function(
                 self.function,

@@ -60,6 +60,17 @@ class MappingReviewed(Gate):
 
 
 @dataclass(frozen=True)
+class ValuesDecided(Gate):
+    """People have decided about every value that does not convert.
+
+    Phase 3 has this gate automatically where a conversion puts such values in quarantine.
+    """
+
+    name = "values decided"
+    overridable = False
+
+
+@dataclass(frozen=True)
 class SnapshotVerified(Gate):
     """A recent snapshot was restored and compared.
 

@@ -14,7 +14,13 @@ from rollout.plan.actions import Action, Probe, StepActions
 from rollout.plan.catalog import Catalog
 from rollout.plan.checklist import Item
 from rollout.plan.conversions import Conversion
-from rollout.plan.gates import EarlierPhaseDone, FilesUnchanged, Gate, NoRuleHolds
+from rollout.plan.gates import (
+    EarlierPhaseDone,
+    FilesUnchanged,
+    Gate,
+    NoRuleHolds,
+    ValuesDecided,
+)
 from rollout.plan.hazards import Hazard
 from rollout.plan.rules import ALWAYS, STANDARD, Rule
 from rollout.plan.table import Shape, Table
@@ -166,6 +172,11 @@ class Plan:
         return tuple(t for t in self.translations if isinstance(t, Lookup))
 
     @property
+    def reviewed_conversions(self) -> tuple[Conversion, ...]:
+        """Those of which people decide about the values that do not convert."""
+        return tuple(t for t in self.translations if isinstance(t, Conversion) and t.asks_people)
+
+    @property
     def backfilled_tables(self) -> tuple[Table, ...]:
         return tuple(t for t in self.tables if self.translations_of(t) or self.computed_of(t))
 
@@ -199,6 +210,8 @@ class Plan:
         if number == 0:
             return own
         files = (FilesUnchanged(),) if self.has_files else ()
+        if number == ENFORCE and self.reviewed_conversions:
+            own = (ValuesDecided(), *own)
         return (EarlierPhaseDone(), NoRuleHolds(), *files, *own)
 
     @cached_property

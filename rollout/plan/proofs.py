@@ -1,5 +1,7 @@
 """The proof that a table's new columns are what its legacy columns say."""
 
+from collections.abc import Mapping
+
 from psycopg import sql
 
 from rollout.plan import facts
@@ -10,6 +12,7 @@ from rollout.plan.plan import Plan
 from rollout.plan.refusals import refusal
 from rollout.plan.table import Table
 from rollout.plan.translations import Lookup
+from rollout.plan.value_decisions import careful_values, decided
 
 
 def texts_mean_their_rows(plan: Plan, table: Table) -> tuple[Proof, ...]:
@@ -23,7 +26,7 @@ def texts_mean_their_rows(plan: Plan, table: Table) -> tuple[Proof, ...]:
     of_lookups = [_how_lookup_differs(plan, t) for t in own if isinstance(t, Lookup)]
     conversions = plan.conversions_of(table)
     differs = sql.SQL("nullif(concat_ws('; ', {}), '')")
-    plain = [*of_lookups, *(d for t in conversions for d in _how_values_differ(t))]
+    plain = [*of_lookups, *(d for t in conversions for d in _how_values_differ(t, t.values("t")))]
     careful = [*of_lookups, *(_how_values_or_none_differ(plan, t) for t in conversions)]
     if any(t.cuts for t in conversions):
         plain = careful
@@ -62,24 +65,30 @@ def _how_lookup_differs(plan: Plan, lookup: Lookup) -> sql.Composable:
     )
 
 
-def _how_values_differ(conversion: Conversion) -> list[sql.Composable]:
+def _how_values_differ(
+    conversion: Conversion, values: Mapping[str, sql.Composable]
+) -> list[sql.Composable]:
     return [
         sql.SQL(
             "CASE WHEN {column} IS DISTINCT FROM {value}"
             " THEN format('%s is %L instead of %L', {name}, {column}, {value}) END"
         ).format(column=sql.Identifier("t", column), value=value, name=sql.Literal(column))
-        for column, value in conversion.values("t").items()
+        for column, value in values.items()
     ]
 
 
 def _how_values_or_none_differ(plan: Plan, conversion: Conversion) -> sql.Composable:
-    """The same where a row may not convert: it has no value, and should hold none."""
+    """The same where a row may not convert: it holds what people decided, else nothing."""
     columns = [sql.Identifier("t", column) for column in conversion.added]
-    differ = _how_values_differ(conversion)
+    known = refusal(conversion, plan.name, "t") + sql.SQL(" IS NULL")
+    if conversion.asks_people:
+        known += sql.SQL(" OR {} IS NOT NULL").format(decided(conversion, plan.name, "t"))
+    differ = _how_values_differ(conversion, careful_values(conversion, plan.name, "t"))
     return sql.SQL(
-        "CASE WHEN {reason} IS NULL THEN {differs} WHEN {held}"
+        "CASE WHEN {known} THEN {differs} WHEN {held}"
         " THEN format('%s is %L, and has no value: %s', {name}, {column}, {reason}) END"
     ).format(
+        known=known,
         reason=refusal(conversion, plan.name, "t"),
         differs=differ[0]
         if len(differ) == 1

@@ -34,7 +34,7 @@ def refusal_definition(conversion: Conversion, plan: str) -> sql.Composed:
     variables = {c: "value" if n == 1 else f"value_{n}" for n, c in enumerate(values, start=1)}
     return owned_function(
         refusal_name(conversion, plan),
-        arguments=_types(conversion),
+        arguments=argument_types(conversion),
         returns="text",
         schema=conversion.table.schema,
         declare=" ".join(f"{name} {conversion.added[c].type};" for c, name in variables.items()),
@@ -53,10 +53,11 @@ def refusal_definition(conversion: Conversion, plan: str) -> sql.Composed:
 
 def drop_refusal(conversion: Conversion, plan: str) -> sql.Composed:
     return sql.SQL("DROP FUNCTION IF EXISTS {} ({})").format(
-        in_target(refusal_name(conversion, plan)), code(_types(conversion))
+        in_target(refusal_name(conversion, plan)), code(argument_types(conversion))
     )
 
 
-def _types(conversion: Conversion) -> str:
+def argument_types(conversion: Conversion) -> str:
+    """The types of the columns that the expressions read, as a function's arguments."""
     columns = conversion.table.columns
     return ", ".join(columns.get(column, Column("text")).type for column in conversion.reads)

@@ -8,19 +8,19 @@ from psycopg import sql
 from rollout.plan import facts
 from rollout.plan.actions import Audit, Compute, Fill, Statement
 from rollout.plan.catalog import Catalog
-from rollout.plan.conversions import Conversion, as_one, guarded
+from rollout.plan.conversions import Conversion
 from rollout.plan.dual_writes import DualWriteTriggers
 from rollout.plan.hazards import Hazard, fed_around, generated
 from rollout.plan.mapping import add_fixed_rows, add_missing, mapping_table
 from rollout.plan.names import SCHEMA, in_target
 from rollout.plan.plan import BACKFILL, CONTRACT, ENFORCE, Actions, Plan, Step
 from rollout.plan.proofs import texts_mean_their_rows
-from rollout.plan.refusals import refusal
 from rollout.plan.resolvers import drop_resolver, resolver
 from rollout.plan.switch import switch_modes
 from rollout.plan.table import Table
 from rollout.plan.translations import Lookup
 from rollout.plan.updates import Assignment
+from rollout.plan.value_decisions import careful_values, means_otherwise
 
 
 def triggers(plan: Plan, table: Table) -> DualWriteTriggers:
@@ -156,13 +156,8 @@ def legacy_again(plan: Plan, table: Table, *, dropped: bool = False) -> Actions:
     assignments = [
         Assignment(
             column,
-            sql.SQL(
-                "(CASE WHEN CASE WHEN {} IS NULL THEN {} IS DISTINCT FROM {} ELSE true END"
-                " THEN {} ELSE {} END)"
-            ).format(
-                refusal(t, plan.name, "t"),
-                as_one(t.values("t").values()),
-                as_one(sql.Identifier("t", c) for c in t.added),
+            sql.SQL("(CASE WHEN {} THEN {} ELSE {} END)").format(
+                means_otherwise(t, plan.name, "t"),
                 value,
                 sql.Identifier("t", column),
             ),
@@ -197,18 +192,19 @@ def fill(plan: Plan, table: Table) -> Fill:
         lookup.legacy: sql.Identifier(lookup.mapping_alias, "normal") for lookup in lookups
     }
 
-    def assignments(*, careful: bool) -> tuple[Assignment, ...]:
+    def assignments(*, careful: bool, spared: bool = False) -> tuple[Assignment, ...]:
         return tuple(
             assignment
             for t in plan.translations_of(table)
             for assignment in (
                 [Assignment(t.column, sql.Identifier(t.mapping_alias, "lookup_id"))]
                 if isinstance(t, Lookup)
-                else _converted(plan, t, normal_forms, careful=careful)
+                else _converted(plan, t, normal_forms, careful=careful, spared=spared)
             )
         )
 
     emptied = [t for t in plan.conversions_of(table) if t.leaves_empty]
+    decided = [t for t in plan.conversions_of(table) if t.asks_people]
     # Where a value's length alone makes it one that does not convert, no error tells it in time.
     cuts = any(t.cuts for t in emptied)
     plain = Fill(
@@ -235,9 +231,14 @@ def fill(plan: Plan, table: Table) -> Fill:
             for lookup in lookups
         ),
     )
-    if not emptied or cuts:
+    if not emptied and not decided:
         return plain
-    return replace(plain, careful=replace(plain, assignments=assignments(careful=True)))
+    careful = replace(
+        plain,
+        assignments=assignments(careful=True),
+        spared=assignments(careful=True, spared=True) if decided else (),
+    )
+    return replace(plain, careful=careful)
 
 
 def _converted(
@@ -246,11 +247,17 @@ def _converted(
     normal_forms: Mapping[str, sql.Composable],
     *,
     careful: bool,
+    spared: bool,
 ) -> list[Assignment]:
-    """The new columns of a conversion; ``careful`` leaves those empty that may be."""
-    values = conversion.values("t", normal_forms)
-    if careful and conversion.leaves_empty:
-        values = guarded(values, refusal(conversion, plan.name, "t"))
+    """The new columns of a conversion; ``careful`` leaves those empty that may be.
+
+    So does ``spared`` with those that people are still to decide about.
+    """
+    if careful and (conversion.leaves_empty or conversion.asks_people):
+        raising = conversion.asks_people and not spared
+        values = careful_values(conversion, plan.name, "t", normal_forms, raising=raising)
+    else:
+        values = conversion.values("t", normal_forms)
     return [Assignment(column, value) for column, value in values.items()]
 
 

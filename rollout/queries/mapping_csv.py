@@ -2,7 +2,7 @@
 
 import csv
 import io
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -41,12 +41,12 @@ class InvalidMappingFile(RolloutError):
 
 def lines_of(values: Iterable[Value]) -> Iterator[str]:
     """The header and a line for each text; no cell is a formula for spreadsheets."""
-    yield _line(COLUMNS)
+    yield line_of(COLUMNS)
     for value in values:
         for spelling in value.spellings:
             rows = "" if spelling.rows is None else str(spelling.rows)
             cells = (spelling.text, rows, _lookup(value, spelling), spelling.why, value.reviewer)
-            yield _line([safe_cell(cell) for cell in cells])
+            yield line_of([safe_cell(cell) for cell in cells])
 
 
 def _lookup(value: Value, spelling: Spelling) -> str:
@@ -58,7 +58,8 @@ def _lookup(value: Value, spelling: Spelling) -> str:
     return value.name
 
 
-def _line(cells: Iterable[str]) -> str:
+def line_of(cells: Iterable[str]) -> str:
+    """A line of a CSV file."""
     buffer = io.StringIO()
     csv.writer(buffer).writerow(cells)
     return buffer.getvalue()
@@ -71,7 +72,10 @@ def decisions_in(data: bytes, values: Iterable[Value]) -> dict[str, Decision]:
     is decides nothing; each text must be one of ``values``.
     """
     known = {s.text: (value, s) for value in values for s in value.spellings}
-    rows = _rows(data)
+    rows = [
+        (line, cells["legacy"], cells["lookup"].strip())
+        for line, cells in records_in(data, ("legacy", "lookup"))
+    ]
     problems: list[Problem] = []
     decisions: dict[str, Decision] = {}
     decided_at: dict[str, tuple[int, Decision]] = {}
@@ -111,8 +115,8 @@ def decisions_in(data: bytes, values: Iterable[Value]) -> dict[str, Decision]:
     return decisions
 
 
-def _rows(data: bytes) -> list[tuple[int, str, str]]:
-    """Line, legacy text and lookup of each record. Raises InvalidMappingFile."""
+def records_in(data: bytes, needed: Sequence[str]) -> list[tuple[int, dict[str, str]]]:
+    """Line, and cells by column in lower case, of each record. Raises InvalidMappingFile."""
     if len(data) > MAX_BYTES:
         raise InvalidMappingFile(
             [Problem(1, f"The file is larger than {MAX_BYTES // 1_000_000} MB. Split it.")]
@@ -133,7 +137,7 @@ def _rows(data: bytes) -> list[tuple[int, str, str]]:
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator, strict=True)
     try:
         header = [cell.strip().lower() for cell in next(reader, [])]
-        missing = [name for name in ("legacy", "lookup") if name not in header]
+        missing = [name for name in needed if name not in header]
         if missing:
             raise InvalidMappingFile(
                 [Problem(1, f"The header lacks {' and '.join(missing)}. Start from the download.")]
@@ -143,9 +147,8 @@ def _rows(data: bytes) -> list[tuple[int, str, str]]:
         raise InvalidMappingFile([Problem(reader.line_num, f"Not a CSV file: {error}.")]) from error
 
 
-def _cells(reader: "_csv.Reader", header: list[str]) -> Iterator[tuple[int, str, str]]:
+def _cells(reader: "_csv.Reader", header: list[str]) -> Iterator[tuple[int, dict[str, str]]]:
     """Raises InvalidMappingFile and csv.Error."""
-    legacy, lookup = header.index("legacy"), header.index("lookup")
     begins = reader.line_num + 1
     for record in reader:
         # A quoted cell may run over several lines.
@@ -162,7 +165,7 @@ def _cells(reader: "_csv.Reader", header: list[str]) -> Iterator[tuple[int, str,
                     )
                 ]
             )
-        yield line, text_of_cell(record[legacy]), text_of_cell(record[lookup]).strip()
+        yield line, dict(zip(header, map(text_of_cell, record), strict=True))
 
 
 def _short(text: str) -> str:

@@ -13,6 +13,7 @@ from psycopg import errors
 
 from rollout import gates, queue
 from rollout.engine.repair import (
+    OF_CONVERSIONS,
     Example,
     NothingSelected,
     RepairPlan,
@@ -236,7 +237,13 @@ def correct(change: MappingChange, *, actor: Actor, source: str = "web") -> Phas
 
 def _selection_of(change: MappingChange) -> dict[str, Any]:
     plan = plan_of(change.rollout)
-    lookups = plan.lookups_of(table_named(plan, change.table))
+    table = table_named(plan, change.table)
+    lookups = plan.lookups_of(table)
+    if not any(x.legacy == change.legacy_column for x in lookups):
+        # Values that do not convert: rows follow by what they hold, whatever their text.
+        decided = [t for t in plan.conversions_of(table) if t.asks_people]
+        columns = [t.name for t in decided if ", ".join(t.reads) == change.legacy_column]
+        return {"columns": columns, "categories": list(OF_CONVERSIONS)}
     return {
         "columns": [x.column for x in lookups if x.legacy == change.legacy_column],
         "legacy": [value["legacy"] for value in change.changes if value["moved"]],

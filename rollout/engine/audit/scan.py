@@ -22,7 +22,7 @@ from rollout.plan.archives import joins_of_texts
 from rollout.plan.conversions import Conversion
 from rollout.plan.names import in_target, normal
 from rollout.plan.plan import Plan
-from rollout.plan.refusals import refusal, refusal_name
+from rollout.plan.refusals import refusal_name
 from rollout.plan.table import Table
 from rollout.plan.translations import Computed, Lookup
 from rollout.plan.updates import left_joins
@@ -60,7 +60,7 @@ class TableScan:
         self.plan, self.table = plan, table
         # Where a value's length alone makes it one that does not convert, no error tells it.
         careful = refusing or any(t.cuts for t in plan.conversions_of(table))
-        self._refusals = _refusals(connection, plan, table) if careful else {}
+        self._refusing = _refusing(connection, plan, table) if careful else set()
         self.columns, self.jobs = columns, jobs
         self.lookups = [
             LookupRules(connection, plan, lookup, archived=lookup.legacy not in columns)
@@ -83,11 +83,15 @@ class TableScan:
     def _state(
         self, conversion: Conversion, normal_forms: dict[str, sql.Composable] | None = None
     ) -> sql.Composable:
-        return conversion_state(conversion, normal_forms, self._refusals.get(conversion.name))
+        return conversion_state(conversion, normal_forms, self._plan_of(conversion))
 
     def expected_text(self, conversion: Conversion) -> sql.Composable:
         """SQL of what the new columns are to hold, as people read it; why they cannot, in words."""
-        return expected_text(conversion, self.normal_forms, self._refusals.get(conversion.name))
+        return expected_text(conversion, self.normal_forms, self._plan_of(conversion))
+
+    def _plan_of(self, conversion: Conversion) -> str | None:
+        """The plan's name for a conversion of which it is asked which rows it refuses."""
+        return self.plan.name if conversion.name in self._refusing else None
 
     @property
     def normal_forms(self) -> dict[str, sql.Composable]:
@@ -238,10 +242,10 @@ class TableScan:
         )
 
 
-def _refusals(connection: Connection, plan: Plan, table: Table) -> dict[str, sql.Composed]:
-    """By a conversion's name, SQL of why row ``t`` has no value; where its function is there."""
+def _refusing(connection: Connection, plan: Plan, table: Table) -> set[str]:
+    """The names of the conversions whose functions say why a row has no value."""
     return {
-        t.name: refusal(t, plan.name, "t")
+        t.name
         for t in plan.conversions_of(table)
         if fetch_bool(connection, facts.function_exists(refusal_name(t, plan.name)))
     }

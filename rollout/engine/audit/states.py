@@ -6,21 +6,46 @@ from psycopg import sql
 
 from rollout.plan.archived_values import written_text
 from rollout.plan.conversions import Conversion
+from rollout.plan.refusals import refusal
+from rollout.plan.value_decisions import careful_values, decided, decided_value
 
 
 def conversion_state(
     conversion: Conversion,
     normal_forms: Mapping[str, sql.Composable] | None = None,
-    reason: sql.Composable | None = None,
+    plan: str | None = None,
 ) -> sql.Composable:
-    """The category of row ``t``. ``reason`` is SQL of why it does not convert, null where it does.
+    """The category of row ``t``. With the name of its ``plan``, rows may not convert.
 
-    Without one, a row that does not convert raises.
+    Without it, a row that does not convert raises.
     """
-    values = conversion.values("t", normal_forms)
-    columns = [sql.Identifier("t", column) for column in conversion.added]
-    empty = all_null(columns)
-    state = sql.SQL(
+    empty = all_null([sql.Identifier("t", column) for column in conversion.added])
+    state = _state(conversion, conversion.values("t", normal_forms), _right(conversion, empty))
+    if plan is None:
+        return state
+    by_decision: sql.Composable = sql.SQL("")
+    if conversion.asks_people:
+        chosen = {c: decided_value(conversion, plan, "t", c) for c in conversion.added}
+        right = sql.SQL("CASE WHEN {} THEN 'unconvertible' ELSE {} END").format(
+            empty, _right(conversion, empty)
+        )
+        by_decision = sql.SQL("WHEN {} IS NOT NULL THEN {} ").format(
+            decided(conversion, plan, "t"), _state(conversion, chosen, right)
+        )
+    return sql.SQL("CASE WHEN {} IS NULL THEN {} {}WHEN {} THEN {} ELSE 'unexpected' END").format(
+        refusal(conversion, plan, "t"),
+        state,
+        by_decision,
+        empty,
+        sql.Literal(_of_no_value(conversion)),
+    )
+
+
+def _state(
+    conversion: Conversion, values: Mapping[str, sql.Composable], right: sql.Composable
+) -> sql.Composable:
+    """The category of a row that is to have those values."""
+    return sql.SQL(
         "CASE WHEN {same} THEN {right} WHEN {empty} THEN 'missing'"
         " WHEN {none} THEN 'unexpected' ELSE 'computed_differs' END"
     ).format(
@@ -28,14 +53,9 @@ def conversion_state(
             sql.SQL("{} IS NOT DISTINCT FROM {}").format(sql.Identifier("t", column), value)
             for column, value in values.items()
         ),
-        right=_right(conversion, empty),
-        empty=empty,
+        right=right,
+        empty=all_null([sql.Identifier("t", column) for column in conversion.added]),
         none=all_null(values.values()),
-    )
-    if reason is None:
-        return state
-    return sql.SQL("CASE WHEN {} IS NULL THEN {} WHEN {} THEN {} ELSE 'unexpected' END").format(
-        reason, state, empty, sql.Literal(_of_no_value(conversion))
     )
 
 
@@ -77,18 +97,23 @@ def texts(values: Iterable[sql.Composable]) -> sql.Composable:
 def expected_text(
     conversion: Conversion,
     normal_forms: Mapping[str, sql.Composable] | None = None,
-    reason: sql.Composable | None = None,
+    plan: str | None = None,
     *,
     of: str = "",
 ) -> sql.Composable:
     """SQL of what the new columns are to hold, as people read it; why they cannot, in words.
 
-    Of one column alone where it is named.
+    Of one column alone where it is named. With the name of its ``plan``, rows may not convert.
     """
     values = conversion.values("t", normal_forms)
-    value = texts([values[of]] if of else values.values())
-    if reason is None:
-        return value
-    return sql.SQL(
-        "CASE WHEN {reason} IS NULL THEN {value} ELSE 'no value: ' || {reason} END"
-    ).format(reason=reason, value=value)
+    if plan is None:
+        return texts([values[of]] if of else values.values())
+    values = careful_values(conversion, plan, "t", normal_forms)
+    known = refusal(conversion, plan, "t") + sql.SQL(" IS NULL")
+    if conversion.asks_people:
+        known += sql.SQL(" OR {} IS NOT NULL").format(decided(conversion, plan, "t"))
+    return sql.SQL("CASE WHEN {known} THEN {value} ELSE 'no value: ' || {reason} END").format(
+        known=known,
+        value=texts([values[of]] if of else values.values()),
+        reason=refusal(conversion, plan, "t"),
+    )

@@ -15,9 +15,10 @@ from psycopg import errors, sql
 from rollout.engine.preflight.item import Item, Scope, oids_of, one_row, rows
 from rollout.engine.quarantine import is_of_a_row
 from rollout.engine.target import Connection, own
+from rollout.engine.value_decisions import undecided_values
 from rollout.plan.conversions import Conversion
 from rollout.plan.names import SCHEMA, code
-from rollout.plan.plan import CONTRACT
+from rollout.plan.plan import CONTRACT, ENFORCE, Plan
 from rollout.plan.resolvers import search_path
 from rollout.plan.session_settings import OF_EXPRESSIONS
 
@@ -75,6 +76,8 @@ def expressions(connection: Connection, scope: Scope) -> Item:
         else:
             doubts += [(f"{label}: {doubt}", advice) for doubt, advice in trial.doubts()]
             tried.append(f"{label}: {trial.outcome or trial.rows_tried}")
+    if scope.phase == ENFORCE:
+        faults += [fault for t in conversions for fault in _undecided(connection, scope.plan, t)]
     problems = faults or doubts
     if not problems:
         return Item(NAME, "pass", "; ".join(tried))
@@ -84,6 +87,20 @@ def expressions(connection: Connection, scope: Scope) -> Item:
         " ".join(text for text, _ in problems),
         " ".join(dict.fromkeys(advice for _, advice in problems)),
     )
+
+
+def _undecided(
+    connection: Connection, plan: Plan, conversion: Conversion
+) -> Iterator[tuple[str, str]]:
+    """Values that do not convert and wait for people, and what to do about them."""
+    left = undecided_values(connection, plan, conversion) if conversion.asks_people else None
+    if left is not None and left.rows:
+        yield (
+            f"{conversion.table.label}.{conversion.name}: nobody has decided about values that do "
+            f"not convert, in {left.rows:,} row{'' if left.rows == 1 else 's'}, for example "
+            f"{left.example}.",
+            "Decide about each on the page of values that do not convert, or correct it.",
+        )
 
 
 class _Trial:
@@ -272,8 +289,11 @@ class _Trial:
         if self.outcome and not self.conversion.leaves_empty:
             yield (
                 f"{self.outcome}.",
-                "Correct such values, or say in the plan what becomes of them: the audit before "
-                "phase 3 wants none left.",
+                "Decide what becomes of such values, or correct them: the audit before phase 3 "
+                "wants none left."
+                if self.conversion.asks_people
+                else "Correct such values, or say in the plan what becomes of them: the audit "
+                "before phase 3 wants none left.",
             )
         if _SUBQUERY.search(self._code):
             yield (

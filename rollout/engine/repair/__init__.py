@@ -7,6 +7,7 @@ after the cutover, in reverse, the new value is right and the text follows the l
 
 from psycopg import sql
 
+from rollout.engine.repair.cells import OF_CONVERSIONS
 from rollout.engine.repair.counts import Counted, Example, count, examples
 from rollout.engine.repair.passes import RepairDirection, RepairPlan, RepairRows, step_of
 from rollout.engine.repair.selection import NothingSelected, Selection
@@ -18,6 +19,7 @@ from rollout.plan.refusals import refusal_name
 from rollout.plan.table import Table
 
 __all__ = [
+    "OF_CONVERSIONS",
     "Counted",
     "Example",
     "NothingSelected",

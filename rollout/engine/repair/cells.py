@@ -13,12 +13,12 @@ from rollout.engine.audit.categories import MATCHED
 from rollout.engine.audit.rows import texts_of
 from rollout.engine.audit.states import conversion_state, expected_text
 from rollout.engine.quarantine import key_of
-from rollout.plan.conversions import Conversion, guarded
+from rollout.plan.conversions import Conversion
 from rollout.plan.mapping import text_of_row
 from rollout.plan.names import in_target, normal
 from rollout.plan.plan import Plan
-from rollout.plan.refusals import refusal
 from rollout.plan.translations import Computed, Lookup, Translation
+from rollout.plan.value_decisions import careful_values
 
 # Categories whose right value is unknown, and what to do first.
 ADVICE = {
@@ -32,10 +32,12 @@ ADVICE = {
         "that review."
     ),
     "undecided": (
-        "Values that do not convert cannot be repaired. Correct the legacy values first, or change "
-        "the conversion in the plan."
+        "Values that do not convert cannot be repaired. Decide about them first, or correct the "
+        "legacy values."
     ),
 }
+# Those of a conversion's columns.
+OF_CONVERSIONS = ("missing", "unexpected", "computed_differs")
 REPAIRABLE = ("missing", "unexpected", "computed_differs", "wrong", "orphan")
 # The audit's categories of mismatches, mildest first.
 SELECTABLE = (*ADVICE, *REPAIRABLE)
@@ -134,22 +136,22 @@ def derived_cell(
     the pass keeps it aside with the reason; nothing else asks for the value there.
     """
     forms = _normal_forms(plan, derived)
-    reason = refusal(derived, plan.name, "t") if careful else None
+    asked_of = plan.name if careful else None
     state = sql.SQL(
         "(SELECT s.state FROM (SELECT {} AS state) AS s WHERE s.state NOT IN ({}))"
     ).format(
-        conversion_state(derived, forms, reason), sql.SQL(", ").join(map(sql.Literal, MATCHED))
+        conversion_state(derived, forms, asked_of), sql.SQL(", ").join(map(sql.Literal, MATCHED))
     )
     category = _where(filtered, state)
-    kinds = [c for c in wanted if c in ("missing", "unexpected", "computed_differs")]
+    kinds = [c for c in wanted if c in OF_CONVERSIONS]
     if not kinds:
         return Cell(derived, category, ())
     condition = _is_one_of(
         category, kinds, *(sql.SQL("({}) IS NOT TRUE").format(other) for other in unless)
     )
     values = derived.values("t", forms)
-    if reason is not None and derived.leaves_empty:
-        values = guarded(values, reason)
+    if careful and (derived.leaves_empty or derived.asks_people):
+        values = careful_values(derived, plan.name, "t", forms, raising=derived.asks_people)
     writes = tuple(
         Write(
             column=column,
@@ -158,7 +160,7 @@ def derived_cell(
             category=category,
             legacy=texts_of(derived.reads),
             before=sql.Identifier("t", column),
-            after=expected_text(derived, forms, reason, of=column),
+            after=expected_text(derived, forms, asked_of, of=column),
         )
         for column, value in values.items()
     )

@@ -28,6 +28,7 @@ from rollout.management import (
     schema,
     selftests,
     snapshots,
+    value_decisions,
 )
 from rollout.management.outputs import (
     Escaped,
@@ -43,7 +44,8 @@ from rollout.plan.registry import UnknownPlan
 PATHS = ("write", "check", "apply", "paths")
 # In the order of the help.
 _MODULES = (
-    *(plans, runs, audits, repairs, mappings, blockers, selftests, approvals),
+    *(plans, runs, audits, repairs, mappings, value_decisions),
+    *(blockers, selftests, approvals),
     *(snapshots, rehearsals, schema, migrations, leftovers, people, scaffolds, processes),
 )
 

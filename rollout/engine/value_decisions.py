@@ -1,0 +1,299 @@
+"""Values that do not convert: which there are, and what people decide about them."""
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from functools import cached_property
+from typing import Any
+
+import psycopg
+from psycopg import errors, sql
+
+from rollout.engine.catalog import columns_of
+from rollout.engine.quarantine import key_of
+from rollout.engine.target import Connection, fetch_bool, install, own
+from rollout.plan import facts
+from rollout.plan.conversions import Conversion, cast
+from rollout.plan.errors import RolloutError
+from rollout.plan.names import code
+from rollout.plan.plan import Plan
+from rollout.plan.refusals import refusal, refusal_definition, refusal_name
+from rollout.plan.value_decisions import (
+    VALUE_DECISIONS,
+    decided,
+    decided_definition,
+    decided_name,
+    decisions_about,
+    source_of,
+)
+
+# By new column its text, null for an empty one; None takes a decision back.
+Decision = Mapping[str, str | None] | None
+_LOCK_TIMEOUT = "1s"
+
+
+class CannotDecideValues(RolloutError):
+    """Decisions that are refused. ``problems`` holds the reason by source."""
+
+    def __init__(self, problems: Mapping[str, str]) -> None:
+        super().__init__(" ".join(problems.values()))
+        self.problems = dict(problems)
+
+
+class DecisionsLocked(RolloutError):
+    """Somebody else decides about values at the moment."""
+
+
+@dataclass(frozen=True)
+class UnconvertibleValue:
+    """A value that does not convert, and what people decided about it.
+
+    ``source`` are the values of the columns that the conversion reads, as decisions know them;
+    ``examples`` keys of rows that have it, parts joined by a comma; ``reason`` is why it does not
+    convert, empty where no row has it any more.
+    """
+
+    source: str
+    rows: int
+    examples: tuple[str, ...]
+    reason: str
+    decided: Mapping[str, str | None] | None = None
+    reviewer: str = ""
+    decided_at: datetime | None = None
+
+    @cached_property
+    def legacy(self) -> list[str | None]:
+        """The values as texts, in the order of the conversion's ``reads``."""
+        values: list[str | None] = json.loads(self.source)
+        return values
+
+    @property
+    def text(self) -> str:
+        """The values, as audits name them."""
+        return ", ".join(value for value in self.legacy if value is not None)
+
+    @cached_property
+    def key(self) -> str:
+        """A short name of it for forms and files."""
+        return hashlib.sha256(self.source.encode()).hexdigest()[:16]
+
+    @property
+    def is_open(self) -> bool:
+        return self.decided is None
+
+
+@dataclass(frozen=True)
+class Undecided:
+    """How many values do not convert and are undecided, in how many rows, and one of their keys."""
+
+    values: int
+    rows: int
+    example: str
+
+
+def functions_exist(connection: Connection, plan: Plan, conversion: Conversion) -> bool:
+    """Whether phase 2 has brought the functions that say which values do not convert."""
+    names = (refusal_name(conversion, plan.name), decided_name(conversion, plan.name))
+    return fetch_bool(connection, facts.all_of(*map(facts.function_exists, names)))
+
+
+def unconvertible_values(
+    connection: Connection, plan: Plan, conversion: Conversion
+) -> list[UnconvertibleValue]:
+    """Every value that does not convert, those with most rows first, and every decided one.
+
+    Raises psycopg.Error, where a legacy column is gone for instance.
+    """
+    table, name = conversion.table, plan.name
+    with _functions(connection, plan, conversion):
+        there = columns_of(connection, plan, table)
+        is_candidate: sql.Composable = sql.SQL("true")
+        if there.issuperset(conversion.added):
+            is_candidate = sql.SQL("({} OR {} IN (SELECT d.source FROM {} AS d WHERE {}))").format(
+                _is_empty(conversion),
+                source_of(conversion, "t"),
+                VALUE_DECISIONS,
+                decisions_about(conversion, name, "d"),
+            )
+        rows = connection.execute(
+            own(
+                sql.SQL(
+                    "SELECT coalesce(v.source, d.source) AS source, coalesce(v.rows, 0) AS rows,"
+                    " v.first, v.last, coalesce(v.reason, '') AS reason, d.decided,"
+                    " coalesce(d.reviewer, '') AS reviewer, d.at FROM ("
+                    "SELECT r.source, count(*) AS rows, min(r.key) AS first, max(r.key) AS last,"
+                    " min(r.reason) AS reason FROM (SELECT {source} AS source, {key} AS key,"
+                    " {reason} AS reason FROM {table} AS t WHERE {is_candidate}) AS r"
+                    " WHERE r.reason IS NOT NULL GROUP BY r.source) AS v"
+                    " FULL JOIN (SELECT * FROM {decisions} AS d WHERE {about}) AS d"
+                    " ON d.source = v.source ORDER BY 2 DESC, 1"
+                ).format(
+                    source=source_of(conversion, "t"),
+                    key=key_of(table),
+                    reason=refusal(conversion, name, "t"),
+                    table=table.identifier,
+                    is_candidate=is_candidate,
+                    decisions=VALUE_DECISIONS,
+                    about=decisions_about(conversion, name, "d"),
+                )
+            )
+        ).fetchall()
+    return [
+        UnconvertibleValue(source, number, _keys(first, last), reason, chosen, reviewer, at)
+        for source, number, first, last, reason, chosen, reviewer, at in rows
+    ]
+
+
+def undecided_values(
+    connection: Connection, plan: Plan, conversion: Conversion
+) -> Undecided | None:
+    """What keeps phase 3 waiting; None where phase 2 has not begun."""
+    if not functions_exist(connection, plan, conversion):
+        return None
+    row = connection.execute(
+        own(
+            sql.SQL(
+                "SELECT count(DISTINCT r.source), count(*), min(r.key)"
+                " FROM (SELECT {source} AS source, {key} AS key FROM {table} AS t"
+                " WHERE {is_empty} AND {reason} IS NOT NULL AND {decided} IS NULL) AS r"
+            ).format(
+                source=source_of(conversion, "t"),
+                key=key_of(conversion.table),
+                table=conversion.table.identifier,
+                is_empty=_is_empty(conversion),
+                reason=refusal(conversion, plan.name, "t"),
+                decided=decided(conversion, plan.name, "t"),
+            )
+        )
+    ).fetchone()
+    values, rows, key = row or (0, 0, None)
+    return Undecided(values, rows, ",".join(key or ()))
+
+
+def decide_values(
+    connection: Connection,
+    plan: Plan,
+    conversion: Conversion,
+    decisions: Mapping[str, Decision],
+    *,
+    reviewer: str,
+) -> dict[str, tuple[Decision, Decision]]:
+    """Apply decisions by source in one transaction: what was decided before, and what is now.
+
+    Only those that differ. Raises CannotDecideValues, DecisionsLocked and psycopg.Error.
+    """
+    install(connection)
+    wanted = _checked(connection, conversion, decisions)
+    about = decisions_about(conversion, plan.name, "d")
+    try:
+        with connection.transaction():
+            connection.execute(f"SET LOCAL lock_timeout = '{_LOCK_TIMEOUT}'".encode())
+            connection.execute("LOCK TABLE rollout.value_decisions IN SHARE ROW EXCLUSIVE MODE")
+            earlier: dict[str, Decision] = dict(
+                connection.execute(
+                    sql.SQL(
+                        "SELECT d.source, d.decided FROM {} AS d WHERE {} AND d.source = ANY (%s)"
+                    ).format(VALUE_DECISIONS, about),
+                    [list(wanted)],
+                ).fetchall()
+            )
+            other = {s: chosen for s, chosen in wanted.items() if earlier.get(s) != chosen}
+            connection.execute(
+                sql.SQL("DELETE FROM {} AS d WHERE {} AND d.source = ANY (%s)").format(
+                    VALUE_DECISIONS, about
+                ),
+                [list(other)],
+            )
+            kept = {s: json.dumps(chosen) for s, chosen in other.items() if chosen is not None}
+            connection.execute(
+                sql.SQL(
+                    "INSERT INTO {} (plan, table_label, columns, source, decided, reviewer)"
+                    " SELECT %s, %s, %s, d.source, d.decided, %s"
+                    " FROM unnest(%s::text[], %s::jsonb[]) AS d (source, decided)"
+                ).format(VALUE_DECISIONS),
+                [
+                    *(plan.name, conversion.table.label, conversion.name, reviewer),
+                    *(list(kept), list(kept.values())),
+                ],
+            )
+    except errors.LockNotAvailable as error:
+        raise DecisionsLocked(
+            "Somebody else decides about values. Nothing was changed. Try again in a moment."
+        ) from error
+    return {source: (earlier.get(source), chosen) for source, chosen in other.items()}
+
+
+def _checked(
+    connection: Connection, conversion: Conversion, decisions: Mapping[str, Decision]
+) -> dict[str, Decision]:
+    """The decisions with their values as the target writes them. Raises CannotDecideValues."""
+    checked: dict[str, Decision] = {}
+    problems: dict[str, str] = {}
+    for source, decision in decisions.items():
+        if decision is None:
+            checked[source] = None
+            continue
+        try:
+            checked[source] = {
+                column: _as_stored(connection, conversion, column, decision.get(column))
+                for column in conversion.added
+            }
+        except ValueError as error:
+            problems[source] = str(error)
+    if problems:
+        raise CannotDecideValues(problems)
+    return checked
+
+
+def _as_stored(
+    connection: Connection, conversion: Conversion, column: str, text: str | None
+) -> str | None:
+    """A value as its column writes it. Raises ValueError with what is wrong with it."""
+    if text is None:
+        if conversion.required:
+            raise ValueError(f"{column} becomes NOT NULL. Enter a value.")
+        return None
+    if "\x00" in text:
+        raise ValueError(f"{column} cannot contain NUL characters. Enter another value.")
+    type_ = conversion.added[column].type
+    value = cast(sql.SQL("{}::text").format(sql.Literal(text)), type_)
+    try:
+        with connection.transaction():
+            row = connection.execute(
+                sql.SQL(
+                    "SELECT v::text, v::{} IS NOT DISTINCT FROM v FROM (SELECT {}) AS s (v)"
+                ).format(code(type_), value)
+            ).fetchone()
+    except psycopg.Error as error:
+        message = error.diag.message_primary or str(error)
+        raise ValueError(f"{column} cannot hold this value: {message}.") from error
+    assert row is not None
+    stored, fits = row
+    if not fits:
+        raise ValueError(f"{column} is {type_}: this value is too long. Enter a shorter one.")
+    return str(stored)
+
+
+@contextmanager
+def _functions(connection: Connection, plan: Plan, conversion: Conversion) -> Iterator[None]:
+    """The functions of the dual write; where it is not there yet, made for as long as this."""
+    with connection.transaction(force_rollback=True):
+        if not functions_exist(connection, plan, conversion):
+            install(connection)
+            connection.execute(refusal_definition(conversion, plan.name))
+            connection.execute(decided_definition(conversion, plan.name))
+        yield
+
+
+def _is_empty(conversion: Conversion) -> sql.Composable:
+    """SQL condition: row ``t`` has no new value."""
+    return sql.SQL(" AND ").join(
+        sql.SQL("{} IS NULL").format(sql.Identifier("t", column)) for column in conversion.added
+    )
+
+
+def _keys(*keys: Sequence[Any] | None) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(",".join(key) for key in keys if key))

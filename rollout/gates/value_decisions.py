@@ -1,0 +1,68 @@
+"""The gate about values that do not convert."""
+
+from psycopg import errors
+
+from rollout.engine.target import Connection
+from rollout.engine.value_decisions import undecided_values
+from rollout.gates.cached_queries import cached_query
+from rollout.gates.evidence import Evidence
+from rollout.gates.registry import GateResult, check, passed, pending, unknown
+from rollout.logs.texts import counted
+from rollout.plan.gates import ValuesDecided
+from rollout.plan.plan import BACKFILL, Plan
+
+# How many values and rows wait for people; ``_TOO_MANY_ROWS`` where the rows took too long to read.
+_Waiting = tuple[int, int]
+_TOO_MANY_ROWS = (-1, -1)
+
+
+@check(ValuesDecided)
+def values_decided(gate: ValuesDecided, evidence: Evidence) -> GateResult:
+    plan = evidence.plan
+    waiting = cached_query(
+        evidence.rollout,
+        *("values decided", plan.digest, evidence.facts.newest_mapping_change),
+        query=lambda connection: _waiting(connection, plan),
+    )
+    if isinstance(waiting, str):
+        return unknown("check_database", f"The values could not be read: {waiting}")
+    if waiting is None:
+        return pending("start_phase", f"Phase {BACKFILL} has not converted values. Start it first.")
+    if waiting == _TOO_MANY_ROWS:
+        return _by_audit(evidence)
+    values, rows = waiting
+    if rows:
+        return pending(
+            "decide_values",
+            f"{counted(values, 'value', 'do')} not convert, in {counted(rows, 'row')}. Decide "
+            "about each.",
+        )
+    return passed("No value that does not convert waits for a decision.")
+
+
+def _by_audit(evidence: Evidence) -> GateResult:
+    """What the newest full audit says, where the rows are too many to ask at once."""
+    report = evidence.facts.full_audit
+    if report is None:
+        return pending("start_audit", "Too many rows to read at once. Start a full audit.")
+    if rows := report.categories.get("undecided", 0):
+        return pending(
+            "decide_values",
+            f"Values do not convert in {counted(rows, 'row')}, by audit {report.pk}. Decide about "
+            "each.",
+        )
+    return passed(f"No value that does not convert waits for a decision, by audit {report.pk}.")
+
+
+def _waiting(connection: Connection, plan: Plan) -> _Waiting | None:
+    """Over all conversions; None where one is not at work yet."""
+    values = rows = 0
+    for conversion in plan.reviewed_conversions:
+        try:
+            left = undecided_values(connection, plan, conversion)
+        except errors.QueryCanceled:
+            return _TOO_MANY_ROWS
+        if left is None:
+            return None
+        values, rows = values + left.values, rows + left.rows
+    return values, rows
