@@ -70,6 +70,12 @@ class PhaseRollback:
         return _named(self.schema_changes, "dropped") if self.schema_changes else []
 
     @property
+    def loses(self) -> list[str]:
+        """Tables and columns that it empties or drops, without views."""
+        changes = self.schema_changes
+        return self.clears + (_named(changes, "dropped", views=False) if changes else [])
+
+    @property
     def restores(self) -> list[str]:
         """Tables and columns."""
         return _named(self.schema_changes, "added") if self.schema_changes else []

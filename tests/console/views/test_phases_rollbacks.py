@@ -1,10 +1,13 @@
 """The page that confirms a rollback of one phase or of several, and how far that is."""
 
 import re
+from typing import Any
 
 from django.test import Client
 
+from rollout import plan as r
 from rollout import runner
+from rollout.console.rollback_fates import fates_of
 from rollout.models import Rollout
 from rollout.watchdog.lost_work import continue_chains
 from tests.console import journal
@@ -51,6 +54,15 @@ def test_rolling_back_to_a_phase_shows_what_each_rollback_does_and_needs_one_pre
     )
     assert "Rolling back phase 2 empties <code>properties.property_type_id</code>" in text
     assert "No rehearsal of this plan version has rolled these phases back: <a" in text
+    release = "First deploy a release that reads and writes the legacy columns"
+    assert f"{release}, or that asks for modes: the rollback of phase 2 empties" in text
+    assert release not in text_of(lead, f"{PAGE}phases/3/roll-back/")
+    assert "<strong>Not lost</strong>: <code>properties.property_type_id</code>, <code>" in text
+    assert (
+        "<strong>Lost where the application set its own values</strong>: <code>properties.currency"
+        in text
+    )
+    assert "<strong>Lost where people edited rows</strong>: <code>property_statuses" in text
     assert "Mapping decisions are kept: phase 2 applies them when it runs again." in text
     # What a step's way back does, not what it did forward.
     (dual_write,) = re.findall(
@@ -85,6 +97,43 @@ def test_rolling_back_to_a_phase_shows_what_each_rollback_does_and_needs_one_pre
     text = lead.post(f"{PAGE}cancel-rollback/", follow=True).content.decode()
     assert "No further phase is rolled back." in text
     assert "Rolling back to phase 0" not in text
+
+
+def test_the_rollback_of_phase_4_says_what_comes_from_the_archive(
+    rollout: Rollout, lead: Client
+) -> None:
+    for phase in range(5):
+        ran(rollout, phase)
+    text = text_of(lead, f"{PAGE}phases/4/roll-back/")
+    restored = "<code>properties.status</code>, <code>properties.type</code>; from the archive"
+    assert f"<strong>Restored exactly</strong>: {restored}" in text
+    assert "<strong>Lost" not in text, "a view holds no values of its own"
+    assert "First deploy a release" not in text
+
+
+PLACES = r.Table(name="places", key=("id",), columns={"a": r.Column("text")})
+
+
+def test_the_fate_of_a_value_follows_from_its_translation() -> None:
+    derived: dict[str, Any] = {"table": PLACES, "type": "text", "expression": "{a}"}
+    plan = r.Plan(
+        name="fates",
+        title="Fates",
+        description="",
+        tables=(PLACES,),
+        translations=(
+            r.Derived(column="led", back={"a": "{led}"}, **derived),
+            r.Derived(column="closed", writable=False, **derived),
+            r.Derived(column="open", writable=True, **derived),
+        ),
+        phases=(r.Phase(steps=()),) * 5,
+    )
+    gone = [f"places.{column}" for column in ("led", "closed", "open", "note")]
+    fates = {fate.title: fate.names for fate in fates_of(plan, gone, [])}
+    assert fates["Lost where the application set its own values"] == ["places.open"]
+    assert fates["Lost"] == ["places.note"]
+    kept = [name for fate in fates_of(plan, gone, []) for name in fate.names]
+    assert kept == ["places.led", "places.closed", "places.open", "places.note"]
 
 
 def test_a_rollback_of_several_phases_that_stopped_says_why_and_can_be_continued(

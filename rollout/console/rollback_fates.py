@@ -1,0 +1,63 @@
+"""What becomes of the values of columns and tables that a rollback empties or drops."""
+
+from collections.abc import Collection
+from dataclasses import dataclass
+
+from rollout.plan.conversions import Conversion
+from rollout.plan.plan import Plan
+from rollout.plan.translations import Lookup
+
+
+@dataclass(frozen=True)
+class Fate:
+    """Columns or tables that share a fate: ``title`` says whether values are lost."""
+
+    title: str
+    names: list[str]
+    sentence: str
+
+
+def fates_of(plan: Plan, gone: Collection[str], restored: Collection[str]) -> list[Fate]:
+    """What is lost last. ``gone`` and ``restored`` are columns and tables by their labels."""
+    kept, computed, open_to_writes, others = [], [], [], set(gone)
+    for translation in plan.translations:
+        names = [f"{translation.table.label}.{column}" for column in translation.added]
+        names = [name for name in names if name in gone]
+        others.difference_update(names)
+        if isinstance(translation, Lookup) or (
+            isinstance(translation, Conversion) and translation.ways_back
+        ):
+            kept += names
+        elif isinstance(translation, Conversion) and translation.is_closed:
+            computed += names
+        else:
+            open_to_writes += names
+    lookup_tables = sorted(others & {lookup.lookup_label for lookup in plan.lookups})
+    others.difference_update(lookup_tables)
+    archived = {f"{table.label}.{name}" for table in plan.tables for name in plan.legacy_of(table)}
+    fates = (
+        Fate(
+            "Restored exactly",
+            [name for name in restored if name in archived],
+            "from the archive; a value changed since then follows its new column.",
+        ),
+        Fate(
+            "Restored",
+            [name for name in restored if name not in archived],
+            "without an archive: see the step’s rollback.",
+        ),
+        Fate("Not lost", kept, "the dual write has kept each value in the legacy columns too."),
+        Fate("Not lost", computed, "phase 2 computes them again, and nobody can set others."),
+        Fate(
+            "Lost where the application set its own values",
+            open_to_writes,
+            "phase 2 computes all others again.",
+        ),
+        Fate(
+            "Lost where people edited rows",
+            lookup_tables,
+            "phase 2 makes the rows again from legacy values and mapping decisions.",
+        ),
+        Fate("Lost", sorted(others), "no other column holds these values. Export them first."),
+    )
+    return [fate for fate in fates if fate.names]
