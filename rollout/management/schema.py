@@ -57,6 +57,11 @@ def add_verbs(add: AddVerb) -> None:
         example="models order-states --phase 4",
     )
     sub.add_argument("--phase", type=int, help="print those of the release after this phase alone")
+    sub.add_argument(
+        "--lookup-fields",
+        action="store_true",
+        help="print a LookupField, which behaves as the text did, instead of a ForeignKey",
+    )
     sub = add(
         "preflight",
         before_phase,
@@ -138,12 +143,17 @@ def types(out: Output, rollout: Rollout, check: str | None, phase: int | None) -
     return out.say(f"{check}: {verdict.message}")
 
 
-def django_models_of(out: Output, plan: str, env: str, phase: int | None) -> int:
+def django_models_of(
+    out: Output, plan: str, env: str, phase: int | None, lookup_fields: bool
+) -> int:
     if phase is not None and phase not in range(5):
         return out.complain(no_phase(phase))
     known = plans.get(plan)
     phases = django_models.phases_with_models(known) if phase is None else [phase]
-    sources = [django_models.models_source(known, n, alias_of(env)) for n in phases]
+    sources = [
+        django_models.models_source(known, n, alias_of(env), lookup_fields=lookup_fields)
+        for n in phases
+    ]
     out.data.write("\n".join(sources), ending="")
     return DONE
 

@@ -18,6 +18,11 @@ _TEXT = re.compile(r"text|character varying(\(\d+\))?")
 _LENGTH = re.compile(r"\((\d+)\)")
 
 
+def key_type(key: str = "") -> str:
+    """The type of a lookup table's ids; for an empty one that of the project's automatic keys."""
+    return key or _KEYS.get(settings.DEFAULT_AUTO_FIELD.rpartition(".")[2], "bigint")
+
+
 @dataclass(frozen=True, kw_only=True)
 class Lookup:
     """A free-text column that becomes a foreign key to a lookup table.
@@ -69,7 +74,7 @@ class Lookup:
     @property
     def key_type(self) -> str:
         """The type of the lookup rows' ids, and of the new column."""
-        return self.key or _KEYS.get(settings.DEFAULT_AUTO_FIELD.rpartition(".")[2], "bigint")
+        return key_type(self.key)
 
     @property
     def new(self) -> Column:

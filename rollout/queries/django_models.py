@@ -32,6 +32,8 @@ _FIELDS = {
     "timestamp with time zone": "DateTimeField",
     "uuid": "UUIDField",
 }
+# What a field of a text says about it, and not about its column.
+_OF_TEXTS = ("verbose_name", "max_length", "choices", "default", "help_text", "editable")
 _SIZED = re.compile(r"(character varying|numeric)\((\d+)(?:,(\d+))?\)")
 
 
@@ -75,24 +77,28 @@ def _as_models_tell(plan: Plan, number: int) -> tuple[Shape, set[str]]:
     return plan.shape(number + 1), steps
 
 
-def models_source(plan: Plan, phase: int, alias: str) -> str:
+def models_source(plan: Plan, phase: int, alias: str, *, lookup_fields: bool = False) -> str:
     """The models once a phase is done: lookup tables whole, of others what the plan knows.
 
-    Names and fields of the project's own models of ``alias`` are kept.
+    Names and fields of the project's own models of ``alias`` are kept. With ``lookup_fields`` a
+    lookup's column has a LookupField, which takes the legacy field's name once that is gone.
     """
-    writer = _Writer(plan, phase, alias)
+    writer = _Writer(plan, phase, alias, lookup_fields)
     classes = list(writer.classes())
     # As in a migration that Django writes.
     imports = sorted(
         {"from django.db import models", *writer.imports}, key=lambda i: (i[:4] == "from", i)
     )
-    head = f"# After phase {phase}. Made by: manage.py rollout models {plan.name} --phase {phase}"
+    option = " --lookup-fields" if lookup_fields else ""
+    command = f"manage.py rollout models {plan.name} --phase {phase}{option}"
+    head = f"# After phase {phase}. Made by: {command}"
     return "\n".join([head, *imports, "", "", "\n\n\n".join(classes), ""])
 
 
 class _Writer:
-    def __init__(self, plan: Plan, phase: int, alias: str) -> None:
+    def __init__(self, plan: Plan, phase: int, alias: str, lookup_fields: bool) -> None:
         self.plan = plan
+        self.lookup_fields = lookup_fields
         self.shape = plan.shape(phase + 1)
         self.alias = alias
         self.steps = [step for done in plan.phases[: phase + 1] for step in done.steps]
@@ -156,11 +162,17 @@ class _Writer:
         columns = self.shape[table.label]
         gone = self.plan.shape(0)[table.label].keys() - columns.keys()
         made.names = {c: kept[c].name for c in kept if c and c not in gone}
+        for column, lookup in lookups.items() if self.lookup_fields else ():
+            if lookup.legacy in gone and column in columns:
+                legacy = kept.get(lookup.legacy)
+                made.names[column] = legacy.name if legacy else lookup.legacy
         # Keys last: they make way for the name of a legacy column.
         for column in sorted(columns, key=lambda column: column in lookups):
             self._field_name(made, column, of_key=column in lookups)
         for column, of in columns.items():
-            if column in lookups:
+            if column in lookups and self.lookup_fields:
+                self._lookup_field(made, lookups[column], of, kept.get(lookups[column].legacy))
+            elif column in lookups:
                 self._foreign_key(made, lookups[column], of)
             elif column in kept and column not in added:
                 self._add_kept(made, kept[column])
@@ -226,6 +238,32 @@ class _Writer:
         if len(shared) > 1:
             options.append('related_name="+"')
         made.fields.append(_call(f"{name} = models.ForeignKey", options))
+
+    def _lookup_field(
+        self,
+        made: _Class,
+        lookup: Lookup,
+        of: Column,
+        legacy: "models.Field[object, object] | None",
+    ) -> None:
+        self.imports.add("from rollout.fields import LookupField")
+        name = made.names[lookup.column]
+        options = [_quoted(_db_table(lookup.table.schema, lookup.lookup_table))]
+        if rows := {id_: row["name"] for id_, row in lookup.fixed_rows.items()}:
+            options.append(f"rows={rows!r}")
+        options.append(f"plan={_quoted(self.plan.name)}")
+        if lookup.key:
+            options.append(f"key={_quoted(lookup.key)}")
+        if lookup.column != f"{name}_id":
+            options.append(f"db_column={_quoted(lookup.column)}")
+        if of.null:
+            options += ["null=True", "blank=True"]
+        for option, value in legacy.deconstruct()[3].items() if legacy else ():
+            if option in _OF_TEXTS:
+                text, imports = MigrationWriter.serialize(value)
+                self.imports |= imports
+                options.append(f"{option}={_quoted(value) if isinstance(value, str) else text}")
+        made.fields.append(_call(f"{name} = LookupField", options))
 
     def _field_name(self, made: _Class, column: str, *, of_key: bool = False) -> str:
         if column not in made.names:

@@ -1,6 +1,7 @@
 """The models that are printed for a release make the schema that its phase leaves."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -14,6 +15,7 @@ from rollout.engine.catalog import compare, labels_of, read
 from rollout.engine.target import Connection
 from rollout.journal.environments import target_of
 from rollout.plan import Plan, plans
+from rollout.queries import django_models
 from rollout.queries.django_models import models_source, phases_with_models
 from tests.engine.sample_plans import with_step
 from tests.engine.samples import COMPOSITE, LISTED, REQUIRED, TEXTS, UUIDS, Sample
@@ -108,6 +110,54 @@ def test_models_of_the_project_keep_their_names_and_the_fields_that_the_plan_rea
         assert (str(house), house.natural_key()) == ("House", ("House",))
     assert "type" not in {field.name for field in made["LegacyProperty"]._meta.fields}
     assert "properties_type_status_idx" not in models_source(plan, 4, "default")
+
+
+@isolate_apps("properties")
+def test_a_lookup_field_has_the_options_and_in_the_end_the_name_of_the_text(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    class Thing(models.Model):
+        sort = models.CharField(
+            "Kind of thing",
+            db_column="kind",
+            max_length=24,
+            choices=[("house", "House")],
+            default="house",
+            null=True,
+            db_index=True,
+        )
+
+        class Meta:
+            app_label = "properties"
+            db_table = "things"
+
+        def __str__(self) -> str:
+            return self.sort or ""
+
+    sample = replace(UUIDS)
+    kind = replace(sample.kind, rows={1: {"name": 'the "house"'}, 2: "flat"}, key="integer")
+    vars(sample)["kind"] = kind
+    plan = sample.plan
+    of_table = {UUIDS.table.label: [Thing]}
+    monkeypatch.setattr(django_models, "models_of", lambda label, alias: of_table.get(label, []))
+    for phase, name in ((3, "kind"), (4, "sort")):
+        source = " ".join(models_source(plan, phase, "default", lookup_fields=True).split())
+        assert (
+            f'{name} = LookupField( "{kind.lookup_table}",'
+            """ rows={1: 'the "house"', 2: 'flat'},"""
+            f' plan="{plan.name}", key="integer", '
+        ) in source, source
+        with isolate_apps("properties"):
+            made = classes(models_source(plan, phase, "default", lookup_fields=True))
+        field: Any = made["Thing"]._meta.get_field(name)
+        assert (field.column, field.null) == (kind.column, False)
+        assert (field.verbose_name, field.max_length, field.default, field.db_index) == (
+            "Kind of thing",
+            24,
+            "house",
+            False,
+        )
+        assert list(field.choices) == [("house", "House")]
 
 
 def test_the_verb_prints_each_release_or_one(cli: Cli) -> None:
