@@ -14,6 +14,7 @@ from rollout.engine.rehearsal import fingerprints
 from rollout.engine.snapshot.failures import SnapshotError
 from rollout.engine.target import install
 from rollout.gates import drift
+from rollout.journal import heartbeats
 from rollout.journal.actors import Refused
 from rollout.journal.environments import (
     UnknownEnvironment,
@@ -269,8 +270,10 @@ class RehearsalJob(AttemptedJob[Rehearsal]):
             if began_here and self._others_wait():
                 raise _OthersWait
             self.tell(_doing(run))
-            if run.state in (RunState.QUEUED, RunState.RUNNING):
-                # The queue has its message too: the first worker to claim it continues it.
+            # The queue has its message too. What another worker claimed first is that worker's,
+            # until the watchdog takes it back from a dead one.
+            free = run.worker in ("", heartbeats.process_name())
+            if free and run.state in (RunState.QUEUED, RunState.RUNNING):
                 runs.RunJob.carry_out(run.pk, run.token)
                 began_here = True
             self.held.raise_if_stopped()

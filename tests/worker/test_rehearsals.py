@@ -12,7 +12,7 @@ from django.utils import timezone
 from psycopg import sql
 
 from rollout import runner
-from rollout.engine.control import NullControl
+from rollout.engine.control import Control, NullControl, pause
 from rollout.journal.environments import target_of, target_of_made
 from rollout.models import (
     Environment,
@@ -30,7 +30,7 @@ from rollout.notifications.kinds import kind_of
 from rollout.plan import Plan, Step, plans
 from rollout.plan.actions import Statement
 from rollout.plan.plan import EXPAND
-from rollout.worker import rehearsal_observers, rehearsals
+from rollout.worker import leases, rehearsal_observers, rehearsals
 from tests.console.journal import taken
 from tests.support import rollouts
 from tests.support.processes import Running, wait_until
@@ -195,13 +195,35 @@ def test_a_failed_rehearsal_names_differences_failures_and_waits_and_keeps_the_d
     assert not exists(rehearsal.environment), "the next rehearsal takes its place"
 
 
-def test_a_step_that_fails_fails_the_rehearsal_with_its_error(
+def test_a_rehearsal_leaves_a_run_to_who_holds_it_and_fails_with_the_error_of_a_step(
     properties: Rollout, short_plan: Snapshot, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with_step(
         Spoils(id="fail", description="Divide", up="SELECT 1/0", down="SELECT 1"), monkeypatch
     )
+    real_begin = rehearsals.begin_in_rehearsal
+    held: dict[int, int] = {}
+
+    def begin(*args: Any, **named: Any) -> PhaseRun:
+        """Another worker is first to claim the run."""
+        run = real_begin(*args, **named)
+        assert leases.claim(run, run.token)
+        PhaseRun.objects.filter(pk=run.pk).update(worker="elsewhere:1")
+        held[run.pk] = run.token
+        return run
+
+    def wait(seconds: float, control: Control) -> None:
+        """The watchdog takes it back from that worker, as it would from a dead one."""
+        for run in PhaseRun.objects.filter(pk__in=held, worker="elsewhere:1"):
+            assert run.token == held[run.pk], "taken from the worker that holds it"
+            leases.take_back(run)
+        pause(seconds, control)
+
+    monkeypatch.setattr(rehearsals, "begin_in_rehearsal", begin)
+    monkeypatch.setattr(rehearsals, "pause", wait)
     rehearsal = rehearsed(properties)
+    sandboxed = rehearsal.sandbox.runs.filter(pk__in=held)
+    assert {run.pk: run.token - 2 for run in sandboxed} == held
     assert rehearsal.state == RehearsalState.FAILED
     assert "Phase 1 failed: division by zero" in rehearsal.error
     assert exists(rehearsal.environment)
