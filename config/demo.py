@@ -25,7 +25,7 @@ import psycopg
 
 from config import embedded, processes
 from config.home import ROOT, Home, read_or_none, write_private
-from config.variables import PACE_OF_SCENES, BadVariable, Variables
+from config.variables import MOST_COUNTED, SECONDS_OF_SCENES, BadVariable, Variables
 
 OLDEST_SERVER = 14
 READY_SECONDS = 60
@@ -157,6 +157,8 @@ class Demo:
             self._wait()
         if code != 0:
             raise Refused("Database setup failed; see the error above")
+        limit = self.variables.rows_per_second(count_listings(self.environ["DATABASE_URL"]))
+        self.environ.setdefault("BACKFILL_ROWS_PER_SECOND", str(limit))
 
     # Running
 
@@ -181,7 +183,7 @@ class Demo:
 
     def _play(self, kept: list[processes.Kept]) -> str:
         """Sets the scene; the path of the page to begin with."""
-        if self.variables.scene not in PACE_OF_SCENES:
+        if self.variables.scene not in SECONDS_OF_SCENES:
             return PAGE
         say(f"Setting the scene: {self.variables.scene} …")
         play = f"from config.scenes import play; play({self.variables.scene!r})"
@@ -291,6 +293,15 @@ def refuse_unsuitable_server(url: str) -> None:
         raise Refused(
             f"DATABASE_URL is PostgreSQL {version // 10_000}; use {OLDEST_SERVER} or later"
         )
+
+
+def count_listings(url: str) -> int:
+    """The listings of a prepared database, up to MOST_COUNTED."""
+    with psycopg.connect(url) as connection:
+        row = connection.execute(
+            "SELECT count(*) FROM (SELECT FROM properties LIMIT %s) AS p", [MOST_COUNTED]
+        ).fetchone()
+    return int(row[0]) if row else 0
 
 
 def kept_secret(path: Path, fresh: str) -> str:

@@ -62,13 +62,14 @@ def approve_everything(rollout: Rollout, *, actor: Actor) -> None:
 
 
 def lift_limit(rollout: Rollout, *, actor: Actor) -> None:
-    """Let the rollout's unfinished backfill jobs work all of the time. Raises Refused."""
+    """Let the rollout's unfinished backfill jobs work at full speed. Raises Refused."""
     jobs = BackfillJob.objects.filter(step_run__run__rollout=rollout, finished_at=None)
-    for job in jobs.exclude(duty_percent=100):
+    for job in jobs.exclude(rows_per_second=None):
         runner.set_pace(
             job,
             target_ms=job.target_ms,
-            duty_percent=100,
+            duty_percent=job.duty_percent,
+            rows_per_second=None,
             workers=job.workers,
             commit_limit_ms=job.commit_limit_ms,
             actor=actor,
@@ -150,6 +151,6 @@ def full_pace(request: ConsoleRequest) -> HttpResponse:
     perform(
         request,
         lambda: lift_limit(rollout, actor=request.user),
-        "The backfill works all of the time now. Guardrails and health signals still throttle it.",
+        "The backfill runs at full speed now. Guardrails and health signals still throttle it.",
     )
     return redirect_back(request, rollout)

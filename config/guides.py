@@ -52,8 +52,8 @@ class DemoGuide(RolloutGuide):
         )
         yield self.phase(
             2,
-            "Triggers keep old and new columns in sync; 50,000 rows are filled in beside traffic. "
-            "Watch it, pause it, resume it.",
+            "Triggers keep old and new columns in sync; existing rows are filled in beside "
+            "traffic. Watch it, pause it, resume it.",
             title="Start phase 2: backfill",
         )
         yield self.mismatches()
@@ -129,23 +129,19 @@ class DemoGuide(RolloutGuide):
             )
         if any(rule.acting and rule.action == "throttle" for rule in facts.rules):
             return "A guardrail throttles it, until the application has recovered: nothing to do."
-        if not self.is_limited:
+        if not self.row_limit:
             return ""
         return (
-            f"This demo lets it work {self.duty} % of the time, so that there is something to "
-            "watch."
+            f"This demo limits it to {self.row_limit:,} rows per second, so that there is "
+            "something to watch."
         )
 
-    @property
-    def duty(self) -> int:
-        """Percent of the time that a backfill works here from its start."""
-        return int(settings.ROLLOUT["BACKFILL_DUTY_PERCENT"])
-
     @cached_property
-    def is_limited(self) -> bool:
-        """Whether nobody has lifted the limit of the backfills that run."""
+    def row_limit(self) -> int | None:
+        """Rows per second of the backfill that runs, where nobody has lifted the limit."""
         jobs = BackfillJob.objects.filter(step_run__run=self.status.active, finished_at=None)
-        return self.duty < 100 and not jobs.filter(duty_percent=100).exists()
+        limited = jobs.exclude(rows_per_second=None)
+        return limited.values_list("rows_per_second", flat=True).first()
 
     def more_of(self, phase: PhaseStatus) -> tuple[Button, ...]:
         more = super().more_of(phase)
@@ -154,8 +150,8 @@ class DemoGuide(RolloutGuide):
         if not seconds_left():
             label = f"Make the application slow for {SECONDS} s"
             more += (demo_button(label, "slow", "pause_rollout", self.page),)
-        if self.is_limited:
-            label = f"Lift the limit of {self.duty} %"
+        if self.row_limit:
+            label = "Lift the row limit"
             more += (demo_button(label, "full_pace", "pause_rollout", self.page),)
         return more
 

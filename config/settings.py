@@ -174,8 +174,8 @@ ROLLOUT: dict[str, Any] = {
     "LINKS": {"Properties": "properties:list"},
     # What stands in the place of the user's name at the top of each page.
     "USER_MENU": "demo/user_menu.html" if DEMO and not DEMO_STRICT else "",
-    # Percent of full speed at which a backfill of production begins.
-    "BACKFILL_DUTY_PERCENT": whole_number("BACKFILL_DUTY_PERCENT", 100),
+    # The most rows a second with which a backfill of production begins; 0 for no limit.
+    "BACKFILL_ROWS_PER_SECOND": whole_number("BACKFILL_ROWS_PER_SECOND", 0),
     # Where the application shows a row of a table, for the links of mismatching rows.
     "ROW_URLS": {"properties": "/properties/{key}/"},
     # Dumps hold all that the tables hold: never among the files that the site serves.

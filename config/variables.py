@@ -1,19 +1,21 @@
 """The demo's variables: what may be said in front of `make demo`."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from config.home import Home
 
-# What a demo shortens and lengthens: the soak, and the share of full speed of a backfill, so that
-# 50,000 rows take 40 to 60 seconds.
-SOAK_SECONDS, DUTY_PERCENT = "5", "10"
-
-
-# The duty cycle of the backfill in each scene: one shows it, the others come after it.
-PACE_OF_SCENES = {"backfilling": "5", "mismatches": "100", "blocked": "100", "contract": "100"}
-SCENES = ("fresh", *PACE_OF_SCENES)
+SOAK_SECONDS = "5"
+# How long a backfill takes, whatever the machine and the number of rows: long enough to watch it,
+# pause it and see it throttled.
+BACKFILL_SECONDS = 45
+# Of each scene: one shows the backfill, the others come after it.
+SECONDS_OF_SCENES = {"backfilling": 180, "mismatches": 0, "blocked": 0, "contract": 0}
+SCENES = ("fresh", *SECONDS_OF_SCENES)
+# More rows are not counted: they take longer than this without a limit.
+MOST_COUNTED = 3_000_000
 
 
 class BadVariable(ValueError):
@@ -63,12 +65,17 @@ class Variables:
         """Settings of the demo's processes and its shell; what the environment says comes first."""
         shared = {"DEMO": "1", "DEMO_STRICT": "1" if self.strict else ""}
         if not self.strict:
-            shared |= {"BACKFILL_DUTY_PERCENT": DUTY_PERCENT, "SOAK_SECONDS": self._soak}
-        if self.scene in PACE_OF_SCENES:
+            shared |= {"SOAK_SECONDS": self._soak}
+        if self.scene in SECONDS_OF_SCENES:
             # Nothing is rehearsed or soaked before a scene, which must be there within a minute.
-            shared["BACKFILL_DUTY_PERCENT"] = PACE_OF_SCENES[self.scene]
             shared |= {"SOAK_SECONDS": "0", "REHEARSED": ""}
         return shared | {name: environ[name] for name in shared if name in environ}
+
+    def rows_per_second(self, rows: int) -> int:
+        """The limit with which a backfill of so many rows takes its time; 0 for none."""
+        usual = 0 if self.strict else BACKFILL_SECONDS
+        seconds = SECONDS_OF_SCENES.get(self.scene, usual)
+        return math.ceil(rows / seconds) if seconds and rows < MOST_COUNTED else 0
 
 
 def _whole_number(

@@ -67,10 +67,10 @@ SETTINGS = {
         "The dotted path of `RolloutGuide`, a guide through a project's first rollout on its page, "
         "or of a subclass of yours; empty for none.",
     ),
-    "BACKFILL_DUTY_PERCENT": Setting(
-        "100",
-        "The duty cycle, 5 to 100 %, with which a backfill of a protected environment begins. "
-        "Its job's page changes it.",
+    "BACKFILL_ROWS_PER_SECOND": Setting(
+        "0",
+        "The limit of rows a second with which a backfill of a protected environment begins; 0: "
+        "none. Its job's page changes it.",
     ),
     "SHARE_PARTS": Setting(
         "True",

@@ -131,7 +131,7 @@ class Worker:
                 sampler.add(counts.read, counts.written, worked)
                 # Each computed row is written in a subtransaction.
                 writes = 1 + (counts.written if isinstance(self.action, Compute) else 0)
-                self.pace.after_batch(worked, self.control, keep, writes=writes)
+                self.pace.after_batch(worked, self.control, keep, rows=counts.read, writes=writes)
         finally:
             if not self.connection.closed:
                 sampler.flush()

@@ -23,12 +23,14 @@ WRITES_OF_A_LOOK = 2
 class Settings:
     """What people may change while a job runs; it holds from the next batch on.
 
-    ``duty`` is the share of time in which batches run, above 0 and at most 1. Above
-    ``commit_limit_ms`` commits are too slow; None leaves the limit to the baseline.
+    ``duty`` is the share of time in which batches run, above 0 and at most 1. A worker reads at
+    most ``rows_per_second``, or as many as it can. Above ``commit_limit_ms`` commits are too slow;
+    None leaves the limit to the baseline.
     """
 
     target_seconds: float = TARGET_SECONDS
     duty: float = 1.0
+    rows_per_second: float | None = None
     commit_limit_ms: float | None = None
 
 
@@ -62,6 +64,7 @@ class Pace:
         self._looked = clock() - SIGNAL_POLL_SECONDS
         self._kept = float("-inf")
         self._writes = 0
+        self._ahead = 0.0
         self.throttle = throttle or Throttle()
         self.lost: dict[str, float] = {}
 
@@ -78,27 +81,49 @@ class Pace:
             self._look_again()
 
     def after_batch(
-        self, worked: float, control: Control, keep: Callable[[], None], *, writes: int = 1
+        self,
+        worked: float,
+        control: Control,
+        keep: Callable[[], None],
+        *,
+        rows: int = 0,
+        writes: int = 1,
     ) -> None:
-        """Rest in proportion to the seconds worked, keeping the lane. Raises Interrupted.
+        """Rest in proportion to the seconds worked and rows read, keeping the lane.
 
         ``writes`` is the number of the batch's writing transactions, with its subtransactions.
+        Raises Interrupted.
         """
         self._writes += writes
-        duty = self._settings().duty
+        settings = self._settings()
         self._kept = self._clock()
         control.report_wait(self.throttle.reason)
-        self._rest(worked * (1 / duty - 1), control, keep)
+        rest = max(worked * (1 / settings.duty - 1), self._too_early(worked, rows, settings))
+        self._rest(rest, control, keep)
         rested = self._clock()
 
         def left() -> float:
-            return worked / duty * (1 / self.throttle.share - 1) - (self._clock() - rested)
+            return (worked + rest) * (1 / self.throttle.share - 1) - (self._clock() - rested)
 
         # A long rest ends early when the share has grown meanwhile.
         while (seconds := left()) >= MIN_REST_SECONDS:
             cause = self.throttle.cause
             self._rest(min(seconds, SIGNAL_POLL_SECONDS), control, keep, because=cause)
             self._look_again()
+
+    def _too_early(self, worked: float, rows: int, settings: Settings) -> float:
+        """The seconds that a batch ended before the limit of rows a second allows its rows.
+
+        A range's rows are counted with its first stripe: the time of the others is set off.
+        """
+        if settings.rows_per_second is None:
+            self._ahead = 0.0
+            return 0.0
+        self._ahead += rows / settings.rows_per_second - worked
+        early = max(0.0, self._ahead)
+        # What is behind is made up for by a second, not by a burst.
+        self._ahead = max(-SIGNAL_POLL_SECONDS, self._ahead - early)
+        return early
 
     def _look_again(self) -> None:
         now = self._clock()

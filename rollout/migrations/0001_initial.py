@@ -1301,6 +1301,7 @@ class Migration(migrations.Migration):
                 ("most_poison_rows", models.BigIntegerField(default=50)),
                 ("target_ms", models.PositiveIntegerField(default=75)),
                 ("duty_percent", models.PositiveSmallIntegerField(default=100)),
+                ("rows_per_second", models.PositiveIntegerField(null=True)),
                 ("commit_limit_ms", models.PositiveIntegerField(null=True)),
                 ("workers", models.PositiveSmallIntegerField(default=1)),
                 ("rounds", models.PositiveSmallIntegerField(default=1)),

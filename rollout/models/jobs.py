@@ -39,9 +39,11 @@ class BackfillJob(models.Model):
     most_poison_rows = models.BigIntegerField(default=50)
     """The most rows in quarantine before the job stops."""
     target_ms = models.PositiveIntegerField(default=TARGET_MS)
-    """Target time of a batch; it and the next three may be changed while the job runs."""
+    """Target time of a batch; it and the next four may be changed while the job runs."""
     duty_percent = models.PositiveSmallIntegerField(default=100)
     """The share of time in which batches run."""
+    rows_per_second = models.PositiveIntegerField(null=True)
+    """The most rows that all workers read in a second; None for as many as they can."""
     commit_limit_ms = models.PositiveIntegerField(null=True)
     """Above it a commit is too slow and the job throttled; None leaves it to the baseline."""
     workers = models.PositiveSmallIntegerField(default=1)

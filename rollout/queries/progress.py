@@ -204,6 +204,8 @@ def _under_way(
     duty = job.duty_percent / 100
     in_batches = totals.scanned / totals.working_seconds if totals.working_seconds else 0.0
     unhindered = in_batches * duty * max(len(totals.holders), 1)
+    if job.rows_per_second is not None:
+        unhindered = min(unhindered, job.rows_per_second)
     return JobProgress(
         scanned=totals.scanned,
         updated=totals.updated,

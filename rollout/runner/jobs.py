@@ -20,6 +20,7 @@ def set_pace(
     *,
     target_ms: int,
     duty_percent: int,
+    rows_per_second: int | None,
     workers: int,
     commit_limit_ms: int | None,
     actor: Actor,
@@ -32,6 +33,8 @@ def set_pace(
         raise Refused("The batch target must be 10 to 2,000 ms, for example 75.")
     if not 5 <= duty_percent <= 100:
         raise Refused("The duty cycle must be 5 to 100 %.")
+    if rows_per_second is not None and not 1 <= rows_per_second <= 10_000_000:
+        raise Refused("The row limit must be 1 to 10,000,000 rows per second, or none.")
     if commit_limit_ms is not None and not 1 <= commit_limit_ms <= 60_000:
         raise Refused("The commit latency limit must be 1 to 60,000 ms, or none.")
     if not 1 <= workers <= 32:
@@ -40,6 +43,7 @@ def set_pace(
         changed = BackfillJob.objects.filter(pk=job.pk, finished_at=None).update(
             target_ms=target_ms,
             duty_percent=duty_percent,
+            rows_per_second=rows_per_second,
             workers=workers,
             commit_limit_ms=commit_limit_ms,
         )
@@ -49,6 +53,7 @@ def set_pace(
             Event.PACE_CHANGED,
             f"Changed the throttle settings of {job.table}: {target_ms:,} ms/batch, "
             f"{duty_percent} % duty cycle, {workers} worker{'' if workers == 1 else 's'}, "
+            + (f"at most {rows_per_second:,} rows per second, " if rows_per_second else "")
             + (
                 "automatic commit latency limit."
                 if commit_limit_ms is None

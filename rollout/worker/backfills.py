@@ -69,11 +69,15 @@ class LiveSettings:
         if now - self._read_at > 0.5:
             self._read_at = now
             self._job.refresh_from_db(
-                fields=["target_ms", "duty_percent", "commit_limit_ms", "workers"]
+                fields=[
+                    *("target_ms", "duty_percent", "rows_per_second", "commit_limit_ms", "workers")
+                ]
             )
+            rows = self._job.rows_per_second
             self._settings = Settings(
                 target_seconds=self._job.target_ms / 1000,
                 duty=self._job.duty_percent / 100,
+                rows_per_second=rows and rows / self._job.workers,
                 commit_limit_ms=self._job.commit_limit_ms,
             )
         return self._settings
@@ -93,7 +97,7 @@ def job_of(connection: Connection, action: Pass, step_run: StepRun, position: in
             estimated_rows=chosen.estimated_rows,
             stripes=chosen.stripes,
             explanation=chosen.explanation,
-            duty_percent=_duty_percent(action, step_run.run),
+            rows_per_second=_rows_per_second(action, step_run.run),
             most_poison_rows=0
             if isinstance(action, Proof | Copy)
             else max(MIN_POISON_ROWS, int(chosen.estimated_rows * action.poison_share)),
@@ -113,12 +117,12 @@ def job_of(connection: Connection, action: Pass, step_run: StepRun, position: in
     return job
 
 
-def _duty_percent(action: Pass, run: PhaseRun) -> int:
-    """The duty cycle with which a job begins: a backfill of an application's database gently."""
+def _rows_per_second(action: Pass, run: PhaseRun) -> int | None:
+    """The limit with which a job begins: a backfill of an application's database gently."""
     is_backfill = isinstance(action, Fill) and run.direction == Direction.FORWARD
     if not is_backfill or not is_protected(run.rollout.environment):
-        return 100
-    return setting("BACKFILL_DUTY_PERCENT", 100)
+        return None
+    return setting("BACKFILL_ROWS_PER_SECOND", 0) or None
 
 
 def _counted_before(job: BackfillJob) -> Totals | None:

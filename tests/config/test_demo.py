@@ -21,6 +21,7 @@ import pytest
 from config import embedded
 from config.home import ROOT, Home, read_or_none
 from config.processes import marked
+from config.variables import MOST_COUNTED, Variables
 from tests.support.processes import Running, answers, completed, free_port, wait_until
 from tests.support.servers import Database
 
@@ -312,3 +313,21 @@ def test_a_server_that_does_not_answer_is_reported_in_one_line(tmp_path: Path) -
     )
     assert code == 1
     assert "Cannot connect to DATABASE_URL" in error
+
+
+@pytest.mark.parametrize(
+    ("variables", "limit"),
+    [
+        ({}, 1112),
+        ({"SCENE": "backfilling"}, 278),
+        ({"SCENE": "contract"}, 0),
+        ({"STRICT": "1"}, 0),
+    ],
+)
+def test_a_backfill_takes_its_time_with_any_number_of_rows(
+    variables: dict[str, str], limit: int
+) -> None:
+    demo = Variables.from_environ(variables)
+    assert demo.rows_per_second(50_000) == limit
+    assert demo.rows_per_second(500_000) // 10 in (limit, limit - 1)
+    assert demo.rows_per_second(MOST_COUNTED) == 0

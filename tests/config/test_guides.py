@@ -130,20 +130,20 @@ def test_the_switch_makes_the_application_slow_for_20_seconds(
     demo_lead: Client, settings: Any, tmp_path: Path
 ) -> None:
     settings.HOME = Home(tmp_path)
-    settings.ROLLOUT = {**settings.ROLLOUT, "BACKFILL_DUTY_PERCENT": 10}
     rollout = journal.the_rollout()
     journal.reviewed(rollout)
     journal.reviewed(rollout, legacy_column="status")
     for number in (0, 1):
         journal.ran(rollout, number)
     run = journal.ran(rollout, 2, "running")
-    buttons = ["Pause", "Watch", "Make the application slow for 20 s", "Lift the limit of 10 %"]
+    job = journal.job_of(journal.reached(run, "backfill", "running"), rows_per_second=1112)
+    buttons = ["Pause", "Watch", "Make the application slow for 20 s", "Lift the row limit"]
     assert guide(demo_lead)[1][-4:] == buttons
 
     def page() -> str:
         return demo_lead.get(journal.PAGE).content.decode()
 
-    assert "lets it work 10 % of the time" in page()
+    assert "limits it to 1,112 rows per second" in page()
     assert demo_lead.post("/demo/slow/").status_code == 302
     assert 18 <= seconds_left() <= 20
     assert buttons[2] not in guide(demo_lead)[1]
@@ -162,10 +162,9 @@ def test_the_switch_makes_the_application_slow_for_20_seconds(
     )
     assert "until the application has recovered: nothing to do." in page()
     state.delete()
-    job = journal.job_of(journal.reached(run, "backfill", "running"), duty_percent=10)
     assert buttons[3] in guide(demo_lead)[1]
-    BackfillJob.objects.filter(pk=job.pk).update(duty_percent=100)
-    assert "lets it work 10 %" not in page()
+    BackfillJob.objects.filter(pk=job.pk).update(rows_per_second=None)
+    assert "limits it to" not in page()
     assert buttons[3] not in guide(demo_lead)[1]
 
 
@@ -191,10 +190,10 @@ def test_open_values_and_what_runs_hold_a_phase_up_with_their_own_words(
 
 def test_the_limit_of_the_backfill_is_lifted(demo_lead: Client) -> None:
     run = journal.ran(journal.the_rollout(), 2, "running")
-    job = journal.job_of(journal.reached(run, "backfill", "running"), duty_percent=10)
+    job = journal.job_of(journal.reached(run, "backfill", "running"), rows_per_second=9)
     assert demo_lead.post("/demo/full-pace/").status_code == 302
     job.refresh_from_db()
-    assert (job.duty_percent, job.workers, job.target_ms) == (100, 1, 75)
+    assert (job.rows_per_second, job.duty_percent, job.target_ms) == (None, 100, 75)
 
 
 def test_a_viewer_is_told_that_the_next_button_is_anothers(demo_lead: Client) -> None:

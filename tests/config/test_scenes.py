@@ -9,7 +9,7 @@ import pytest
 
 from config.home import ROOT
 from config.prepare import make_people
-from config.variables import PACE_OF_SCENES
+from config.variables import SECONDS_OF_SCENES
 from tests.support import rollouts
 from tests.support.processes import Running, manage_process, stopped_after
 from tests.support.servers import Database, database_of_its_own
@@ -30,14 +30,16 @@ STATES = {
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", PACE_OF_SCENES)
+@pytest.mark.parametrize("name", SECONDS_OF_SCENES)
 def test_a_scene_is_set(
     template: str, django_db_blocker: "DjangoDbBlocker", tmp_path: Path, name: str
 ) -> None:
     with django_db_blocker.unblock(), database_of_its_own(template) as database:
         rollouts.load_listings(5_000)
         make_people("of-this-scene")
-        env = database.env(DEMO="1", BACKFILL_DUTY_PERCENT=PACE_OF_SCENES[name])
+        env = database.env(
+            DEMO="1", BACKFILL_ROWS_PER_SECOND="1000" if name == "backfilling" else "0"
+        )
         play = f"from config.scenes import play; play({name!r})"
         command = [sys.executable, str(ROOT / "manage.py"), "shell", "-c", play]
         with (

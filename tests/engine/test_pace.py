@@ -55,12 +55,14 @@ class World:
             sleep=self.sleep,
         )
 
-    def batch(self, pace: Pace, control: NoControl, *, seconds: float = 0.1) -> float:
+    def batch(
+        self, pace: Pace, control: NoControl, *, seconds: float = 0.1, rows: int = 0
+    ) -> float:
         """One batch of a worker; how long it rested before and after."""
         started = self.now
         pace.before_batch(control, self.keep)
         self.now += seconds
-        pace.after_batch(seconds, control, self.keep)
+        pace.after_batch(seconds, control, self.keep, rows=rows)
         return round(self.now - started - seconds, 9)
 
 
@@ -75,6 +77,20 @@ class TestRests:
         pace = world.pace()
         assert world.batch(pace, NoControl()) == pytest.approx(rest)
         assert pace.lost == {}, "what people asked for is no loss"
+
+    def test_a_row_limit_holds_over_the_stripes_of_ranges_and_makes_no_burst_after_a_delay(
+        self,
+    ) -> None:
+        world = World(settings=Settings(rows_per_second=1000))
+        pace, control = world.pace(), NoControl()
+        for _range in range(5):
+            for stripe in range(4):
+                world.batch(pace, control, rows=0 if stripe else 2000)
+        assert world.now == pytest.approx(5 * 2 + 0.3)
+        assert world.batch(pace, control, seconds=60, rows=2000) == 0
+        assert world.batch(pace, control, rows=2000) == pytest.approx(0.9), "a second is made up"
+        world.settings = Settings()
+        assert world.batch(pace, control, rows=2000) == 0
 
     def test_rests_change_with_the_settings_from_the_next_batch_on(self) -> None:
         world = World()

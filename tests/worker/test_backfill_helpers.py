@@ -22,6 +22,7 @@ from tests.support.rollouts import ADA, the_job
 USUAL: dict[str, Any] = {
     "target_ms": 75,
     "duty_percent": 100,
+    "rows_per_second": None,
     "workers": 1,
     "commit_limit_ms": None,
 }
@@ -113,19 +114,19 @@ def test_the_pace_that_is_set_holds_for_a_worker_at_work(halfway: PhaseRun) -> N
     job = the_job()
     settings = backfills.LiveSettings(job)
     assert settings() == Settings(target_seconds=0.075, duty=1.0, commit_limit_ms=None)
-    changed = {"target_ms": 500, "duty_percent": 20, "commit_limit_ms": 30}
+    changed = {"target_ms": 500, "duty_percent": 20, "rows_per_second": 900, "workers": 3}
     runner.set_pace(the_job(), **{**USUAL, **changed}, actor=ADA)
     settings._read_at = float("-inf")
-    assert settings() == Settings(target_seconds=0.5, duty=0.2, commit_limit_ms=30)
+    assert settings() == Settings(target_seconds=0.5, duty=0.2, rows_per_second=300)
 
 
-def test_a_backfill_of_production_begins_at_the_duty_cycle_of_the_project(
+def test_a_backfill_of_production_begins_with_the_row_limit_of_the_project(
     expanded: Rollout, settings: Any
 ) -> None:
-    settings.ROLLOUT = {**settings.ROLLOUT, "BACKFILL_DUTY_PERCENT": 40}
+    settings.ROLLOUT = {**settings.ROLLOUT, "BACKFILL_ROWS_PER_SECOND": 4000}
     run = runner.start(expanded, 2, actor=ADA)
     rollouts.work(until=lambda: BackfillJob.objects.exists())
-    assert the_job().duty_percent == 40
+    assert the_job().rows_per_second == 4000
     action = action_of(the_job())
     for changed in (
         {"direction": Direction.BACKWARD},
@@ -133,7 +134,7 @@ def test_a_backfill_of_production_begins_at_the_duty_cycle_of_the_project(
         {"rollout": Rollout(plan=expanded.plan, environment="rehearsal-1")},
     ):
         other = PhaseRun(**{"rollout": expanded, "direction": run.direction, **changed})
-        assert backfills._duty_percent(action, other) == 100, changed
+        assert backfills._rows_per_second(action, other) is None, changed
 
 
 def test_a_worker_looks_at_its_commits_by_the_limit_of_the_moment(
@@ -155,6 +156,7 @@ def test_a_pace_out_of_range_is_refused(halfway: PhaseRun) -> None:
     for name, values in {
         "target_ms": (9, 2001),
         "duty_percent": (4, 101),
+        "rows_per_second": (0, 10_000_001),
         "workers": (0, 33),
         "commit_limit_ms": (0, 60_001),
     }.items():

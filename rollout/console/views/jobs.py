@@ -69,13 +69,24 @@ class PaceForm(forms.Form):
         "Batch target", 10, 2000, "Longest time a row may be locked: {}–{} ms."
     )
     duty_percent = _whole_number("Duty cycle", 5, 100, "Share of time spent working: {}–{} %.")
+    rows_per_second = _whole_number(
+        *("Row limit", 1, 10_000_000),
+        "Most rows per second: {}–{}. Empty: no limit.",
+        required=False,
+    )
     workers = _whole_number("Workers", 1, 32, "Parallel workers: {}–{}.")
     commit_limit_ms = _whole_number(
         *("Commit latency limit", 1, 60_000),
         "Slower commits throttle the job: {}–{} ms. Empty: twice the baseline.",
         required=False,
     )
-    units = {"target_ms": "ms", "duty_percent": "%", "workers": "", "commit_limit_ms": "ms"}
+    units: ClassVar = {
+        "target_ms": "ms",
+        "duty_percent": "%",
+        "rows_per_second": "rows/s",
+        "workers": "",
+        "commit_limit_ms": "ms",
+    }
 
 
 ORDERS = (
@@ -164,7 +175,7 @@ def _page(request: ConsoleRequest, job: BackfillJob, form: PaceForm | None = Non
     report = report_of(job)
     at_work = job.finished_at is None and run.state in WORKING
     last_retry = _newest_entry(job, RETRY_ASKED, RETRY_DONE) if report.poisoned else None
-    is_limited = job.finished_at is None and job.duty_percent < 100
+    is_limited = job.finished_at is None and (job.duty_percent < 100 or job.rows_per_second)
     retrying = (
         last_retry is not None
         and last_retry.event == RETRY_ASKED

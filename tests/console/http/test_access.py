@@ -143,6 +143,7 @@ SENT = {
     "typed": journal.PLAN,
     "target_ms": "50",
     "duty_percent": "50",
+    "rows_per_second": "900",
     "workers": "2",
     "commit_limit_ms": "40",
     "reason": "It was sold in 1999.",

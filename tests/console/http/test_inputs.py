@@ -55,7 +55,7 @@ POSTED: dict[str, tuple[str, ...]] = {
     "preview": (*DECIDED, "edit"),
     # Its other fields are read as the preview's are.
     "apply": ("decisions", "name-0", "seen"),
-    "pace": ("target_ms", "duty_percent", "workers", "commit_limit_ms"),
+    "pace": ("target_ms", "duty_percent", "rows_per_second", "workers", "commit_limit_ms"),
     "audits": ("sample", "seed"),
     "waive": ("reason", "until"),
     "shadow": ("percent",),

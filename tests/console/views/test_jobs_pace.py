@@ -15,6 +15,7 @@ from tests.support.rollouts import target
 
 HOSTILE = '"><script>alert(1)</script>'
 PACE = {"target_ms": "40", "duty_percent": "25", "workers": "3", "commit_limit_ms": "30"}
+LIMITED = {**PACE, "rows_per_second": "1200"}
 
 
 # Pace
@@ -22,17 +23,21 @@ PACE = {"target_ms": "40", "duty_percent": "25", "workers": "3", "commit_limit_m
 
 def test_the_pace_that_somebody_sets_is_kept_and_logged(rollout: Rollout, engineer: Client) -> None:
     job = a_job(rollout)
-    response = engineer.post(f"{page_of(job)}pace/", PACE, follow=True)
+    response = engineer.post(f"{page_of(job)}pace/", LIMITED, follow=True)
     assert response.redirect_chain == [(page_of(job), 302)]
     text = response.content.decode()
     assert "Throttle settings updated." in text
-    assert "40 ms per batch, 25% duty cycle, commit latency limit 30 ms" in text
+    assert (
+        "40 ms per batch, 25% duty cycle, at most 1,200 rows per second, commit latency limit 30 ms"
+        in text
+    )
     assert 'value="40"' in text
     job.refresh_from_db()
     assert (job.target_ms, job.duty_percent, job.workers) == (40, 25, 3)
-    assert job.commit_limit_ms == 30
+    assert (job.commit_limit_ms, job.rows_per_second) == (30, 1200)
     assert LogEntry.objects.get(event="pace changed").actor == "engineer"
-    assert "Works at most 25% of the time: the duty cycle that engineer set," in text
+    assert "Limited to 1,200 rows per second and 25% of the time," in text
+    assert "as engineer set," in text
 
 
 @pytest.mark.parametrize(
@@ -41,6 +46,7 @@ def test_the_pace_that_somebody_sets_is_kept_and_logged(rollout: Rollout, engine
         ("target_ms", "5", "Minimum is 10."),
         ("target_ms", "9999", "Maximum is 2,000."),
         ("duty_percent", "1.5", "Enter a whole number."),
+        ("rows_per_second", "0", "Minimum is 1."),
         ("workers", "", "Enter a number."),
         ("workers", HOSTILE, "Enter a whole number."),
         ("commit_limit_ms", "0", "Minimum is 1."),
@@ -126,7 +132,7 @@ def test_a_throttled_job_shows_its_pace_and_each_signal_with_its_value_and_limit
 ) -> None:
     # The tests' server is fast because it does not wait.
     monkeypatch.setattr(commit_latencies, "wait_for_disk", lambda connection: True)
-    job = a_job(rollout, duty_percent=10)
+    job = a_job(rollout, rows_per_second=1112)
     a_lane(job)
     with target() as opened:
         record = PaceRecord(opened, job.pk, "host:7")
@@ -134,8 +140,9 @@ def test_a_throttled_job_shows_its_pace_and_each_signal_with_its_value_and_limit
         record.record(Throttle(0.55, SLOW), 1)
     text = text_of(viewer, page_of(job))
     assert "<dt>Throttled to</dt><dd>55.0%</dd>" in text
-    assert "duty cycle with which it began, from <code>BACKFILL_DUTY_PERCENT</code>." in text
-    assert "Signals throttle it to 55.0% of that. A duty cycle of 100% lifts the first" in text
+    assert "Limited to 1,112 rows per second," in text
+    assert "from the start, by <code>BACKFILL_ROWS_PER_SECOND</code>." in text
+    assert "Signals throttle it to 55.0% of that. An empty row limit and a" in text
     assert "Commit latency</strong>" in text
     for shown in (
         "A commit takes 61.0 ms, 4.0 ms before the work; limit 14.0 ms.",
