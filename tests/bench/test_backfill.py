@@ -22,7 +22,7 @@ FIGURES = APPLICATION | {
 }
 TARGETS = {
     *("speed_to_keyset", "speed_to_single_update", "wal_to_single_update", "table_growth"),
-    *("app_p99_to_idle", "app_p99_to_busy_core", "app_errors", "path_ratio"),
+    *("app_p99_to_busy_core", "app_errors", "path_ratio", "speed_beside_to_alone"),
 }
 
 
