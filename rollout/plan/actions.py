@@ -59,7 +59,7 @@ class Statement:
     ``long`` statements wait for others without a lock timeout and run outside a transaction.
     ``scans`` says how many times it reads the whole of the first table that it locks.
     ``servers`` are PostgreSQL's major versions that it is for, from the first up to the second.
-    ``generates``: its SQL is a query whose rows are statements, each carried out as this one says.
+    ``generates``: its SQL is a query whose rows are statements, each run as this one says.
     ``lookup_label`` is the lookup table that it makes rows of, which may refuse them.
     ``over_whole_table`` says that it is meant to work on a whole table in one transaction.
     ``refused_by`` asks which rows of the application stand in its way, when some do.

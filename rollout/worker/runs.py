@@ -37,6 +37,7 @@ from rollout.plan.copies import Copy
 from rollout.plan.gates import NoLegacyReaders
 from rollout.plan.plan import Plan, Step
 from rollout.worker import audits, backfills, lost_triggers, probes, repairs
+from rollout.worker.calm_moments import wait_for_calm
 from rollout.worker.failures import (
     Mismatched,
     SchemaDiffers,
@@ -259,6 +260,7 @@ class RunJob(LeasedJob[PhaseRun]):
         assert self.step_run is not None
         match action:
             case Statement():
+                wait_for_calm(connection, action, self.run, self.plan, held)
                 if ddl.apply(connection, action, held, clearing=earlier):
                     return self._applied
                 # One that generates nothing had nothing to do: nobody applied it before.
