@@ -12,8 +12,14 @@ from rollout.plan.table import Table
 CONFLICTING_WRITES = in_target("conflicting_writes")
 
 
-def noted(plan: str, table: Table, column: str, legacy: sql.Composable) -> sql.Composed:
-    """A statement for a trigger's function that notes the row ``new`` and who writes it."""
+def noted(
+    plan: str, table: Table, name: str, *, legacy: sql.Composable, new: sql.Composable
+) -> sql.Composed:
+    """A statement for a trigger's function that notes the row ``new`` and who writes it.
+
+    ``name`` is that of the new column or columns; ``legacy`` and ``new`` are what both sides were
+    written as.
+    """
     return sql.SQL(
         "INSERT INTO {} (plan, table_label, column_name, key, legacy, new)\n"
         "        VALUES ({}, {}, {}, {}, left({}, 200), {}::text);"
@@ -21,10 +27,10 @@ def noted(plan: str, table: Table, column: str, legacy: sql.Composable) -> sql.C
         CONFLICTING_WRITES,
         sql.Literal(plan),
         sql.Literal(table.label),
-        sql.Literal(column),
+        sql.Literal(name),
         table.key_texts("new"),
         legacy,
-        sql.Identifier("new", column),
+        new,
     )
 
 

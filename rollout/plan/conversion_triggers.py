@@ -7,11 +7,15 @@ from typing import Literal
 
 from psycopg import sql
 
+from rollout.plan.conflicting_writes import noted
 from rollout.plan.conversions import Conversion
 from rollout.plan.names import code
 from rollout.plan.removal_hazards import CONSTANT
 from rollout.plan.table import Column
 from rollout.plan.value_decisions import decided_value, means_otherwise
+
+# Types of columns that a blank text is a value of.
+_TEXTS = ("text", "character varying", "citext")
 
 Stage = Literal["forward", "reverse", "frozen"]
 
@@ -47,12 +51,11 @@ class ConversionLines:
         alone: sql.Composable = sql.SQL("")
         if stage == "forward":
             alone = sql.SQL(" AND NOT ({})").format(self.is_read_changed)
-            given = sql.SQL("").join(
-                sql.SQL(" AND {} IS NULL").format(_new(column)) for column in back
-            )
+            given = sql.SQL(" AND NOT {}").format(_any_of(map(self._is_given, back)))
         return [
             *(self._left_to_default() if stage == "forward" else ()),
             *(self._refused() if is_frozen else ()),
+            self._noted(stage),
             sql.SQL(
                 "  IF ((TG_OP = 'INSERT' AND {present}{given})\n"
                 "      OR (TG_OP = 'UPDATE' AND {written}{alone}))\n"
@@ -77,6 +80,43 @@ class ConversionLines:
             ),
             sql.SQL("  END IF;"),
         ]
+
+    def _noted(self, stage: Stage) -> sql.Composable:
+        """Lines that note a write of both sides that gave them different meanings."""
+        table, given = self.conversion.table, [*map(self._is_given, self.conversion.ways_back)]
+        if stage != "forward":
+            # What a legacy column defaults to is nobody's word.
+            given = [
+                sql.SQL("({} AND NOT {})").format(condition, self._is_default(column))
+                for column, condition in zip(self.conversion.ways_back, given, strict=True)
+            ]
+        return sql.SQL(
+            "  IF {present} AND ((TG_OP = 'INSERT' AND {given})\n"
+            "      OR (TG_OP = 'UPDATE' AND {written} AND ({read_changed})))\n"
+            "      AND {differs} THEN\n    {note}\n  END IF;"
+        ).format(
+            present=self._is_present,
+            given=_any_of(given),
+            written=self._is_written,
+            read_changed=self.is_read_changed,
+            differs=self._contradicts(),
+            note=noted(
+                self.plan,
+                table,
+                self.conversion.name,
+                legacy=_texts_of(self.conversion.ways_back),
+                new=_texts_of(self.conversion.added),
+            ),
+        )
+
+    def _is_given(self, column: str) -> sql.Composable:
+        """SQL condition: an INSERT brought a legacy value. Django writes a text that it has no
+        value for as a blank one.
+        """
+        declared = self.conversion.table.columns.get(column)
+        if declared is None or not declared.type.startswith(_TEXTS):
+            return sql.SQL("{} IS NOT NULL").format(_new(column))
+        return sql.SQL("{} <> ''").format(_new(column))
 
     def followed(self, stage: Stage) -> list[sql.Composable]:
         """Once the new side is right: legacy values written alone are understood still."""
@@ -277,6 +317,11 @@ def _new(column: str) -> sql.Identifier:
 
 def _old(column: str) -> sql.Identifier:
     return sql.Identifier("old", column)
+
+
+def _texts_of(columns: Iterable[str]) -> sql.Composable:
+    """The values of columns of the row ``new`` as one text."""
+    return sql.SQL("concat_ws(', ', {})").format(sql.SQL(", ").join(map(_new, columns)))
 
 
 def _any_of(conditions: Iterable[sql.Composable]) -> sql.Composable:

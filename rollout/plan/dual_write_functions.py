@@ -91,7 +91,8 @@ class TriggerFunction:
                 self.plan,
                 self.table,
                 lookup.column,
-                lookup.text(sql.Identifier("new", lookup.legacy)),
+                legacy=lookup.text(sql.Identifier("new", lookup.legacy)),
+                new=sql.Identifier("new", lookup.column),
             ),
         }
 

@@ -30,7 +30,7 @@ from rollout.plan.mapping import text_of_row
 from rollout.plan.names import code, identifier, in_target
 from rollout.plan.refusals import drop_refusal, refusal_definition, refusal_name
 from rollout.plan.resolvers import owned_function, resolver_definition, resolver_name
-from rollout.plan.session_settings import IS_APPLICATION, OF_EXPRESSIONS
+from rollout.plan.session_settings import IS_APPLICATION, OF_EXPRESSIONS, OF_GUARDED_EXPRESSIONS
 from rollout.plan.translations import Lookup
 from rollout.plan.value_decisions import decided_definition, decided_name, drop_decided
 
@@ -130,7 +130,9 @@ class DualWriteTriggers(TriggerFunction):
                 returns="trigger",
                 schema=self.table.schema,
                 body=self.lines(stage),
-                settings=OF_EXPRESSIONS,
+                settings=OF_GUARDED_EXPRESSIONS
+                if any(t.ways_back or t.is_closed for t in self.conversions)
+                else OF_EXPRESSIONS,
             )
         )
         triggers = [

@@ -35,6 +35,12 @@ OF_EXPRESSIONS: Mapping[str, str] = {
     "DateStyle": "ISO, MDY",
     "IntervalStyle": "postgres",
 }
+# For a function that asks first whether an expression raises an error: a plan for the values of one
+# call evaluates what they make constant while it is made, whatever the CASE around it says.
+OF_GUARDED_EXPRESSIONS: Mapping[str, str] = {
+    **OF_EXPRESSIONS,
+    "plan_cache_mode": "force_generic_plan",
+}
 # Timeouts that a role or a database may set. What must be short sets its own limit.
 UNLIMITED: Mapping[str, str] = {
     "statement_timeout": "0",
