@@ -10,6 +10,9 @@ from rollout.plan.conflicting_writes import CONFLICTING_WRITES
 from rollout.plan.facts import relation_exists
 from rollout.plan.plan import Plan
 
+# The table holds so many of a plan's notes, and what is written between two looks at it.
+MAX_NOTES = 1000
+
 
 @dataclass(frozen=True)
 class ConflictingWrites:
@@ -25,6 +28,20 @@ class ConflictingWrites:
     """The legacy value that was written, at most 200 characters of it."""
     new: str | None
     at: datetime
+
+
+def bound_notes(connection: Connection, plan: Plan) -> None:
+    """Count the notes where they have become many: an audit may be far away.
+
+    Runs on the primary.
+    """
+    if not fetch_bool(connection, relation_exists(CONFLICTING_WRITES)):
+        return
+    are_many = sql.SQL("EXISTS (SELECT FROM {} WHERE plan = {} OFFSET {})").format(
+        CONFLICTING_WRITES, sql.Literal(plan.name), sql.Literal(MAX_NOTES)
+    )
+    if fetch_bool(connection, are_many):
+        count_conflicting_writes(connection, plan)
 
 
 def count_conflicting_writes(connection: Connection, plan: Plan) -> list[ConflictingWrites]:

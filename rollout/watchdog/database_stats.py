@@ -1,9 +1,13 @@
-"""Reads the databases' own statistics every few seconds, and keeps them for the monitoring page."""
+"""Reads the databases' own statistics every few seconds, and keeps them for the monitoring page.
+
+On the same connection it keeps the table of conflicting writes small.
+"""
 
 import logging
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from datetime import datetime, timedelta
 from itertools import chain
 from typing import Any
@@ -14,6 +18,7 @@ from django.utils import timezone
 from rollout import gates, journal
 from rollout.conf import setting
 from rollout.engine import statistics
+from rollout.engine.conflicting_writes import bound_notes
 from rollout.engine.statistics import Statements
 from rollout.engine.target import Connection, TargetAway
 from rollout.journal.environments import names_there, target_of
@@ -74,7 +79,7 @@ class DatabaseSampler:
         # A slow database must not keep the watchdog from its other work.
         with target_of(rollout.environment).connect(connect_timeout=3) as connection:
             connection.execute("SET statement_timeout = '2s'; SET lock_timeout = '100ms'")
-            return DatabaseSample.objects.create(
+            sample = DatabaseSample.objects.create(
                 rollout=rollout,
                 at=timezone.now(),
                 seconds=EVERY,
@@ -82,6 +87,10 @@ class DatabaseSampler:
                 tables=dict(_tables(connection, plan)),
                 statements=self._executed(rollout, connection),
             )
+            # While an audit counts them, nobody else needs to.
+            with suppress(psycopg.errors.LockNotAvailable):
+                bound_notes(connection, plan)
+            return sample
 
     def _executed(self, rollout: Rollout, connection: Connection) -> list[dict[str, Any]] | None:
         now = self._clock()

@@ -5,6 +5,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from django.db import connection
 
+from rollout.engine.conflicting_writes import MAX_NOTES
 from rollout.models import DatabaseSample
 from rollout.telemetry.retention import RETENTION
 from rollout.watchdog.database_stats import DatabaseSampler, downsample
@@ -51,6 +52,23 @@ def test_a_sample_holds_the_tables_the_server_and_what_was_executed(committed_db
 
     # The server holds a fixed number of statements: those of tests beside this one may oust it.
     assert any(is_counted() for _ in range(10))
+
+    # Notes of conflicting writes become one when they are many.
+    rollouts.execute(
+        "INSERT INTO rollout.conflicting_writes (plan, table_label, column_name, key)"
+        f" SELECT '{rollout.plan}', 'properties', 'property_type_id', '{{1}}'"
+        f" FROM generate_series(1, {MAX_NOTES}) AS n"
+    )
+    notes = "SELECT count(*)::int FROM rollout.conflicting_writes"
+    sampler.sample(rollout)
+    assert rollouts.ask(notes) == MAX_NOTES
+    rollouts.execute(
+        "INSERT INTO rollout.conflicting_writes (plan, table_label, column_name, key)"
+        f" VALUES ('{rollout.plan}', 'properties', 'property_type_id', '{{2}}')"
+    )
+    sampler.sample(rollout)
+    assert rollouts.ask(notes) == 1
+    assert rollouts.ask("SELECT writes::int FROM rollout.conflicting_writes") == MAX_NOTES + 1
 
     # A table that somebody holds is left out, and nobody waits for it.
     with rollouts.locked("LOCK TABLE properties"):
