@@ -29,6 +29,8 @@ from rollout.plan.actions import (
 )
 from rollout.plan.copies import Copy
 
+# As `rollout.worker.backfills` has it.
+MAX_ROUNDS = 5
 _jobs: Iterator[int] = itertools.count(1)
 
 
@@ -104,11 +106,14 @@ def work_off(connection: Connection, action: Pass, job: int, stripes: int, **mor
 
 
 def run_fill(connection: Connection, action: Fill | Compute) -> Totals:
-    """A whole pass, with its final sweep."""
+    """A whole pass, and others for rows that the application's writes took out of its way."""
     job, stripes = new_job(connection, action)
-    totals = work_off(connection, action, job, stripes)
-    assert backfill.count_unfilled(connection, action, job) == 0
-    return totals
+    for _ in range(MAX_ROUNDS):
+        totals = work_off(connection, action, job, stripes)
+        if backfill.count_unfilled(connection, action, job) == 0:
+            return totals
+        lanes.another_round(connection, job, action.table, named=action.named)
+    raise AssertionError(f"rows remain after {MAX_ROUNDS} passes")
 
 
 def run_copy(connection: Connection, copy: Copy) -> int:

@@ -79,6 +79,7 @@ class Project:
     """The folder of the project, whose one app is ``shop``."""
 
     directory: Path
+    python: str = sys.executable
 
     def write(self, name: str, text: str) -> None:
         path = self.directory / name
@@ -99,17 +100,21 @@ class Project:
     ) -> tuple[int, str]:
         """Exit status and all output of a command in the database of an address."""
         done = completed(
-            [sys.executable, "manage.py", *arguments],
+            [self.python, "manage.py", *arguments],
             cwd=self.directory,
-            env={
-                **os.environ,
-                "DATABASE": json.dumps(database_of(url)),
-                "DJANGO_SETTINGS_MODULE": settings,
-                "PYTHONPATH": f"{self.directory}{os.pathsep}{ROOT}",
-                "PYTHONDONTWRITEBYTECODE": "1",
-            },
+            env=self.environment(url, settings),
         )
         return done.returncode, done.stdout + done.stderr
+
+    def environment(self, url: str, settings: str = "company.settings") -> dict[str, str]:
+        """The variables of a process of the project in the database of an address."""
+        return {
+            **os.environ,
+            "DATABASE": json.dumps(database_of(url)),
+            "DJANGO_SETTINGS_MODULE": settings,
+            "PYTHONPATH": f"{self.directory}{os.pathsep}{ROOT}",
+            "PYTHONDONTWRITEBYTECODE": "1",
+        }
 
 
 def database_of(url: str) -> dict[str, object]:
