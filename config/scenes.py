@@ -85,7 +85,7 @@ def blocked() -> None:
         other.execute("BEGIN")
         other.execute("SELECT count(*) FROM properties")
         start(1)
-        waiting = StepRun.objects.filter(state="running").exclude(waiting_for="", standing=None)
+        waiting = StepRun.objects.filter(state="running").exclude(waiting_for="", activity=None)
         wait_for(waiting.exists)
         ready(f"{the_rollout().get_absolute_url()}phases/1/")
         while not other.closed:

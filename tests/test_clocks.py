@@ -84,7 +84,7 @@ class TestAMachineWhoseClockIsWrong:
         moved_clock(timedelta())
         lost_work.bring_back(RunJob)
         assert rollouts.queued() == []
-        assert leases.is_held(run)
+        assert leases.is_leased(run)
         assert not LogEntry.objects.filter(event="brought back").exists()
 
     def test_the_machine_takes_nobody_elses_lease(
@@ -122,7 +122,7 @@ class TestADatabaseWhoseClockWasSetBack:
     def test_work_whose_worker_died_before_it_comes_back(self, tiny: Rollout) -> None:
         run = begun(tiny)
         PhaseRun.objects.filter(pk=run.pk).update(lease_until=timezone.now() + HOUR)
-        assert not leases.is_held(run)
+        assert not leases.is_leased(run)
         lost_work.bring_back(RunJob)
         assert [message.task for message in rollouts.queued()] == ["rollout.tasks.advance"]
 

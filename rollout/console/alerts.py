@@ -180,7 +180,7 @@ def _of_snapshots(snapshots: Sequence[Snapshot]) -> list[Alert]:
 
 def _of_guardrail(row: RuleRow, rollout: Rollout, phases: Sequence[StatePhase], here: str) -> Alert:
     """What a guardrail does at present, and what to press where it does not heal itself."""
-    name = f"Guardrail “{row.rule.id}” {row.standing}"
+    name = f"Guardrail “{row.rule.id}” {row.sentence}"
     url = f"{rollout_url(rollout, 'monitoring')}#rules"
     match row.rule.action if row.doing else "warn":
         case "warn":

@@ -40,8 +40,8 @@ def _has_look_alikes(text: str) -> bool:
 
 def _marked(character: str, is_stray: bool, is_mixed: bool) -> str | SafeString:
     if (character == " " and is_stray) or _is_invisible(character):
-        look = '<span class="mark-hidden" data-mark="{}" title="{}">{}</span>'
-        return format_html(look, _MARKS.get(character, "◦"), _name(character), character)
+        mark = '<span class="mark-hidden" data-mark="{}" title="{}">{}</span>'
+        return format_html(mark, _MARKS.get(character, "◦"), _name(character), character)
     is_wide = "\uff01" <= character <= "\uff5e"
     if is_wide or (is_mixed and character in LOOK_ALIKES) or "\u0300" <= character <= "\u036f":
         return format_html(

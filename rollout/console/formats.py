@@ -280,10 +280,10 @@ def waiting(reason: str) -> str:
     text = reason.removesuffix(".")
     if text.startswith("throttled "):
         return f"T{text[1:]}."
-    return f"Paused: {text}." if is_held(reason) else f"Waiting for {text}."
+    return f"Paused: {text}." if is_paused_by_signal(reason) else f"Waiting for {text}."
 
 
-def is_held(reason: str | None) -> bool:
+def is_paused_by_signal(reason: str | None) -> bool:
     """Whether a health signal holds work until it is OK again: its sentence is the reason."""
     return bool(reason) and str(reason)[:1].isupper()
 

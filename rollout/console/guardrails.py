@@ -54,7 +54,7 @@ class RuleRow:
         return self.trend[0] or self.verdict
 
     @property
-    def standing(self) -> str:
+    def sentence(self) -> str:
         """The verdict, as the rest of a sentence."""
         trend, how_far = self.trend
         if trend:

@@ -27,17 +27,17 @@ MAX_ACTORS = 3
 T = TypeVar("T")
 
 
-class _Look(NamedTuple):
+class _Style(NamedTuple):
     """How a mark of a lane looks, unless something failed."""
 
     tone: str
     icon: str
 
 
-_LOOKS: Mapping[Lane, _Look] = {
-    "People": _Look("info", ""),
-    "Guardrails": _Look("warn", "warning"),
-    "Checks": _Look("good", "done"),
+_STYLES: Mapping[Lane, _Style] = {
+    "People": _Style("info", ""),
+    "Guardrails": _Style("warn", "warning"),
+    "Checks": _Style("good", "done"),
 }
 
 
@@ -134,8 +134,8 @@ def _sign(rollout: Rollout, cluster: Cluster[Moment]) -> Mark:
         x=cluster.x,
         width="",
         middle=cluster.x,
-        tone="bad" if is_bad else _LOOKS[lane].tone,
-        icon="failed" if is_bad else _LOOKS[lane].icon,
+        tone="bad" if is_bad else _STYLES[lane].tone,
+        icon="failed" if is_bad else _STYLES[lane].icon,
         text=_number(cluster.items),
         is_backward=False,
         at=cluster.items[0].at,

@@ -165,10 +165,10 @@ def seen_mark(request: HttpRequest, lookup: Lookup) -> int:
 
 
 def remembering(
-    answer: HttpResponse, request: HttpRequest, rollout: Rollout, lookup: Lookup, mark: int
+    response: HttpResponse, request: HttpRequest, rollout: Rollout, lookup: Lookup, mark: int
 ) -> HttpResponse:
     """The answer; the browser is shown no counts older than ``mark`` from then on."""
-    answer.set_cookie(
+    response.set_cookie(
         _cookie_of(lookup),
         str(max(mark, seen_mark(request, lookup))),
         max_age=KEPT_SECONDS,
@@ -177,7 +177,7 @@ def remembering(
         httponly=True,
         samesite="Lax",
     )
-    return answer
+    return response
 
 
 def _cookie_of(lookup: Lookup) -> str:

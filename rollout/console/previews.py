@@ -122,9 +122,9 @@ def server_of(rollout: Rollout) -> int | None:
     key = f"rollout-server-{rollout.environment}"
     known: int | None = cache.get(key)
     if known is None:
-        answer = cached_query(rollout, "server", query=lambda asked: asked.info.server_version)
-        if isinstance(answer, int):
-            known = answer
+        version = cached_query(rollout, "server", query=lambda asked: asked.info.server_version)
+        if isinstance(version, int):
+            known = version
             cache.set(key, known, SERVER_KEPT_SECONDS)
     return known
 

@@ -54,9 +54,9 @@ def _when(
             f"{both} effect within about {longest}: a batch (target "
             f"{duration(job.target_ms / 1000)}) is finished first."
         )
-    standing = current.run.standing if current is not None else None
-    if standing and standing["attempt"]:
-        longest = duration(LOOK_EVERY + standing["timeout_ms"] / 1000)
+    activity = current.run.activity if current is not None else None
+    if activity and activity["attempt"]:
+        longest = duration(LOOK_EVERY + activity["timeout_ms"] / 1000)
         ways = [f"Pause takes effect within about {longest}"] * may_pause
         ways += [f"{'c' if may_pause else 'C'}ancel within about {_LOOK}"] * may_cancel
         return f"{', '.join(ways)}."

@@ -21,7 +21,7 @@ class Control(Protocol):
     def report_wait(self, reason: str) -> None:
         """Report what the work waits for; an empty text ends the wait."""
 
-    def report_activity(self, standing: StatementActivity | None) -> None:
+    def report_activity(self, activity: StatementActivity | None) -> None:
         """Report the activity of the present statement; None ends it. Called from any thread."""
 
     def attach(self, connection: Connection) -> None:
@@ -37,7 +37,7 @@ class NullControl:
     def report_wait(self, reason: str) -> None:
         """Nobody wants to know."""
 
-    def report_activity(self, standing: StatementActivity | None) -> None:
+    def report_activity(self, activity: StatementActivity | None) -> None:
         """Nobody looks on."""
 
     def attach(self, connection: Connection) -> None:

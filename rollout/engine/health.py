@@ -44,7 +44,7 @@ class Signal:
 
 _REFUSED = (psycopg.errors.InsufficientPrivilege, psycopg.errors.QueryCanceled)
 # Status, reason, value and bound.
-_Said = tuple[Status, str, float | None, float | None]
+_Reading = tuple[Status, str, float | None, float | None]
 
 
 def read_signals(connection: Connection, table: Table) -> list[Signal]:
@@ -52,7 +52,7 @@ def read_signals(connection: Connection, table: Table) -> list[Signal]:
     return [_read(connection, name, question(table)) for name, question in _QUESTIONS.items()]
 
 
-def _read(connection: Connection, name: str, question: Query[_Said]) -> Signal:
+def _read(connection: Connection, name: str, question: Query[_Reading]) -> Signal:
     try:
         return Signal(name, *question.ask(connection))
     except _REFUSED as error:
@@ -73,8 +73,8 @@ def _hides(condition: str) -> sql.Composed:
     ).format(code(condition))
 
 
-def _old_transaction(table: Table) -> Query[_Said]:
-    def read(rows: Rows) -> _Said:
+def _old_transaction(table: Table) -> Query[_Reading]:
+    def read(rows: Rows) -> _Reading:
         (row,) = rows
         bound = float(MAX_TRANSACTION_SECONDS)
         if row["pid"] is None or row["seconds"] < bound:
@@ -108,8 +108,8 @@ def _old_transaction(table: Table) -> Query[_Said]:
     return Query(query, read)
 
 
-def _lock_waits(table: Table) -> Query[_Said]:
-    def read(rows: Rows) -> _Said:
+def _lock_waits(table: Table) -> Query[_Reading]:
+    def read(rows: Rows) -> _Reading:
         waiting = float(rows[0]["waiting"])
         if waiting:
             return (
@@ -131,8 +131,8 @@ def _lock_waits(table: Table) -> Query[_Said]:
     return Query(query, read)
 
 
-def _replication(table: Table) -> Query[_Said]:
-    def read(rows: Rows) -> _Said:
+def _replication(table: Table) -> Query[_Reading]:
+    def read(rows: Rows) -> _Reading:
         if not rows:
             return "ok", "No replicas.", 0.0, None
         (row,) = rows
@@ -151,8 +151,8 @@ def _replication(table: Table) -> Query[_Said]:
     return Query(query, read)
 
 
-def _wal(table: Table) -> Query[_Said]:
-    def read(rows: Rows) -> _Said:
+def _wal(table: Table) -> Query[_Reading]:
+    def read(rows: Rows) -> _Reading:
         (row,) = rows
         retained, bound = float(row["retained"]), float(MAX_RETAINED_BYTES)
         if row["losing"]:
@@ -179,8 +179,8 @@ def _wal(table: Table) -> Query[_Said]:
     return Query(query, read)
 
 
-def _wraparound_vacuum(table: Table) -> Query[_Said]:
-    def read(rows: Rows) -> _Said:
+def _wraparound_vacuum(table: Table) -> Query[_Reading]:
+    def read(rows: Rows) -> _Reading:
         (row,) = rows
         if row["pid"] is not None:
             return (
@@ -201,8 +201,8 @@ def _wraparound_vacuum(table: Table) -> Query[_Said]:
     return Query(query, read)
 
 
-def _transaction_ids(table: Table) -> Query[_Said]:
-    def read(rows: Rows) -> _Said:
+def _transaction_ids(table: Table) -> Query[_Reading]:
+    def read(rows: Rows) -> _Reading:
         age = float(rows[0]["age"])
         if age > HARD_XID_AGE:
             return "stop", f"Transaction ID age {age:,.0f}: vacuum now.", age, MAX_XID_AGE
@@ -215,8 +215,8 @@ def _transaction_ids(table: Table) -> Query[_Said]:
     return Query(query, read)
 
 
-def _connections(table: Table) -> Query[_Said]:
-    def read(rows: Rows) -> _Said:
+def _connections(table: Table) -> Query[_Reading]:
+    def read(rows: Rows) -> _Reading:
         used, most = rows[0]["used"], rows[0]["most"]
         reason, bound = f"{used} of {most} connections in use.", MAX_CONNECTIONS_SHARE * most
         return ("throttle" if used > bound else "ok"), reason, float(used), bound
@@ -229,7 +229,7 @@ def _connections(table: Table) -> Query[_Said]:
     return Query(query, read)
 
 
-_QUESTIONS: dict[str, Callable[[Table], Query[_Said]]] = {
+_QUESTIONS: dict[str, Callable[[Table], Query[_Reading]]] = {
     "old transaction": _old_transaction,
     "lock waits": _lock_waits,
     "replication lag": _replication,

@@ -50,14 +50,14 @@ class Pace:
         self,
         *,
         settings: Callable[[], Settings] = Settings,
-        look: Callable[[], Iterable[Signal]] = tuple,
+        read_signals: Callable[[], Iterable[Signal]] = tuple,
         throttle: Throttle | None = None,
         record: Callable[[Throttle, int], None] = record_nothing,
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         self._settings = settings
-        self._look = look
+        self._read_signals = read_signals
         self._record = record
         self._clock = clock
         self._sleep = sleep
@@ -129,7 +129,7 @@ class Pace:
         now = self._clock()
         if (seconds := now - self._looked) >= SIGNAL_POLL_SECONDS:
             self._looked = now
-            self.throttle = self.throttle.after(self._look(), seconds=seconds)
+            self.throttle = self.throttle.after(self._read_signals(), seconds=seconds)
             self._record(self.throttle, self._writes + WRITES_OF_A_LOOK)
             self._writes = 0
 

@@ -116,13 +116,13 @@ def _size(connection: Connection, table: Table) -> tuple[int, int]:
     for leaf in lanes.leaves(connection, table):
         per_block = leaf.rows_per_block
         if per_block is None:
-            looked_at = min(leaf.blocks, _SAMPLE_BLOCKS)
+            blocks = min(leaf.blocks, _SAMPLE_BLOCKS)
             counted = connection.execute(
                 sql.SQL("SELECT count(*) FROM {} AS t WHERE t.ctid < {}::tid").format(
-                    leaf.identifier, sql.Literal(f"({looked_at},0)")
+                    leaf.identifier, sql.Literal(f"({blocks},0)")
                 )
             ).fetchone()
-            per_block = (counted[0] if counted else 0) / max(looked_at, 1)
+            per_block = (counted[0] if counted else 0) / max(blocks, 1)
         blocks += leaf.blocks
         rows += int(per_block * leaf.blocks)
     return blocks, rows

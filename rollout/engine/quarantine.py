@@ -104,7 +104,7 @@ def _poison(rows: Rows) -> Poison:
     )
 
 
-def hold(connection: Connection, job: int, key: Sequence[str]) -> bool:
+def lock(connection: Connection, job: int, key: Sequence[str]) -> bool:
     """Keep others from trying a row of the quarantine until the transaction ends; whether it is
     still there."""
     return bool(

@@ -98,7 +98,7 @@ def _still_left(connection: Connection, task: Task, rows: list[_Row]) -> set[tup
     keys = sql.SQL(", ").join(
         sql.SQL("({})").format(sql.SQL(", ").join(map(sql.Literal, row.key))) for row in rows
     )
-    answer = connection.execute(
+    unfinished = connection.execute(
         sql.SQL("SELECT {} FROM {} AS t WHERE ({}) IN ({}) AND {}").format(
             quarantine.key_of(task.table),
             task.table.identifier,
@@ -107,4 +107,4 @@ def _still_left(connection: Connection, task: Task, rows: list[_Row]) -> set[tup
             task.wrong,
         )
     )
-    return {tuple(key) for (key,) in answer}
+    return {tuple(key) for (key,) in unfinished}

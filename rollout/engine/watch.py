@@ -29,7 +29,7 @@ class Watch:
         self._password = connection.info.password
         self._control = control
         self._every = LONG_POLL_SECONDS if statement.long else POLL_SECONDS
-        self._standing = StatementActivity(
+        self._activity = StatementActivity(
             session=connection.info.backend_pid,
             statement=" ".join(statement.text.split())[:300],
             began_at=_text(datetime.now(UTC)),
@@ -56,12 +56,12 @@ class Watch:
     def pausing(self, seconds: float) -> None:
         """An attempt has failed; the next begins after this pause."""
         self._change(next_try_at=_text(datetime.now(UTC) + timedelta(seconds=seconds)))
-        self._control.report_activity(self._standing)
+        self._control.report_activity(self._activity)
 
     @property
     def named(self) -> str:
         """The sessions that blocked it at the last observation."""
-        return self._standing.named
+        return self._activity.named
 
     def _look_on(self) -> None:
         if self._ended.wait(FIRST_LOOK_SECONDS):
@@ -80,20 +80,20 @@ class Watch:
             return
 
     def _look(self, connection: Connection) -> None:
-        pid = self._standing.session
+        pid = self._activity.session
         try:
             awaits, blockers = statement_activities.in_its_way(connection, pid)
             progress = statement_activities.progress(connection, pid)
         except (psycopg.errors.QueryCanceled, psycopg.errors.LockNotAvailable):
             return
-        if blockers or not self._standing.attempt:
+        if blockers or not self._activity.attempt:
             self._change(awaits=awaits, blockers=blockers, progress=progress)
         if not self._ended.is_set():
-            self._control.report_activity(self._standing)
+            self._control.report_activity(self._activity)
 
     def _change(self, **fields: Any) -> None:
         with self._changing:
-            self._standing = replace(self._standing, **fields)
+            self._activity = replace(self._activity, **fields)
 
 
 def _text(moment: datetime) -> str:

@@ -66,10 +66,10 @@ def checklist_complete(gate: ChecklistComplete, evidence: Evidence) -> GateResul
     if all(item.action == "wait" for item in missing):
         return pending("wait", f"{message} {missing[0].message}", progress=missing[0].progress)
     message += " Complete the checklist."
-    answers = {item.status for item in missing}
-    if "fail" in answers:
+    states = {item.status for item in missing}
+    if "fail" in states:
         return failed("complete_checklist", message)
-    if "unknown" in answers:
+    if "unknown" in states:
         return unknown("complete_checklist", message)
     return pending("complete_checklist", message)
 
@@ -150,8 +150,8 @@ def _types(evidence: Evidence, file: str) -> GateResult:
     phase = max(done - 1, 0)
     command = f"manage.py rollout types {plan.name} --phase {phase} > {Path(file).name}"
     # Until the last phase drops columns, what clients know of them stays true.
-    answer = pending if verdict.is_earlier and done <= CONTRACT else failed
-    return answer("export_types", f"{Path(file).name}: {verdict.message} Export it: {command}")
+    status_of = pending if verdict.is_earlier and done <= CONTRACT else failed
+    return status_of("export_types", f"{Path(file).name}: {verdict.message} Export it: {command}")
 
 
 def _introspected(evidence: Evidence, name: str) -> GateResult:

@@ -13,7 +13,7 @@ STOPPED = (RunState.FAILED, RunState.CANCELLED)
 
 
 def refusal_to_start(
-    evidence: Evidence, active: PhaseRun | None, answers: Iterable[GateStatus]
+    evidence: Evidence, active: PhaseRun | None, statuses: Iterable[GateStatus]
 ) -> str:
     """Why a phase cannot be started now, and what to do about it; empty if it can."""
     phase, runs = evidence.number, evidence.runs
@@ -30,7 +30,7 @@ def refusal_to_start(
         return f"Phase {phase} is already complete. Roll it back to run it again."
     if later := gates.started_after(runs, phase):
         return f"Phase {later[0]} has already started. Roll it back first."
-    for status in answers:
+    for status in statuses:
         if not status.lets_through:
             return f"Gate “{status.label}”: {status.message}"
     return evidence.facts.refusal_beside_restore

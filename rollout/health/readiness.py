@@ -29,7 +29,7 @@ class Check:
 
 def checks(*, without: Collection[str] = ()) -> list[Check]:
     """The answers of all checks but those; a database that is away answers for all of them."""
-    answers: list[Check] = []
+    checks: list[Check] = []
     for name, ask in _CHECKS.items():
         if name in without:
             continue
@@ -38,11 +38,11 @@ def checks(*, without: Collection[str] = ()) -> list[Check]:
         except Error as error:
             _log.warning("Not ready: %s", str(error).strip())
             message, ok = NO_DATABASE, False
-        answers.append(Check(name, ok, message))
+        checks.append(Check(name, ok, message))
         if message == NO_DATABASE:
             # Every further one would wait for the same connection.
             break
-    return answers
+    return checks
 
 
 def _database() -> tuple[str, bool]:

@@ -27,24 +27,24 @@ class RequestId:
         request_id = given if _SANE.fullmatch(given) else uuid4().hex
         began = time.monotonic()
         with bound(request=request_id):
-            answer = self._get_response(request)
-            answer[HEADER] = request_id
+            response = self._get_response(request)
+            response[HEADER] = request_id
             _log.log(
-                _level(request, answer),
+                _level(request, response),
                 "%s %s %s",
                 request.method,
                 request.path,
-                answer.status_code,
+                response.status_code,
                 extra={
-                    "status": answer.status_code,
+                    "status": response.status_code,
                     "milliseconds": round((time.monotonic() - began) * 1000, 1),
                 },
             )
-        return answer
+        return response
 
 
-def _level(request: HttpRequest, answer: HttpResponse) -> int:
+def _level(request: HttpRequest, response: HttpResponse) -> int:
     """Reading pages is nothing to write about, as long as it works."""
-    if answer.status_code >= 500:
+    if response.status_code >= 500:
         return logging.ERROR
     return logging.DEBUG if request.method in ("GET", "HEAD", "OPTIONS") else logging.INFO

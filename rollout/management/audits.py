@@ -81,8 +81,8 @@ def audit(
                 out.data.write(line, ending="")
         else:
             _say(out, report)
-    answers = {AuditStatus.CLEAN: DONE, AuditStatus.MISMATCHED: NO}
-    return answers.get(AuditStatus(report.status), ERROR)
+    exits = {AuditStatus.CLEAN: DONE, AuditStatus.MISMATCHED: NO}
+    return exits.get(AuditStatus(report.status), ERROR)
 
 
 def _say(out: Output, report: AuditReport) -> None:

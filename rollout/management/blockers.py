@@ -6,7 +6,7 @@ from rollout.engine.statement_activities import StatementActivity
 from rollout.management.actors import ShellActor
 from rollout.management.verbs import AddVerb, Output
 from rollout.models import Rollout
-from rollout.runner.blockers import Held
+from rollout.runner.blockers import BlockedStep
 
 
 def add_verbs(add: AddVerb) -> None:
@@ -26,23 +26,23 @@ def blockers(
     out: Output, rollout: Rollout, as_json: bool, cancel: int | None, end: int | None
 ) -> int:
     """List the sessions that block the running statement, or cancel or terminate one."""
-    held = runner.held_up(rollout)
+    blocked = runner.blocked_step(rollout)
     if cancel is not None:
-        return out.say(_ended(rollout, held, cancel, "cancel"))
+        return out.say(_ended(rollout, blocked, cancel, "cancel"))
     if end is not None:
-        return out.say(_ended(rollout, held, end, "end"))
+        return out.say(_ended(rollout, blocked, end, "end"))
     if as_json:
-        return out.say_json(held.standing.as_data() if held else None)
-    if held is None:
+        return out.say_json(blocked.activity.as_data() if blocked else None)
+    if blocked is None:
         return out.say("No step is blocked.")
-    return out.say("\n".join(_lines(held.step_run.step, held.standing)))
+    return out.say("\n".join(_lines(blocked.step_run.step, blocked.activity)))
 
 
-def _ended(rollout: Rollout, held: Held | None, pid: int, how: How) -> str:
+def _ended(rollout: Rollout, blocked: BlockedStep | None, pid: int, how: How) -> str:
     """Cancel the query of a blocking session, or terminate it; the outcome. Raises Refused."""
     began_at = next(
-        (blocker.began_at for blocker in held.standing.blockers if blocker.pid == pid)
-        if held
+        (blocker.began_at for blocker in blocked.activity.blockers if blocker.pid == pid)
+        if blocked
         else iter(()),
         "",
     )
@@ -51,13 +51,13 @@ def _ended(rollout: Rollout, held: Held | None, pid: int, how: How) -> str:
     )
 
 
-def _lines(step: str, standing: StatementActivity) -> list[str]:
+def _lines(step: str, activity: StatementActivity) -> list[str]:
     lines = [
-        f"Step {step} waits for {standing}." if str(standing) else f"Step {step} is not blocked."
+        f"Step {step} waits for {activity}." if str(activity) else f"Step {step} is not blocked."
     ]
-    if standing.progress is not None:
-        lines.append(f"  {standing.progress}")
-    for blocker in standing.blockers:
+    if activity.progress is not None:
+        lines.append(f"  {activity.progress}")
+    for blocker in activity.blockers:
         lines.append(f"  {blocker}")
         lines += [f"    holds {lock}" for lock in blocker.locks]
     return lines

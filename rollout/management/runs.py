@@ -245,5 +245,5 @@ def verify(out: Output, rollout: Rollout, phase: int, as_json: bool) -> int:
     if as_json:
         data = {**names_of(rollout), **reruns.as_data(rerun)}
         return out.say_json(data, good=rerun.changes_nothing)
-    lines = [f"{step.answer:<8} {step.step.id}: {step.message}" for step in rerun.steps]
+    lines = [f"{step.state:<8} {step.step.id}: {step.message}" for step in rerun.steps]
     return out.say("\n".join([*lines, rerun.verdict]), good=rerun.changes_nothing)

@@ -46,8 +46,8 @@ def write_plan(
         )
     try:
         with target_of(env).connect() as connection:
-            looked = introspect(connection, _table_of(app, table), columns)
-        made = scaffold(looked, tuple(columns), today=date.today())
+            live = introspect(connection, _table_of(app, table), columns)
+        made = scaffold(live, tuple(columns), today=date.today())
     except (TableNotFound, CannotScaffold) as problem:
         return out.complain(str(problem))
     if any(plan.name == made.plan for plan in plans):

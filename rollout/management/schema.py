@@ -161,7 +161,7 @@ def django_models_of(
 def before_phase(out: Output, rollout: Rollout, phase: int, as_json: bool) -> int:
     if phase not in range(5):
         return out.complain(no_phase(phase))
-    preflight = preflights.look_before(rollout, phase)
+    preflight = preflights.preflight_of(rollout, phase)
     if as_json:
         out.say_json({**names_of(rollout), "phase": phase, "items": preflights.as_data(preflight)})
     for item in [] if as_json else preflight.items:
@@ -174,8 +174,8 @@ def readiness(out: Output, rollout: Rollout, as_json: bool) -> int:
     if as_json:
         later = [{"phase": phase, "name": name} for phase, name in findings.later]
         items = preflights.as_data(findings)
-        answer = {**names_of(rollout), "phase": findings.phase, "items": items}
-        out.say_json({**answer, "asked_later": later})
+        report = {**names_of(rollout), "phase": findings.phase, "items": items}
+        out.say_json({**report, "asked_later": later})
         return _STATUS[findings.worst]
     for item in findings.items:
         _say_item(out, item, of=None)

@@ -62,7 +62,7 @@ def _programs(target: Target) -> Programs | None:
 
 
 def _as_data(rollout: Rollout, result: SelftestResult) -> dict[str, Any]:
-    looked_at = sum(score.planted for score in result.sample)
+    planted = sum(score.planted for score in result.sample)
     return {
         **names_of(rollout),
         "passed": result.passed,
@@ -74,7 +74,7 @@ def _as_data(rollout: Rollout, result: SelftestResult) -> dict[str, Any]:
             **_of_scores(result.sample),
             "rows": result.sample_rows,
             "planted": result.sample_planted,
-            "planted_in_sample": looked_at,
+            "planted_in_sample": planted,
         },
         "not_planted": result.left_out,
     }
@@ -129,11 +129,11 @@ def _table(title: str, scores: Sequence[Score]) -> list[str]:
 def _coverage_of(result: SelftestResult) -> str:
     """How much of what was planted the sample covered and found."""
     detected = sum(score.found for score in result.sample)
-    looked_at = sum(score.planted for score in result.sample)
+    planted = sum(score.planted for score in result.sample)
     rows = sum(result.rows.values())
     share = detected / result.sample_planted if result.sample_planted else 0.0
     return (
-        f"The sample covered {result.sample_rows:,} of {rows:,} rows and {looked_at:,} of "
+        f"The sample covered {result.sample_rows:,} of {rows:,} rows and {planted:,} of "
         f"{result.sample_planted:,} planted mismatches. It found {detected:,} of them: {share:.0%} "
         "of all, about the share of rows that it covered."
     )

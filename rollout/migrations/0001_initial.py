@@ -1221,7 +1221,7 @@ class Migration(migrations.Migration):
                 ("finished_at", models.DateTimeField(null=True)),
                 ("actions_done", models.PositiveSmallIntegerField(default=0)),
                 ("waiting_for", models.TextField(blank=True)),
-                ("standing", models.JSONField(null=True)),
+                ("activity", models.JSONField(null=True)),
                 ("result", models.TextField(blank=True)),
                 ("error", models.TextField(blank=True)),
                 ("checksum", models.CharField(blank=True, default="", max_length=64)),

@@ -224,7 +224,7 @@ class StepRun(models.Model):
     """How many of the step's actions are done."""
     waiting_for = models.TextField(blank=True)
     """What a running step waits for; empty while it makes progress."""
-    standing = models.JSONField(null=True)
+    activity = models.JSONField(null=True)
     """The activity of its present statement: ``StatementActivity.as_data``."""
     result = models.TextField(blank=True)
     """What was found or counted, in one sentence."""

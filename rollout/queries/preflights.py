@@ -22,11 +22,11 @@ from rollout.plan.plan import CONTRACT, PREPARE
 from rollout.queries import migrations, project_models, rehearsals, snapshot_trials
 
 
-def look_before(rollout: Rollout, phase: int) -> Preflight:
+def preflight_of(rollout: Rollout, phase: int) -> Preflight:
     """Look at everything that could go wrong with a phase, now."""
     plan = plans.get(rollout.plan)
     steps_done = gates.steps_done(plan, gates.newest_runs(rollout).get(phase))
-    findings = preflight.look(target_of(rollout.environment), plan, phase, steps_done=steps_done)
+    findings = preflight.run(target_of(rollout.environment), plan, phase, steps_done=steps_done)
     return replace(
         findings,
         items=worst_first([*findings.items, *_beside(rollout, plan, phase)]),

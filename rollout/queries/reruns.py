@@ -18,15 +18,15 @@ from rollout.plan.plan import Plan, Step
 
 APPLIED = "Already applied."
 MORE = "Not checkable; safe to run any number of times."
-Answer = Literal["applied", "looks", "changed", "unknown"]
+StepState = Literal["applied", "looks", "changed", "unknown"]
 
 
 @dataclass(frozen=True)
-class StepAnswer:
+class StepCheck:
     """What a second run of a step would find; ``looks`` is one that never writes."""
 
     step: Step
-    answer: Answer
+    state: StepState
     message: str
 
 
@@ -35,18 +35,18 @@ class Rerun:
     """What a second run of a phase would find, step by step."""
 
     phase: int
-    steps: list[StepAnswer]
+    steps: list[StepCheck]
 
     @property
     def changes_nothing(self) -> bool:
-        return all(step.answer in ("applied", "looks") for step in self.steps)
+        return all(step.state in ("applied", "looks") for step in self.steps)
 
     @property
     def verdict(self) -> str:
         again = f"Running phase {self.phase} again"
         if self.changes_nothing:
             return f"{again} changes nothing."
-        if any(step.answer == "changed" for step in self.steps):
+        if any(step.state == "changed" for step in self.steps):
             return f"{again} would change something: some of its effects are missing."
         return f"Unknown whether {again.lower()} would change something."
 
@@ -80,7 +80,7 @@ def verify(rollout: Rollout, number: int, *, seconds: int = 0) -> Rerun:
         connection.execute("SET default_transaction_read_only = on")
         connection.execute("SELECT set_config('statement_timeout', %s, false)", [f"{seconds}s"])
         steps = [
-            _answer_of(connection, plan, step, jobs.get(step.id, {}))
+            _check_of(connection, plan, step, jobs.get(step.id, {}))
             for step in plan.phases[number].steps
         ]
     return Rerun(number, steps)
@@ -92,7 +92,7 @@ def as_data(rerun: Rerun) -> dict[str, Any]:
         "phase": rerun.phase,
         "changes_nothing": rerun.changes_nothing,
         "steps": [
-            {"id": step.step.id, "answer": step.answer, "message": step.message}
+            {"id": step.step.id, "state": step.state, "message": step.message}
             for step in rerun.steps
         ],
     }
@@ -111,7 +111,7 @@ def _jobs_of(rollout: Rollout, number: int) -> dict[str, dict[int, int]]:
     return newest
 
 
-def _answer_of(connection: Connection, plan: Plan, step: Step, jobs: dict[int, int]) -> StepAnswer:
+def _check_of(connection: Connection, plan: Plan, step: Step, jobs: dict[int, int]) -> StepCheck:
     actions = plan.forward(step).actions
     writing = [
         (position, action)
@@ -119,24 +119,22 @@ def _answer_of(connection: Connection, plan: Plan, step: Step, jobs: dict[int, i
         if isinstance(action, Statement | Fill | Compute)
     ]
     if not actions:
-        return StepAnswer(step, "looks", "Nothing to do.")
+        return StepCheck(step, "looks", "Nothing to do.")
     if not writing:
         tries = any(isinstance(action, Probe) for action in actions)
         message = "Rolled back after each run." if tries else "Read-only."
-        return StepAnswer(step, "looks", message)
+        return StepCheck(step, "looks", message)
     notes = []
     for position, action in writing:
         try:
             missing, note = _missing(connection, action, jobs.get(position))
         except psycopg.errors.QueryCanceled:
-            return StepAnswer(
-                step, "unknown", "Timed out. Run manage.py rollout verify in a shell."
-            )
+            return StepCheck(step, "unknown", "Timed out. Run manage.py rollout verify in a shell.")
         if missing:
-            return StepAnswer(step, "changed", f"Missing now: {missing}")
+            return StepCheck(step, "changed", f"Missing now: {missing}")
         notes.append(note)
     kinds = [note for note in (APPLIED, *sorted(set(notes) - {APPLIED, ""})) if note in notes]
-    return StepAnswer(step, "applied", " ".join(kinds))
+    return StepCheck(step, "applied", " ".join(kinds))
 
 
 def _missing(

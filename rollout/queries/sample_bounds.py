@@ -51,7 +51,7 @@ def at_most(successes: int, trials: int, share: float) -> float:
     return min(1.0, math.exp(highest) * math.fsum(math.exp(log - highest) for log in logs))
 
 
-def confidence_of_look(number: int, *, overall: float = CONFIDENCE) -> float:
+def confidence_of_sample(number: int, *, overall: float = CONFIDENCE) -> float:
     """The confidence of the n-th scheduled sample, counted from 1.
 
     The risks 0.05 / (n (n + 1)) of all looks add up to 0.05 however many there are (a union bound,

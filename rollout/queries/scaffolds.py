@@ -99,19 +99,19 @@ class _Replaced:
         return f"Create index {self.new_name}"
 
 
-def scaffold(looked: TableInfo, columns: tuple[str, ...], *, today: date) -> Scaffold:
+def scaffold(live: TableInfo, columns: tuple[str, ...], *, today: date) -> Scaffold:
     """A plan that migrates columns of a table. Raises CannotScaffold."""
-    return _Author(looked, tuple(dict.fromkeys(columns)), today).scaffold()
+    return _Author(live, tuple(dict.fromkeys(columns)), today).scaffold()
 
 
 class _Author:
-    def __init__(self, looked: TableInfo, columns: tuple[str, ...], today: date) -> None:
-        self.looked = looked
-        self.table = looked.table
+    def __init__(self, live: TableInfo, columns: tuple[str, ...], today: date) -> None:
+        self.live = live
+        self.table = live.table
         self.columns = columns
         self.today = today
-        self.taken_columns = set(looked.taken_columns)
-        self.taken_relations = set(looked.taken_relations)
+        self.taken_columns = set(live.taken_columns)
+        self.taken_relations = set(live.taken_relations)
         self.taken_names = set(_NAMES)
         self.notes: list[str] = []
 
@@ -153,9 +153,9 @@ class _Author:
             raise CannotScaffold(
                 f"{label} is part of the primary key, which must not change. Leave it out."
             )
-        if column in self.looked.generated:
+        if column in self.live.generated:
             raise CannotScaffold(f"{label} is generated. Name its source columns instead.")
-        if column in self.looked.loosely_compared:
+        if column in self.live.loosely_compared:
             raise CannotScaffold(
                 f"{label} has a non-deterministic collation, which makes different texts equal. "
                 'Change it in a migration first: TYPE text COLLATE "default".'
@@ -167,7 +167,7 @@ class _Author:
             )
 
     def _translation(self, column: str) -> _Translation:
-        of, texts = self.table.columns[column], self.looked.texts.get(column)
+        of, texts = self.table.columns[column], self.live.texts.get(column)
         if texts is None:
             return self._copy(column, of)
         if texts.is_yes_or_no:
@@ -257,7 +257,7 @@ class _Author:
         new = {t.column: t.new for t in lookups}
         replaced: list[_Replaced] = []
         left_alone: list[str] = []
-        for index in self.looked.indexes:
+        for index in self.live.indexes:
             if not new.keys() & index.covers:
                 continue
             if index.of_constraint or not index.plain:

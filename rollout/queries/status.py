@@ -297,9 +297,9 @@ def status_of(rollout: Rollout, *, starter: object = None) -> RolloutStatus:
     last = len(plan.phases) - 1
     due = last if next_phase is None else next_phase
     evidence = Evidence(rollout, due, plan=plan, runs=runs, starter=starter)
-    answered = sorted(gates.check_gates(evidence), key=_place) if next_phase is not None else []
+    statuses = sorted(gates.check_gates(evidence), key=_place) if next_phase is not None else []
     phases = [
-        _phase_status(evidence.of_phase(number), active, answered if number == next_phase else [])
+        _phase_status(evidence.of_phase(number), active, statuses if number == next_phase else [])
         for number in range(len(plan.phases))
     ]
     return RolloutStatus(
@@ -322,7 +322,7 @@ def _place(gate: GateStatus) -> int:
 
 
 def _phase_status(
-    evidence: Evidence, active: PhaseRun | None, answered: list[GateStatus]
+    evidence: Evidence, active: PhaseRun | None, statuses: list[GateStatus]
 ) -> PhaseStatus:
     plan, number, run = evidence.plan, evidence.number, evidence.run
     phase = plan.phases[number]
@@ -336,14 +336,14 @@ def _phase_status(
         direction=direction,
         run=run,
         duration=duration_of(run),
-        gates=answered,
+        gates=statuses,
         destructive=plan.is_destructive(number),
         restrictive=plan.is_restrictive(number),
         digest=plan.digest_of(number),
         needs_approval=any(isinstance(gate, Approved) for gate in evidence.gates),
-        start_refusal=refusal_to_start(evidence, active, answered or gates.check_gates(evidence)),
+        start_refusal=refusal_to_start(evidence, active, statuses or gates.check_gates(evidence)),
         roll_back_refusal=refusal_to_roll_back(evidence, active),
-        preparation=missing_before(answered, evidence) if answered and active is None else [],
+        preparation=missing_before(statuses, evidence) if statuses and active is None else [],
     )
 
 

@@ -13,7 +13,7 @@ from rollout.runner.approvals import (
     withdraw,
 )
 from rollout.runner.audits import refusal_to_audit, start_audit
-from rollout.runner.blockers import end_blocker, held_up, refusal_to_end
+from rollout.runner.blockers import blocked_step, end_blocker, refusal_to_end
 from rollout.runner.environments import drop_environment
 from rollout.runner.guardrails import release
 from rollout.runner.jobs import retry_quarantined, set_pace

@@ -18,37 +18,37 @@ ASKED = {"cancel": "cancel its query", "end": "terminate"}
 
 
 @dataclass(frozen=True)
-class Held:
+class BlockedStep:
     """A running step, and the activity of its statement."""
 
     step_run: StepRun
-    standing: StatementActivity
+    activity: StatementActivity
 
     def blocker(self, pid: int, began_at: str) -> Blocker | None:
         """The blocking session that was shown, if it was still blocking when last observed."""
         return next(
             (
                 blocker
-                for blocker in self.standing.blockers
+                for blocker in self.activity.blockers
                 if (blocker.pid, blocker.began_at) == (pid, began_at)
             ),
             None,
         )
 
 
-def held_up(rollout: Rollout) -> Held | None:
+def blocked_step(rollout: Rollout) -> BlockedStep | None:
     """The step of a rollout whose statement is observed now; None if none is."""
     row = (
         StepRun.objects.filter(
             run__rollout=rollout,
             run__state__in=WORKING,
             state=StepState.RUNNING,
-            standing__isnull=False,
+            activity__isnull=False,
         )
         .select_related("run__rollout")
         .first()
     )
-    return Held(row, StatementActivity.of(row.standing)) if row and row.standing else None
+    return BlockedStep(row, StatementActivity.of(row.activity)) if row and row.activity else None
 
 
 def refusal_to_end(rollout: Rollout, pid: int, began_at: str, how: How) -> str:
@@ -73,8 +73,8 @@ def end_blocker(
 
     ``began_at`` is that of the session that was shown. Raises Refused.
     """
-    held, blocker = _blocker_of(rollout, pid, began_at, how)
-    run = held.step_run.run
+    blocked, blocker = _blocker_of(rollout, pid, began_at, how)
+    run = blocked.step_run.run
     try:
         with target_of(rollout.environment).connect() as connection:
             with journal.atomic():
@@ -84,8 +84,8 @@ def end_blocker(
                     on=run,
                     actor=actor,
                     source=source,
-                    step=held.step_run.step,
-                    statement=held.standing.statement,
+                    step=blocked.step_run.step,
+                    statement=blocked.activity.statement,
                     pid=blocker.pid,
                     began_at=blocker.began_at,
                     application=blocker.application,
@@ -108,25 +108,25 @@ def end_blocker(
     )
 
 
-def _blocker_of(rollout: Rollout, pid: int, began_at: str, how: How) -> tuple[Held, Blocker]:
+def _blocker_of(rollout: Rollout, pid: int, began_at: str, how: How) -> tuple[BlockedStep, Blocker]:
     """The session as it is now. Raises Refused if it may not be touched."""
-    held = held_up(rollout)
-    if held is None:
+    blocked = blocked_step(rollout)
+    if blocked is None:
         raise Refused("No step waits for another session now; no action was taken.")
-    blocker = held.blocker(pid, began_at)
+    blocker = blocked.blocker(pid, began_at)
     if blocker is None:
         raise Refused(
-            f"pid {pid} does not block {held.step_run.run.name}; no action was taken. "
+            f"pid {pid} does not block {blocked.step_run.run.name}; no action was taken. "
             "Reload the page."
         )
     try:
         with target_of(rollout.environment).connect() as connection:
-            reason = blockers.refusal_to_end(connection, blocker, held.standing, how)
+            reason = blockers.refusal_to_end(connection, blocker, blocked.activity, how)
     except psycopg.Error as error:
         raise Refused(f"The database is not available: {error}".strip()) from error
     if reason:
         raise Refused(reason)
-    return held, blocker
+    return blocked, blocker
 
 
 def _described(blocker: Blocker) -> str:

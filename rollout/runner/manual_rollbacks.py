@@ -16,7 +16,7 @@ from rollout.models import Direction, PhaseRun, Rollout, RunState, StepRun, Step
 from rollout.plan import facts
 from rollout.plan.actions import Fill, Proof, Statement
 from rollout.plan.plan import Plan, Step
-from rollout.worker.leases import is_held, take_back
+from rollout.worker.leases import is_leased, take_back
 
 MAX_NAMED = 3
 
@@ -108,7 +108,7 @@ def _end_what_is_left(rollout: Rollout) -> None:
     run = active_run(rollout)
     if run is None:
         return
-    if run.state != RunState.PAUSED and is_held(run):
+    if run.state != RunState.PAUSED and is_leased(run):
         raise Refused(f"A worker is still active: {is_busy(run)}")
     # Its worker's token is void from here on: what the queue still delivers is dropped.
     take_back(run)

@@ -51,15 +51,15 @@ def start(
         refuse_unread(plan, phase, seen, "start it")
     _refuse_start(plan, rollout, phase, actor)
     # Before the lock: it may take seconds.
-    preflight = preflights.look_before(rollout, phase)
+    preflight = preflights.preflight_of(rollout, phase)
     if preflight.refusal:
         raise Refused(preflight.refusal)
     with alone_with(rollout):
-        newest, answers = _refuse_start(plan, rollout, phase, actor)
+        newest, statuses = _refuse_start(plan, rollout, phase, actor)
         return _begin(
             *(rollout, plan, phase, Direction.FORWARD, newest, actor, source),
             preflight=preflights.as_data(preflight),
-            gates=[gates.as_data(answer) for answer in answers],
+            gates=[gates.as_data(status) for status in statuses],
         )
 
 
@@ -78,11 +78,11 @@ def _refuse_start(
 ) -> tuple[PhaseRun | None, list[GateStatus]]:
     """The newest run of a phase that may start, and what its gates answer. Raises Refused."""
     evidence = Evidence(rollout, phase, plan=plan, starter=actor)
-    answers = list(gates.check_gates(evidence)) if 0 <= phase < len(plan.phases) else []
-    reason = refusal_to_start(evidence, active_run(rollout), answers)
+    statuses = list(gates.check_gates(evidence)) if 0 <= phase < len(plan.phases) else []
+    reason = refusal_to_start(evidence, active_run(rollout), statuses)
     if reason:
         raise Refused(reason)
-    return evidence.run, answers
+    return evidence.run, statuses
 
 
 def roll_back(
@@ -202,7 +202,7 @@ def retry(
     more: dict[str, object] = {}
     if wanted is not None and wanted.direction == Direction.FORWARD and active_run(rollout) is None:
         _have_lost_triggers_made(rollout, wanted)
-        preflight = preflights.look_before(rollout, wanted.phase)
+        preflight = preflights.preflight_of(rollout, wanted.phase)
         if preflight.refusal:
             raise Refused(preflight.refusal)
         more["preflight"] = preflights.as_data(preflight)

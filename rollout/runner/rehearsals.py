@@ -107,7 +107,7 @@ def rehearse(
     """
     refuse_out_of_reach(rollout)
     plan = plan_of(rollout)
-    server, load_found = _server_for(rollout, snapshot, anyway=anyway)
+    server, load = _server_for(rollout, snapshot, anyway=anyway)
     with alone_with(rollout):
         snapshot = snapshot or newest_verified(rollout)
         refusal = refusal_to_rehearse(rollout, snapshot)
@@ -136,11 +136,11 @@ def rehearse(
         from_snapshot = f"rehearsal {rehearsal.pk} from snapshot {rehearsal.snapshot_id}."
         activity_log.record(
             Event.REHEARSAL_ASKED_FOR,
-            f"Requested {from_snapshot}{_anyway(load_found)}",
+            f"Requested {from_snapshot}{_anyway(load)}",
             on=rehearsal,
             actor=actor,
             source=source,
-            **_overridden(load_found),
+            **_overridden(load),
         )
         queue.send_work(rehearsal)
     return rehearsal

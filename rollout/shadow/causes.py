@@ -66,7 +66,7 @@ def cause_of(
             return "mapped"
         wrong = [_differing(scope, difference, now) for difference in unexplained]
     if report:
-        _report(rollout, plan.digest, operation, wrong[:MAX_ROWS], looked_at=len(keys))
+        _report(rollout, plan.digest, operation, wrong[:MAX_ROWS], read=len(keys))
     return "differed"
 
 
@@ -112,7 +112,7 @@ def _differing(scope: Scope, difference: Difference, now: RowsNow) -> RowMismatc
 
 
 def _report(
-    rollout: Rollout, digest: str, operation: str, rows: Sequence[RowMismatch], *, looked_at: int
+    rollout: Rollout, digest: str, operation: str, rows: Sequence[RowMismatch], *, read: int
 ) -> None:
     now = timezone.now()
     with journal.atomic():
@@ -148,7 +148,7 @@ def _report(
                 actor=ACTOR,
                 source="application",
                 operation=operation,
-                looked_at=looked_at,
+                read=read,
                 categories=report.categories,
             )
 

@@ -20,12 +20,12 @@ class Telemetry:
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
         with unless_measured() as measured:
-            answer = self._get_response(request)
+            response = self._get_response(request)
             match = request.resolver_match
             if match is not None and _is_of_the_application(match):
                 measured.name = match.view_name
-            measured.failed = answer.status_code >= 500
-        return answer
+            measured.failed = response.status_code >= 500
+        return response
 
 
 def _is_of_the_application(match: ResolverMatch) -> bool:

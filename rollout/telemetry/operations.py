@@ -64,10 +64,10 @@ class operation(ContextDecorator):
     def __call__(self, function: F) -> F:
         @wraps(function)
         def measured(*arguments: Any, **named: Any) -> Any:
-            answer = function(*arguments, **named)
-            if getattr(answer, "status_code", 200) >= 500 and (present := _current.get()):
+            result = function(*arguments, **named)
+            if getattr(result, "status_code", 200) >= 500 and (present := _current.get()):
                 present.failed = True
-            return answer
+            return result
 
         return super().__call__(cast(F, measured))
 

@@ -47,7 +47,7 @@ from rollout.models import (
 )
 from rollout.plan import plans
 from rollout.plan.plan import Plan
-from rollout.queries.sample_bounds import CONFIDENCE, confidence_of_look, upper_bound
+from rollout.queries.sample_bounds import CONFIDENCE, confidence_of_sample, upper_bound
 from rollout.worker import leases
 from rollout.worker.leased_jobs import LeasedJob
 from rollout.worker.leases import Lease
@@ -74,7 +74,7 @@ class AuditJob(LeasedJob[AuditReport]):
         self.job.save(update_fields=["waiting_for"])
 
     def work(self) -> bool:
-        _write(self.job, _compare(self.job, self.held))
+        _write(self.job, _compare(self.job, self.lease))
         return True
 
     def stopped(self) -> None:
@@ -126,7 +126,7 @@ def asked_for(
     return report
 
 
-def of_run(run: PhaseRun, held: Lease) -> AuditReport:
+def of_run(run: PhaseRun, lease: Lease) -> AuditReport:
     """Make the report of a phase's audit step, under the lease of its run."""
     give_up("The worker crashed; the audit was restarted.", run=run)
     report = AuditReport.objects.create(
@@ -136,7 +136,7 @@ def of_run(run: PhaseRun, held: Lease) -> AuditReport:
         actor_name=run.actor_name,
         started_at=by_the_database(),
     )
-    _write(report, _compare(report, held))
+    _write(report, _compare(report, lease))
     return report
 
 
@@ -184,18 +184,18 @@ def give_up(why: str, **of: Any) -> None:
         move(report, AuditStatus.INCONCLUSIVE, message=why)
 
 
-def _compare(report: AuditReport, held: Lease) -> AuditResult:
+def _compare(report: AuditReport, lease: Lease) -> AuditResult:
     plan = plans.get(report.rollout.plan)
     target, alias = audit_target_of(report.rollout.environment)
     report.database = alias
     try:
         with ExitStack() as stack:
             connection = stack.enter_context(target.connect())
-            held.attach(connection)
+            lease.attach(connection)
             primary, primary_target = connection, target_of(report.rollout.environment)
             if primary_target != target:
                 primary = stack.enter_context(primary_target.connect())
-                behind = replica.wait_until_level(primary, connection, held)
+                behind = replica.wait_until_level(primary, connection, lease)
                 if behind:
                     return AuditResult(inconclusive=behind)
             conflicting_writes = count_conflicting_writes(primary, plan)
@@ -206,13 +206,13 @@ def _compare(report: AuditReport, held: Lease) -> AuditResult:
                 sample=_sample_of(report),
                 function_of=import_string,
                 jobs_of=partial(_computing_jobs, report.rollout),
-                control=held,
-                pace=Pace(look=partial(_signals, connection, plan)),
+                control=lease,
+                pace=Pace(read_signals=partial(_signals, connection, plan)),
                 progress=_Progress(report),
             )
             return replace(result, conflicting_writes=conflicting_writes)
     except psycopg.Error as error:
-        held.raise_if_stopped()
+        lease.raise_if_stopped()
         return AuditResult(inconclusive=f"Database error or connection lost: {error}")
 
 
@@ -319,7 +319,7 @@ def _bound(report: AuditReport, result: AuditResult) -> None:
         earlier = AuditReport.objects.filter(
             rollout=report.rollout, scheduled=True, pk__lt=report.pk
         ).exclude(status=AuditStatus.INCONCLUSIVE)
-        report.confidence = confidence_of_look(earlier.count() + 1)
+        report.confidence = confidence_of_sample(earlier.count() + 1)
     # Each table has a sample of its own: their bounds hold together when the risk is shared out.
     share = 1 - (1 - report.confidence) / len(result.by_table)
     rows = 0.0

@@ -33,7 +33,7 @@ class Assistant:
     def report_wait(self, reason: str) -> None:
         """The worker that holds the run tells people what it waits for."""
 
-    def report_activity(self, standing: StatementActivity | None) -> None:
+    def report_activity(self, activity: StatementActivity | None) -> None:
         """An assistant runs no statement of a step."""
 
     def attach(self, connection: Connection) -> None:

@@ -153,7 +153,7 @@ def worker_of(
     settings = LiveSettings(job)
     record = PaceRecord(*(connection, job.pk, heartbeats.process_name()), own_tables=_OWN_TABLES)
 
-    def look() -> list[Signal]:
+    def read_signals() -> list[Signal]:
         commits = record.signal(settings().commit_limit_ms)
         return [*signals_of(connection, action, job), commits]
 
@@ -162,7 +162,12 @@ def worker_of(
         action,
         stripes=job.stripes,
         control=control,
-        pace=Pace(settings=settings, look=look, throttle=record.began, record=record.record),
+        pace=Pace(
+            settings=settings,
+            read_signals=read_signals,
+            throttle=record.began,
+            record=record.record,
+        ),
         function=import_string(action.function) if isinstance(action, Compute) else None,
         most_poison_rows=job.most_poison_rows,
     )
@@ -376,7 +381,7 @@ def retry_quarantined(
         control.raise_if_stopped()
         with connection.transaction() if isinstance(action, Task) else own_transaction(connection):
             # A concurrent retry may have written and counted it.
-            if quarantine.hold(connection, job.pk, row.key) and worker.try_again(job.pk, row.key):
+            if quarantine.lock(connection, job.pk, row.key) and worker.try_again(job.pk, row.key):
                 written += 1
                 quarantine.release(connection, job.pk, row.key)
                 lane_totals.move_from_quarantine(connection, job.pk)

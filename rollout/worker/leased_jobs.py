@@ -41,9 +41,9 @@ class LeasedJob(Generic[Work]):
     """States in which a worker has something to do: the watchdog brings work in them back."""
     related: tuple[str, ...] = ("rollout",)
     """What is read along with it."""
-    answers: tuple[type[Exception], ...] = ()
+    expected_errors: tuple[type[Exception], ...] = ()
     """Exceptions that are an answer: their message, and ``advice``, is why it failed."""
-    held: Lease
+    lease: Lease
 
     def __init__(self, job: Work) -> None:
         self.job = job
@@ -57,16 +57,16 @@ class LeasedJob(Generic[Work]):
             return
         own = cls(job)
         lease = Lease(
-            job, on_wait=own.waits_for, on_look=own.report_activity, from_queue=from_queue
+            job, on_wait=own.waits_for, on_activity=own.report_activity, from_queue=from_queue
         )
-        with lease as own.held:
+        with lease as own.lease:
             try:
                 is_over = own.work()
                 if is_over:
                     own.done()
             except Interrupted:
                 own.stopped()
-            except own.answers as error:
+            except own.expected_errors as error:
                 own.failed(error)
             except Exception as error:
                 if own.is_left_open_by(error):
@@ -97,7 +97,7 @@ class LeasedJob(Generic[Work]):
     def waits_for(self, reason: str) -> None:
         """Write down for people what the work waits for."""
 
-    def report_activity(self, standing: StatementActivity | None) -> None:
+    def report_activity(self, activity: StatementActivity | None) -> None:
         """Write down the activity of its statement."""
 
     def work(self) -> bool:
@@ -124,7 +124,7 @@ class LeasedJob(Generic[Work]):
 
     @property
     def is_to_stop(self) -> bool:
-        return self.held.lost or self.held.asked_to is CANCELLING
+        return self.lease.lost or self.lease.asked_to is CANCELLING
 
 
 class AttemptedJob(LeasedJob[Job]):
@@ -154,7 +154,7 @@ class AttemptedJob(LeasedJob[Job]):
 
     def explained(self, error: Exception) -> tuple[str, str]:
         """What an error says to people, and what to do next."""
-        if isinstance(error, self.answers):
+        if isinstance(error, self.expected_errors):
             return str(error), getattr(error, "advice", "")
         if isinstance(error, psycopg.Error):
             meant = failures.of_database(error)
@@ -217,7 +217,7 @@ class AttemptedJob(LeasedJob[Job]):
 
     def end(self, state: str, error: str = "", advice: str = "") -> None:
         """Clear up and write down how it ended, unless another worker has it."""
-        if self.held.lost:
+        if self.lease.lost:
             return
         fields: dict[str, Any] = {"error": error, "advice": advice, "activity": ""}
         fields |= self.cleared_up(state, advice)

@@ -41,7 +41,7 @@ class Lease:
         work: Leased,
         *,
         on_wait: Callable[[str], None],
-        on_look: Callable[[StatementActivity | None], None] | None = None,
+        on_activity: Callable[[StatementActivity | None], None] | None = None,
         from_queue: bool = True,
     ) -> None:
         self.work = work
@@ -49,10 +49,10 @@ class Lease:
         self.lost = False
         self.asked_to: RunState | None = None
         self._on_wait = on_wait
-        self._on_look = on_look
+        self._on_activity = on_activity
         self._from_queue = from_queue
         self._waiting_for = ""
-        self._standing: StatementActivity | None = None
+        self._activity: StatementActivity | None = None
         self._shown: StatementActivity | None = None
         self._connection: Connection | None = None
         self._ended = threading.Event()
@@ -89,9 +89,9 @@ class Lease:
             self._waiting_for = reason
             self._on_wait(reason)
 
-    def report_activity(self, standing: StatementActivity | None) -> None:
+    def report_activity(self, activity: StatementActivity | None) -> None:
         """Have the thread write it down at its next look: the caller may not wait for that."""
-        self._standing = standing
+        self._activity = activity
 
     def attach(self, connection: Connection) -> None:
         self._connection = connection
@@ -107,7 +107,7 @@ class Lease:
                         self._extend()
                         if self._from_queue:
                             heartbeats.beat(heartbeats.WORKER)
-                    self._look()
+                    self._read_state()
                     self._show()
                     alive = now
                 except DatabaseError:
@@ -124,14 +124,14 @@ class Lease:
             self.lost = True
 
     def _show(self) -> None:
-        standing = self._standing
-        if self._on_look is not None and standing is not self._shown and not self.lost:
-            self._on_look(standing)
-            self._shown = standing
+        activity = self._activity
+        if self._on_activity is not None and activity is not self._shown and not self.lost:
+            self._on_activity(activity)
+            self._shown = activity
 
-    def _look(self) -> None:
-        held = _rows(self.work).filter(pk=self.work.pk, token=self.token)
-        state = held.values_list(self.work.state_field, flat=True).first()
+    def _read_state(self) -> None:
+        rows = _rows(self.work).filter(pk=self.work.pk, token=self.token)
+        state = rows.values_list(self.work.state_field, flat=True).first()
         if state is None:
             self.lost = True
         # Every kind of work calls it the same when it is to stop.
@@ -190,6 +190,6 @@ def run_out() -> Q:
     return Q(lease_until__lt=Now()) | Q(lease_until__gt=later_than_any)
 
 
-def is_held(work: Leased) -> bool:
+def is_leased(work: Leased) -> bool:
     """Whether a worker holds it."""
     return _rows(work).filter(pk=work.pk).exclude(lease_until=None).exclude(run_out()).exists()

@@ -94,7 +94,7 @@ class RehearsalJob(AttemptedJob[Rehearsal]):
     model = Rehearsal
     working = REHEARSAL_UNDER_WAY
     related = ("rollout", "snapshot__rollout", "environment", "sandbox")
-    answers = (Refused, SnapshotError, RehearsalFailed, UnknownEnvironment, ObserverDied)
+    expected_errors = (Refused, SnapshotError, RehearsalFailed, UnknownEnvironment, ObserverDied)
     ends: ClassVar = {
         RehearsalState.PASSED: Event.REHEARSAL_PASSED,
         RehearsalState.FAILED: Event.REHEARSAL_FAILED,
@@ -156,12 +156,12 @@ class RehearsalJob(AttemptedJob[Rehearsal]):
         self.tell(f"Creating the database {self.made.database}.")
         target = databases.make(self.made)
         snapshot, sandbox = self.rehearsal.snapshot, self.rehearsal.sandbox
-        restores.put_back(snapshot, sandbox, target, self.held, tell=self.tell)
+        restores.put_back(snapshot, sandbox, target, self.lease, tell=self.tell)
         restores.gather_statistics(sandbox, target)
         self.tell("Copying the tables for comparison.")
         with target.connect() as connection:
             install(connection)
-            self.held.attach(connection)
+            self.lease.attach(connection)
             before = fingerprints.fingerprint(connection, self.plan)
             fingerprints.begin(connection, self.plan)
 
@@ -204,7 +204,7 @@ class RehearsalJob(AttemptedJob[Rehearsal]):
             seed=self.rehearsal.pk,
         ) as observer:
             self.tell("Starting the traffic.")
-            observer.wait_until_ready(self.held)
+            observer.wait_until_ready(self.lease)
             if not self.rehearsal.baseline_traffic:
                 self.write(baseline_traffic=self._traffic_alone(observer).as_fields())
             notes = Notes(observer)
@@ -212,7 +212,7 @@ class RehearsalJob(AttemptedJob[Rehearsal]):
                 run = self._begin(*due)
                 self.tell("")
                 self._carry_on_with(run, observer, notes)
-                pause(BETWEEN_SECONDS, self.held)
+                pause(BETWEEN_SECONDS, self.lease)
                 observer.check()
                 # Late reports count too.
                 notes.write(run)
@@ -227,7 +227,7 @@ class RehearsalJob(AttemptedJob[Rehearsal]):
         """What the application does without a phase. On a busy machine it takes a while to come."""
         began = time.time()
         while True:
-            pause(BASELINE_SECONDS, self.held)
+            pause(BASELINE_SECONDS, self.lease)
             observer.check()
             seen = observer.seen(began, time.time())
             if seen.operations or time.time() - began > READY_SECONDS:
@@ -262,7 +262,7 @@ class RehearsalJob(AttemptedJob[Rehearsal]):
         """Wait for a run's end, working on it meanwhile. Raises RehearsalFailed."""
         began_here = False
         while True:
-            self.held.raise_if_stopped()
+            self.lease.raise_if_stopped()
             observer.check()
             run.refresh_from_db()
             if not run.active:
@@ -276,11 +276,11 @@ class RehearsalJob(AttemptedJob[Rehearsal]):
             if free and run.state in (RunState.QUEUED, RunState.RUNNING):
                 runs.RunJob.carry_out(run.pk, run.token)
                 began_here = True
-            self.held.raise_if_stopped()
+            self.lease.raise_if_stopped()
             notes.write(run)
             run.refresh_from_db()
             if run.active:
-                pause(0.1, self.held)
+                pause(0.1, self.lease)
         notes.write(run)
         if run.state == RunState.DONE:
             return
@@ -297,7 +297,7 @@ class RehearsalJob(AttemptedJob[Rehearsal]):
         """Raises RehearsalFailed if the rollback left differences, or an operation failed."""
         self.tell("Comparing data and schema with the original.")
         with target_of_made(self.made).connect() as connection:
-            self.held.attach(connection)
+            self.lease.attach(connection)
             verdict = fingerprints.end(connection, self.plan, self.rehearsal.before)
         self.write(
             catalog_differences=verdict.catalog,

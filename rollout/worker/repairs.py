@@ -37,7 +37,7 @@ from rollout.worker import audits
 
 
 @dataclass(frozen=True)
-class _Found:
+class Selected:
     """What is selected in all tables, with examples."""
 
     categories: dict[str, int]
@@ -52,7 +52,7 @@ class _Found:
 
 def count_categories(
     connection: Connection, repairings: Sequence[RepairPlan], *, before: bool = True
-) -> _Found:
+) -> Selected:
     """Raises psycopg.Error."""
     categories: Counter[str] = Counter()
     cells: list[dict[str, Any]] = []
@@ -73,7 +73,7 @@ def count_categories(
         ]
         if before and counted.writable:
             shown += examples(connection, repairing)
-    return _Found(dict(categories), writable, cells, shown[:MAX_EXAMPLES])
+    return Selected(dict(categories), writable, cells, shown[:MAX_EXAMPLES])
 
 
 def tables_named(plan: Plan, label: str, selection: dict[str, Any]) -> list[Table]:

@@ -57,7 +57,7 @@ class RestoreJob(AttemptedJob[Restore]):
     model = Restore
     working = RESTORE_WORKING
     related = ("snapshot__rollout", "rollout", "environment")
-    answers = (Refused, SnapshotError)
+    expected_errors = (Refused, SnapshotError)
     ends: ClassVar = {
         RestoreState.FAILED: Event.RESTORE_FAILED,
         RestoreState.CANCELLED: Event.RESTORE_CANCELLED,
@@ -96,7 +96,7 @@ class RestoreJob(AttemptedJob[Restore]):
             restore.snapshot,
             restore.rollout,
             target,
-            self.held,
+            self.lease,
             tell=self.tell,
             committing=lambda transaction: self.write(transaction=transaction),
         )
@@ -143,7 +143,7 @@ class RestoreJob(AttemptedJob[Restore]):
         if not self.may_be_committed:
             return False
         with target_of(self.restore.rollout.environment).connect() as connection:
-            fences.take_over(connection, self.restore.rollout.plan, self.held)
+            fences.take_over(connection, self.restore.rollout.plan, self.lease)
             row = connection.execute(
                 "SELECT pg_xact_status(%s::text::xid8)", [self.restore.transaction]
             ).fetchone()

@@ -107,11 +107,11 @@ class RunJob(LeasedJob[PhaseRun]):
         if self.step_run is not None:
             StepRun.objects.filter(pk=self.step_run.pk).update(waiting_for=reason)
 
-    def report_activity(self, standing: StatementActivity | None) -> None:
+    def report_activity(self, activity: StatementActivity | None) -> None:
         """Write down the activity of the present step's statement."""
         if self.step_run is not None:
             StepRun.objects.filter(pk=self.step_run.pk, state=StepState.RUNNING).update(
-                standing=standing.as_data() if standing else None, waiting_for=str(standing or "")
+                activity=activity.as_data() if activity else None, waiting_for=str(activity or "")
             )
 
     def work(self) -> bool:
@@ -127,18 +127,18 @@ class RunJob(LeasedJob[PhaseRun]):
             raise Interrupted(f"The run is {self.run.state}.")
         refuse_other_plan(self.run, self.plan)
         with target_of(self.run.rollout.environment).connect() as connection:
-            fences.take_over(connection, self.plan.name, self.held)
+            fences.take_over(connection, self.plan.name, self.lease)
             install(connection)
             if self._repairs:
-                repairs.count_before(self.run, connection, self.held)
+                repairs.count_before(self.run, connection, self.lease)
             for position, step in enumerate(self.steps):
                 with logs.bound(step=step.id):
-                    if not self._run_step(position, step, connection, self.held):
+                    if not self._run_step(position, step, connection, self.lease):
                         return False
             self._refuse_lost_triggers(connection)
             self._record_statement_calls(connection)
             if self._repairs:
-                repairs.count_after(self.run, connection, self.held)
+                repairs.count_after(self.run, connection, self.lease)
         return True
 
     def _record_statement_calls(self, connection: Connection) -> None:
@@ -155,14 +155,14 @@ class RunJob(LeasedJob[PhaseRun]):
     def is_left_open_by(self, error: Exception) -> bool:
         return not self.is_to_stop and connection_lost(error)
 
-    def _run_step(self, position: int, step: Step, connection: Connection, held: Lease) -> bool:
+    def _run_step(self, position: int, step: Step, connection: Connection, lease: Lease) -> bool:
         """Do a step; False if the slice ended first."""
         row, created = StepRun.objects.get_or_create(
             run=self.run, step=step.id, defaults={"position": position}
         )
         if row.state == StepState.DONE:
             return True
-        held.raise_if_stopped()
+        lease.raise_if_stopped()
         self.step_run = row
         row.started_at = row.started_at or by_the_database()
         if created or row.state != StepState.RUNNING:
@@ -172,11 +172,11 @@ class RunJob(LeasedJob[PhaseRun]):
             row.began_with = asdict(now)
         row.state = StepState.RUNNING
         row.error = row.waiting_for = ""
-        row.finished_at = row.standing = None
+        row.finished_at = row.activity = None
         row.save(
             update_fields=[
                 *("state", "started_at", "finished_at", "attempts", "error", "waiting_for"),
-                "standing",
+                "activity",
                 "began_with",
             ]
         )
@@ -188,7 +188,7 @@ class RunJob(LeasedJob[PhaseRun]):
             earlier = [
                 a for a in step_actions.actions[:number] if isinstance(a, Statement) and a.done
             ]
-            result = self._run_action(number, action, connection, held, earlier)
+            result = self._run_action(number, action, connection, lease, earlier)
             if result is None:
                 return False
             if again and result in (self._already, ""):
@@ -196,7 +196,7 @@ class RunJob(LeasedJob[PhaseRun]):
             row.actions_done = max(row.actions_done, number + 1)
             row.result = self._with(row.result, result)
             row.save(update_fields=["actions_done", "result"])
-            held.raise_if_stopped()
+            lease.raise_if_stopped()
         self._step_done(row, step, connection)
         return True
 
@@ -217,7 +217,7 @@ class RunJob(LeasedJob[PhaseRun]):
         row.state = StepState.DONE
         row.finished_at = by_the_database()
         row.waiting_for = ""
-        row.standing = None
+        row.activity = None
         if row.began_with and (now := measure(connection, self.plan)):
             row.wal_bytes = now.wal - row.began_with["wal"]
             before = row.began_with["sizes"]
@@ -230,7 +230,7 @@ class RunJob(LeasedJob[PhaseRun]):
             row.checksum = step.checksum
             row.save(
                 update_fields=[
-                    *("state", "finished_at", "result", "waiting_for", "standing", "checksum"),
+                    *("state", "finished_at", "result", "waiting_for", "activity", "checksum"),
                     *("wal_bytes", "growth"),
                 ]
             )
@@ -250,7 +250,7 @@ class RunJob(LeasedJob[PhaseRun]):
         number: int,
         action: Action,
         connection: Connection,
-        held: Lease,
+        lease: Lease,
         earlier: Sequence[Statement],
     ) -> str | None:
         """Do an action; a sentence of its result, empty where there was nothing to do.
@@ -260,21 +260,21 @@ class RunJob(LeasedJob[PhaseRun]):
         assert self.step_run is not None
         match action:
             case Statement():
-                wait_for_calm(connection, action, self.run, self.plan, held)
-                if ddl.apply(connection, action, held, clearing=earlier):
+                wait_for_calm(connection, action, self.run, self.plan, lease)
+                if ddl.apply(connection, action, lease, clearing=earlier):
                     return self._applied
                 # One that generates nothing had nothing to do: nobody applied it before.
                 return "" if action.generates else self._already
             case Fill() | Compute() | Proof() | Copy():
                 self._refuse_lost_triggers(connection)
                 filled = backfills.run_job(
-                    connection, action, self.step_run, number, until=self.until, control=held
+                    connection, action, self.step_run, number, until=self.until, control=lease
                 )
                 if filled is not None:
                     self._refuse_lost_triggers(connection)
                 return filled
             case Audit():
-                return self._audit(held)
+                return self._audit(lease)
             case Probe():
                 return probes.try_out(self.run.rollout, action.flow)
             case CompareSchema():
@@ -283,8 +283,8 @@ class RunJob(LeasedJob[PhaseRun]):
     def _refuse_lost_triggers(self, connection: Connection) -> None:
         lost_triggers.refuse_lost(connection, self.run, self.plan)
 
-    def _audit(self, held: Lease) -> str:
-        report = audits.of_run(self.run, held)
+    def _audit(self, lease: Lease) -> str:
+        report = audits.of_run(self.run, lease)
         if report.status != "clean":
             raise Mismatched(audits.outcome_of(report))
         return f"{counted(report.rows, 'row')} compared, 0 mismatches. {against(report)}".strip()
@@ -312,7 +312,7 @@ class RunJob(LeasedJob[PhaseRun]):
             RunState.PAUSING: RunState.PAUSED,
             RunState.CANCELLING: RunState.CANCELLED,
         }.get(RunState(self.run.state))
-        if to is None or self.held.lost:
+        if to is None or self.lease.lost:
             return
         with journal.atomic():
             if move(self.run, to, token=self.token, lease_until=None):
@@ -349,7 +349,7 @@ class RunJob(LeasedJob[PhaseRun]):
                     error=text,
                     finished_at=by_the_database(),
                     waiting_for="",
-                    standing=None,
+                    activity=None,
                 )
             step = self.step_run.step if self.step_run else ""
             message = f"{self.run.title} failed. {text}"

@@ -43,7 +43,7 @@ class SnapshotJob(AttemptedJob[Snapshot]):
 
     model = Snapshot
     working = SNAPSHOT_UNDER_WAY
-    answers = (SnapshotError,)
+    expected_errors = (SnapshotError,)
     ends: ClassVar = {
         SnapshotState.FAILED: Event.SNAPSHOT_FAILED,
         SnapshotState.CANCELLED: Event.SNAPSHOT_CANCELLED,
@@ -105,7 +105,7 @@ class SnapshotJob(AttemptedJob[Snapshot]):
         taken_at = by_the_database()
         with self.target.connect() as connection:
             programs = programs_for(connection)
-            with exported(connection, self.plan, self.held) as source:
+            with exported(connection, self.plan, self.lease) as source:
                 self.write(
                     taken_at=taken_at,
                     expires_at=taken_at + self.plan.keep_snapshots,
@@ -116,18 +116,18 @@ class SnapshotJob(AttemptedJob[Snapshot]):
                     system_identifier=source.system_identifier,
                     counts=source.contents.counts,
                     crosstabs=[asdict(crosstab) for crosstab in source.contents.crosstabs],
-                    prerequisites=prerequisites(programs, self.target, source, self.held),
+                    prerequisites=prerequisites(programs, self.target, source, self.lease),
                     left_out=source.left_out,
                     activity=f"Dumping {counted(len(source.relations), 'table')}.",
                 )
                 # Ends the program of a dump that stops half-way.
-                with closing(dump(programs, self.target, source, self.held)) as chunks:
+                with closing(dump(programs, self.target, source, self.lease)) as chunks:
                     stored = dump_storage.store(
                         self.snapshot.storage_name,
                         chunks,
                         tell=lambda size: self.write(size=size),
                     )
-        contents = _archive(programs, stored.name, self.held).contents()
+        contents = _archive(programs, stored.name, self.lease).contents()
         with journal.atomic():
             self.write(
                 SnapshotState.TAKEN,
@@ -150,7 +150,7 @@ class SnapshotJob(AttemptedJob[Snapshot]):
         begun = time.monotonic()
         snapshot = self.snapshot
         self.write(SnapshotState.VERIFYING, activity="Checking the dump's checksum.")
-        stored = dump_storage.measured(snapshot.storage_name, check=self.held.raise_if_stopped)
+        stored = dump_storage.measured(snapshot.storage_name, check=self.lease.raise_if_stopped)
         if (stored.size, stored.sha256) != (snapshot.size, snapshot.sha256):
             raise SnapshotError(
                 f"Dump checksum mismatch: {stored.size:,} bytes with the hash {stored.sha256}, "
@@ -163,9 +163,9 @@ class SnapshotJob(AttemptedJob[Snapshot]):
         verification = verify(
             self.target,
             self.plan,
-            _archive(programs, snapshot.storage_name, self.held),
+            _archive(programs, snapshot.storage_name, self.lease),
             recorded(snapshot),
-            self.held,
+            self.lease,
             snapshot=snapshot.pk,
             token=self.token,
         )

@@ -49,7 +49,7 @@ def test_an_engineer_reads_of_no_button_that_is_not_there(
     assert "Pause takes effect within about 800 ms" in text_of(engineer, PAGE)
     job.delete()
     assert "Pause takes effect when the current statement ends." in text_of(engineer, PAGE)
-    run.steps.update(standing=ATTEMPT)
+    run.steps.update(activity=ATTEMPT)
     assert "Pause takes effect within about 560 ms." in text_of(engineer, PAGE)
 
 
@@ -64,7 +64,7 @@ def test_a_backfill_stops_after_a_batch(rollout: Rollout, lead: Client) -> None:
 def test_a_statement_that_tries_for_a_lock_stops_after_the_attempt(
     rollout: Rollout, lead: Client
 ) -> None:
-    running(rollout, "dual-write", standing=ATTEMPT)
+    running(rollout, "dual-write", activity=ATTEMPT)
     notice = "Pause takes effect within about 560 ms, cancel within about 300 ms."
     assert notice in text_of(lead, PAGE)
 
@@ -72,7 +72,7 @@ def test_a_statement_that_tries_for_a_lock_stops_after_the_attempt(
 def test_a_statement_without_a_timeout_is_ended_by_cancelling_alone(
     rollout: Rollout, lead: Client
 ) -> None:
-    running(rollout, "dual-write", standing={**ATTEMPT, "attempt": 0, "attempts": 0})
+    running(rollout, "dual-write", activity={**ATTEMPT, "attempt": 0, "attempts": 0})
     assert "Pause takes effect when the current statement ends;" in text_of(lead, PAGE)
 
 

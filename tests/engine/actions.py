@@ -46,9 +46,9 @@ class NoControl:
     def report_wait(self, reason: str) -> None:
         self.waits.append(reason)
 
-    def report_activity(self, standing: StatementActivity | None) -> None:
+    def report_activity(self, activity: StatementActivity | None) -> None:
         """What a statement waits for is a wait like any other."""
-        self.report_wait(str(standing or ""))
+        self.report_wait(str(activity or ""))
 
     def attach(self, connection: Connection) -> None:
         """Nobody cancels a statement."""

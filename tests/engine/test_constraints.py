@@ -11,7 +11,7 @@ from rollout.engine.catalog import compare, labels_of, read
 from rollout.engine.target import Connection, Target
 from rollout.plan import Plan
 from tests.engine.actions import act, do_phase, do_step, undo_step
-from tests.engine.preflight.looks import item
+from tests.engine.preflight.runs import item
 from tests.engine.sample_plans import with_phases
 from tests.engine.samples import BIGINT, COMPOSITE, ODD, PARTITIONED, UUIDS, Sample
 from tests.engine.test_every_phase import schema_of
@@ -56,23 +56,23 @@ def test_rows_that_break_a_check_are_listed_before_and_by_the_error_and_then_it_
     fill(sample, connection, *["free"] * 25, None, "dear")
     before = schema_of(target)
     name = f"rows of {sample.table.label} against {sample.column('kind')} <> 'free'"
-    look = item(preflight.look(target, plan, 3), name)
-    listed = look.evidence.partition(" Examples: ")[2].rstrip(".").split(", ")
-    assert look.level == "blocks"
-    assert f"25 rows of {sample.table.label} break the condition" in look.evidence
+    finding = item(preflight.run(target, plan, 3), name)
+    listed = finding.evidence.partition(" Examples: ")[2].rstrip(".").split(", ")
+    assert finding.level == "blocks"
+    assert f"25 rows of {sample.table.label} break the condition" in finding.evidence
     keys = {" ".join(map(str, sample.make_key(number))) for number in range(25)}
     assert len(listed) == 20
     assert set(listed) <= keys
     with pytest.raises(ddl.RowsInTheWay) as refused:
         do_step(target, connection, plan, 3, step)
-    assert str(refused.value) == f"{look.evidence} {look.advice}"
+    assert str(refused.value) == f"{finding.evidence} {finding.advice}"
     # What is written from now on has to keep it, and what is there is as it was.
     with pytest.raises(errors.CheckViolation):
         sample.insert(connection, 30, kind="free")
     for number in range(25):
         sample.update(connection, number, kind=None)
     do_step(target, connection, plan, 3, step)
-    assert item(preflight.look(target, plan, 3), name).level == "pass"
+    assert item(preflight.run(target, plan, 3), name).level == "pass"
     assert drifts(connection, plan) == []
     assert not any(act(target, connection, plan, 3, a) for a in step.forward(plan))
     undo_step(target, connection, plan, 3, step)
@@ -103,7 +103,7 @@ def test_a_check_of_the_application_that_has_the_name_is_neither_taken_for_it_no
     fill(BIGINT, connection)
     connection.execute('ALTER TABLE things ADD CONSTRAINT "Not ""free""" CHECK (id > 0)')
     before = schema_of(target)
-    assert "CHECK ((id > 0))" in item(preflight.look(target, plan, 3), "schema").evidence
+    assert "CHECK ((id > 0))" in item(preflight.run(target, plan, 3), "schema").evidence
     with pytest.raises(errors.DuplicateObject):
         do_step(target, connection, plan, 3, step)
     undo_step(target, connection, plan, 3, step)
@@ -198,15 +198,15 @@ def test_duplicates_are_listed_before_and_by_the_error_and_the_failed_build_is_d
     before = schema_of(target)
     kind, state = step.columns
     name = f"duplicates of {sample.table.label} ({kind}, {state})"
-    look = item(preflight.look(target, plan, 3), name)
-    assert look.level == "blocks"
+    finding = item(preflight.run(target, plan, 3), name)
+    assert finding.level == "blocks"
     # Rows without a state are no duplicates.
-    assert f"9 duplicate values in {sample.table.label}" in look.evidence
+    assert f"9 duplicate values in {sample.table.label}" in finding.evidence
     keys = [" ".join(map(str, sample.make_key(number))) for number in (27, 28, 29)]
-    assert f"kind 9 9 (3 rows: {min(keys)} … {max(keys)})" in look.evidence
+    assert f"kind 9 9 (3 rows: {min(keys)} … {max(keys)})" in finding.evidence
     with pytest.raises(ddl.RowsInTheWay) as refused:
         do_step(target, connection, plan, 3, step)
-    assert str(refused.value) == f"{look.evidence} {look.advice}"
+    assert str(refused.value) == f"{finding.evidence} {finding.advice}"
     left = "SELECT indisvalid FROM pg_index JOIN pg_class AS c ON c.oid = indexrelid"
     named = [*connection.execute(f"{left} WHERE relname = %s".encode(), [step.constraint])]
     assert named == [(False,)]

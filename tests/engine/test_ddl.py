@@ -65,13 +65,13 @@ class Watching(NoControl):
 class Looking(NoControl):
     """Is told where the statement stands."""
 
-    def __init__(self, on_look: Callable[[StatementActivity], object]) -> None:
+    def __init__(self, on_activity: Callable[[StatementActivity], object]) -> None:
         super().__init__()
-        self.on_look = on_look
+        self.on_activity = on_activity
 
-    def report_activity(self, standing: StatementActivity | None) -> None:
-        if standing is not None:
-            self.on_look(standing)
+    def report_activity(self, activity: StatementActivity | None) -> None:
+        if activity is not None:
+            self.on_activity(activity)
 
 
 @pytest.fixture
@@ -156,7 +156,7 @@ def test_only_the_session_that_is_waited_for_is_reported_with_what_it_holds(
     assert blocker.state == "idle in transaction"
     assert blocker.locks == ("ROW EXCLUSIVE on things",)
     assert blocker.query == "LOCK TABLE things IN ROW EXCLUSIVE MODE"
-    assert any(standing.next_try_at for standing in seen), "the next attempt is announced"
+    assert any(activity.next_try_at for activity in seen), "the next attempt is announced"
     assert StatementActivity.of(json.loads(json.dumps(last.as_data()))) == last
 
 
@@ -165,9 +165,9 @@ def test_a_build_that_waits_for_an_old_transaction_names_it_and_tells_how_far_it
 ) -> None:
     seen: list[StatementActivity] = []
 
-    def let_go(standing: StatementActivity) -> None:
-        seen.append(standing)
-        if standing.blockers:
+    def let_go(activity: StatementActivity) -> None:
+        seen.append(activity)
+        if activity.blockers:
             app.execute("COMMIT")
 
     step = CreateIndex(id="i", description="", table=TABLE, name="things_kind", columns=("kind",))
@@ -176,7 +176,7 @@ def test_a_build_that_waits_for_an_old_transaction_names_it_and_tells_how_far_it
     app.execute("BEGIN")
     app.execute("INSERT INTO things (id) VALUES (1)")
     ddl.apply(connection, build, Looking(let_go))
-    waited = next(standing for standing in seen if standing.blockers)
+    waited = next(activity for activity in seen if activity.blockers)
     assert waited.attempt == 0, "it has no lock timeout"
     assert waited.blockers[0].pid == app.info.backend_pid
     assert waited.progress is not None
@@ -191,9 +191,9 @@ def test_a_prepared_transaction_in_the_way_has_its_name_told() -> None:
         connection.execute("PREPARE TRANSACTION 'forgotten'")
         seen: list[StatementActivity] = []
 
-        def end_it(standing: StatementActivity) -> None:
-            if standing.blockers and not seen:
-                seen.append(standing)
+        def end_it(activity: StatementActivity) -> None:
+            if activity.blockers and not seen:
+                seen.append(activity)
                 with own.connect() as other:
                     other.execute("ROLLBACK PREPARED 'forgotten'")
 

@@ -79,8 +79,8 @@ def test_a_sample_finds_what_it_looks_at_and_says_how_much_that_is(
     legacy(connection)
     do_until(target, connection, BIGINT.plan, "backfill")
     result = tried(target)
-    looked_at = sum(score.planted for score in result.sample)
-    assert 0 < looked_at < result.sample_planted
+    planted = sum(score.planted for score in result.sample)
+    assert 0 < planted < result.sample_planted
     assert result.sample_rows == 100
     assert all(s.found == s.planted and not s.false_alarms for s in result.sample)
 

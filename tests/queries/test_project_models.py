@@ -7,7 +7,7 @@ from rollout.checks.migrations import check_models
 from rollout.engine.preflight import Item
 from rollout.models import Rollout
 from rollout.queries import project_models
-from rollout.queries.preflights import look_before, readiness_of
+from rollout.queries.preflights import preflight_of, readiness_of
 from tests.support import rollouts
 
 NEW_ALONE = {"NormalizedProperty", "NormalizedPropertyImage"}
@@ -26,7 +26,7 @@ def checked() -> list[str]:
 
 
 def item(rollout: Rollout) -> Item:
-    findings = look_before(rollout, 4).items
+    findings = preflight_of(rollout, 4).items
     return next(finding for finding in findings if finding.name == project_models.NAME)
 
 
@@ -55,5 +55,5 @@ def test_a_field_whose_column_goes_is_reported_before_phase_4_and_by_check_from_
 def test_a_phase_before_the_last_has_nothing_to_say_of_fields(
     filled: Rollout, without_new_models: None
 ) -> None:
-    assert project_models.NAME not in {item.name for item in look_before(filled, 3).items}
+    assert project_models.NAME not in {item.name for item in preflight_of(filled, 3).items}
     assert checked() == []

@@ -29,7 +29,7 @@ def quiet() -> Iterator[None]:
 
 
 def answers(row: Rollout, phase: int) -> dict[str, str]:
-    return {step.step.id: step.answer for step in reruns.verify(row, phase).steps}
+    return {step.step.id: step.state for step in reruns.verify(row, phase).steps}
 
 
 def test_a_done_phase_is_verified_and_a_second_run_of_its_script_changes_nothing(
@@ -94,6 +94,6 @@ def test_a_question_that_takes_too_long_is_given_up_on_the_page(
     with rollouts.locked("LOCK property_images"):
         verified = reruns.verify(filled, 2, seconds=1)
     of_step = {step.step.id: step for step in verified.steps}
-    assert of_step["backfill-images"].answer == "unknown"
-    assert of_step["backfill"].answer == "applied"
+    assert of_step["backfill-images"].state == "unknown"
+    assert of_step["backfill"].state == "applied"
     assert verified.verdict == "Unknown whether running phase 2 again would change something."

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rollout.queries.sample_bounds import at_most, confidence_of_look, upper_bound
+from rollout.queries.sample_bounds import at_most, confidence_of_sample, upper_bound
 
 samples = st.integers(1, 400).flatmap(lambda n: st.tuples(st.integers(0, n - 1), st.just(n)))
 confidences = st.sampled_from([0.9, 0.95, 0.99, 0.9999])
@@ -62,7 +62,7 @@ def test_the_edges_of_the_distribution() -> None:
 
 
 def test_the_risks_of_all_scheduled_looks_add_up_to_no_more_than_that_of_one() -> None:
-    risks = [1 - confidence_of_look(number) for number in range(1, 10_001)]
+    risks = [1 - confidence_of_sample(number) for number in range(1, 10_001)]
     assert sum(risks) < 0.05
     assert sum(risks) == pytest.approx(0.05, rel=1e-3)
     assert risks == sorted(risks, reverse=True)

@@ -7,7 +7,7 @@ from rollout import runner
 from rollout.lookups import lookup_id
 from rollout.models import LogEntry, Rollout
 from rollout.modes import Modes, modes_now
-from rollout.queries.preflights import look_before
+from rollout.queries.preflights import preflight_of
 from rollout.queries.status import status_of
 from tests.console import journal
 from tests.support import rollouts
@@ -16,7 +16,7 @@ from tests.support.rollouts import ADA, PLAN, Cli
 
 def blocking(rollout: Rollout) -> list[tuple[str, str]]:
     """What blocks phase 0, and what to do."""
-    items = look_before(rollout, 0).items
+    items = preflight_of(rollout, 0).items
     return [(item.evidence, item.advice) for item in items if item.level == "blocks"]
 
 

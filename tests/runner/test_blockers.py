@@ -13,7 +13,7 @@ from django.core.management import call_command
 
 from rollout import runner
 from rollout.models import LogEntry, PhaseRun, Rollout, RunState, StepRun
-from rollout.runner.blockers import Held
+from rollout.runner.blockers import BlockedStep
 from tests.console import journal
 from tests.support import rollouts
 from tests.support.processes import wait_until
@@ -47,9 +47,9 @@ def with_suppressed(app: psycopg.Connection[tuple[object, ...]]) -> None:
         """Somebody has ended it."""
 
 
-def _who_waits(rollout: Rollout) -> Held | None:
-    held = runner.held_up(rollout)
-    return held if held and held.standing.blockers else None
+def _who_waits(rollout: Rollout) -> BlockedStep | None:
+    blocked = runner.blocked_step(rollout)
+    return blocked if blocked and blocked.activity.blockers else None
 
 
 def shell(*arguments: str) -> tuple[int, str, str]:
@@ -64,9 +64,9 @@ def test_a_blocking_session_is_shown_while_the_step_waits_and_ended_from_the_pag
 ) -> None:
     rollout = waiting.rollout
     lead, engineer = journal.browser_of("lead"), journal.browser_of("engineer")
-    held = _who_waits(rollout)
-    assert held is not None
-    (blocker,) = held.standing.blockers
+    blocked = _who_waits(rollout)
+    assert blocked is not None
+    (blocker,) = blocked.activity.blockers
     for page in (journal.PAGE, f"{journal.PAGE}phases/1/"):
         text = journal.fragment_of(lead, page)
         assert "ACCESS EXCLUSIVE on properties" in text
@@ -104,16 +104,16 @@ def test_a_blocking_session_is_shown_while_the_step_waits_and_ended_from_the_pag
     assert entry.actor == "lead"
     assert entry.data["query"] == HOLDS
     assert entry.data["pid"] == blocker.pid
-    assert not StepRun.objects.exclude(standing=None).exists()
+    assert not StepRun.objects.exclude(activity=None).exists()
     text = lead.post(address, press, follow=True).content.decode()
     assert "no action was taken" in text
 
 
 def test_a_wait_ends_on_the_page_when_the_transaction_does(waiting: PhaseRun) -> None:
-    held = _who_waits(waiting.rollout)
-    assert held is not None
+    blocked = _who_waits(waiting.rollout)
+    assert blocked is not None
     with rollouts.target() as other:
-        other.execute("SELECT pg_terminate_backend(%s)", [held.standing.blockers[0].pid])
+        other.execute("SELECT pg_terminate_backend(%s)", [blocked.activity.blockers[0].pid])
     wait_until(lambda: rollouts.state_of(waiting) == RunState.DONE)
-    assert runner.held_up(waiting.rollout) is None
+    assert runner.blocked_step(waiting.rollout) is None
     assert "Blocked by" not in journal.fragment_of(journal.browser_of("viewer"), journal.PAGE)

@@ -162,11 +162,11 @@ def press_during_the_first_step(
     seen = threading.Event()
     check = leases.Lease.raise_if_stopped
 
-    def notices(held: leases.Lease) -> None:
+    def notices(lease: leases.Lease) -> None:
         if rollouts.flow.calls == 1:
-            wait_until(lambda: held.asked_to is not None)
+            wait_until(lambda: lease.asked_to is not None)
             seen.set()
-        check(held)
+        check(lease)
 
     def presses() -> None:
         if rollouts.flow.calls == 1:
@@ -207,9 +207,9 @@ def test_the_actor_of_a_stop_is_not_who_started_the_run(
         patch.setattr(leases, "LOOK_EVERY", 0.001)
         press_during = leases.Lease.raise_if_stopped
 
-        def looks_first(held: leases.Lease) -> None:
-            held._look()
-            press_during(held)
+        def looks_first(lease: leases.Lease) -> None:
+            lease._read_state()
+            press_during(lease)
 
         patch.setattr(leases.Lease, "raise_if_stopped", looks_first)
         rollouts.work()

@@ -90,9 +90,9 @@ def test_a_transaction_on_the_table_that_is_forgotten_keeps_the_phase_from_start
     from tests.support import rollouts
 
     impatient = replace(preflight.USUAL, idle_transaction=timedelta())
-    look = preflight.look
+    run = preflight.run
     monkeypatch.setattr(
-        preflight, "look", lambda *args, **more: look(*args, **more, limits=impatient)
+        preflight, "run", lambda *args, **more: run(*args, **more, limits=impatient)
     )
     with (
         rollouts.locked("SELECT count(*) FROM properties"),

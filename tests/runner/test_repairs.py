@@ -226,9 +226,9 @@ class TestARepair:
         run = runner.start(expanded, 2, actor=ADA)
         audit = runs.RunJob._audit
 
-        def spoiled(self: runs.RunJob, held: Lease) -> str:
+        def spoiled(self: runs.RunJob, lease: Lease) -> str:
             damage("currency = 'EUR'")
-            return audit(self, held)
+            return audit(self, lease)
 
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(runs.RunJob, "_audit", spoiled)

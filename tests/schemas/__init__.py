@@ -135,12 +135,12 @@ class Scenario:
         return check_plan(self.plan)
 
     def preflight(self, phase: int) -> Preflight:
-        return preflight.look(self.target, self.plan, phase)
+        return preflight.run(self.target, self.plan, phase)
 
     def item(self, phase: int, name: str) -> Item:
         """The one item of that name in the preflight of a phase."""
-        looked = self.preflight(phase)
-        (item,) = (item for item in looked.items if item.name == name)
+        preflight = self.preflight(phase)
+        (item,) = (item for item in preflight.items if item.name == name)
         return item
 
     def failing(self, phase: int) -> list[Item]:

@@ -19,7 +19,7 @@ from rollout.engine.snapshot.restore import Recorded, replace_tables, verify
 from rollout.engine.target import Target
 from rollout.models import Rollout
 from rollout.plan import plans
-from rollout.queries.preflights import look_before, readiness_of
+from rollout.queries.preflights import preflight_of, readiness_of
 from tests.engine.actions import NoControl
 from tests.schemas import PARCEL, STATUS, MakeScenario, Scenario, plan_of, table
 from tests.support import rollouts
@@ -208,9 +208,9 @@ def test_schemas_that_no_snapshot_restores_stop_phase_0_and_the_rest_is_taken(
         rollouts.start(parcels, 0)
 
     rollouts.execute("DROP TRIGGER touch ON parcel")
-    (finding,) = of_trial(look_before(parcels, 0))
+    (finding,) = of_trial(preflight_of(parcels, 0))
     assert finding.level == "pass"
-    assert of_trial(look_before(parcels, 1)) == []
+    assert of_trial(preflight_of(parcels, 1)) == []
     rollouts.snapshot_of(parcels)
     assert scratch_databases() == 0
 
@@ -219,7 +219,7 @@ def test_a_trial_that_cannot_be_made_here_keeps_nothing_from_starting(
     parcels: Rollout, settings: Any
 ) -> None:
     settings.ROLLOUT = {**settings.ROLLOUT, "PG_BIN": "/nowhere"}
-    (finding,) = of_trial(look_before(parcels, 0))
+    (finding,) = of_trial(preflight_of(parcels, 0))
     assert finding.level == "unknown"
     assert "pg_dump/pg_restore not found in /nowhere" in finding.evidence
 
@@ -227,7 +227,7 @@ def test_a_trial_that_cannot_be_made_here_keeps_nothing_from_starting(
 def test_a_trial_beside_another_one_leaves_its_database_alone(parcels: Rollout) -> None:
     lock = "SELECT pg_advisory_lock(hashtext('rollout trial of a snapshot'))"
     with rollouts.locked(lock):
-        (finding,) = of_trial(look_before(parcels, 0))
+        (finding,) = of_trial(preflight_of(parcels, 0))
     assert (finding.level, finding.evidence) == (
         "unknown",
         "Could not be tested: Another test of a snapshot is running.",

@@ -194,9 +194,9 @@ def test_a_nondeterministic_collation_is_refused_in_phase_0_and_by_the_scaffold(
 
     clients = scenario(CLIENT.replace("{0}", "false"), COUNTRY)
     assert_refused_at_once(clients, "client.country has the collation any_case")
-    looked = introspect(clients.connection, "client", ["country"])
+    live = introspect(clients.connection, "client", ["country"])
     with pytest.raises(CannotScaffold, match="non-deterministic"):
-        scaffold(looked, ("country",), today=date(2026, 1, 1))
+        scaffold(live, ("country",), today=date(2026, 1, 1))
 
 
 def test_a_deterministic_collation_of_its_own_goes_forward_and_back(

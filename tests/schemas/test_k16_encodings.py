@@ -19,9 +19,9 @@ def test_a_database_that_does_not_say_what_its_bytes_are_is_refused_in_phase_0(
 ) -> None:
     unsaid = scenario(BYTES, template=ENCODED.format("SQL_ASCII"))
     for phase in range(5):
-        looked = unsaid.preflight(phase)
-        assert "SQL_ASCII" in looked.refusal
-        assert [item for item in looked.items if "argument should be" in item.evidence] == []
+        preflight = unsaid.preflight(phase)
+        assert "SQL_ASCII" in preflight.refusal
+        assert [item for item in preflight.items if "argument should be" in item.evidence] == []
     with pytest.raises(RefusedByPreflight, match="encoding is SQL_ASCII"):
         unsaid.carry_out(0)
 

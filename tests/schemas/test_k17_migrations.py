@@ -17,7 +17,7 @@ from rollout.engine.preflight import Item
 from rollout.models import Rollout
 from rollout.plan import plans
 from rollout.queries.migrations import item_of
-from rollout.queries.preflights import look_before, readiness_of
+from rollout.queries.preflights import preflight_of, readiness_of
 from tests.support import rollouts
 
 Migrate = Callable[..., None]
@@ -98,7 +98,7 @@ def checked() -> set[str | None]:
 
 def item(rollout: Rollout, phase: int) -> Item:
     (finding,) = (
-        i for i in look_before(rollout, phase).items if i.name == "migrations of the project"
+        i for i in preflight_of(rollout, phase).items if i.name == "migrations of the project"
     )
     return finding
 

@@ -40,7 +40,7 @@ def test_an_audit_before_anything_was_added_is_inconclusive_and_says_why(
 def test_an_audit_that_was_given_up_meanwhile_is_not_finished_over_that(
     properties: Rollout,
 ) -> None:
-    def is_given_up(report: AuditReport, held: Lease) -> AuditResult:
+    def is_given_up(report: AuditReport, lease: Lease) -> AuditResult:
         AuditReport.objects.update(status=AuditStatus.INCONCLUSIVE, message="Given up.")
         return AuditResult()
 
@@ -146,8 +146,8 @@ def test_an_audit_that_a_shell_makes_is_no_sign_of_a_worker(filled: Rollout) -> 
     report = AuditReport.objects.create(
         rollout=filled, actor_name="ada", started_at=filled.created_at
     )
-    with Lease(report, on_wait=lambda _: None, from_queue=False) as held:
-        held._extend()
+    with Lease(report, on_wait=lambda _: None, from_queue=False) as lease:
+        lease._extend()
     assert not heartbeats.liveness().worker_alive
 
 

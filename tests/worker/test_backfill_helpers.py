@@ -149,7 +149,9 @@ def test_a_worker_looks_at_its_commits_by_the_limit_of_the_moment(
         for _ in range(MIN_COMMITS):
             pace._record(Throttle(), 1)
         runner.set_pace(the_job(), **{**USUAL, "commit_limit_ms": 55_555}, actor=ADA)
-        wait_until(lambda: 55_555 in {s.bound for s in pace._look() if s.name == commits.NAME})
+        wait_until(
+            lambda: 55_555 in {s.bound for s in pace._read_signals() if s.name == commits.NAME}
+        )
 
 
 def test_a_pace_out_of_range_is_refused(halfway: PhaseRun) -> None:

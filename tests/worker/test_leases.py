@@ -30,8 +30,8 @@ def run(tiny: Rollout) -> PhaseRun:
 @pytest.fixture
 def held_lease(run: PhaseRun, monkeypatch: pytest.MonkeyPatch) -> Iterator[Lease]:
     monkeypatch.setattr(leases, "_EXTEND_EVERY", 0.02)
-    with Lease(run, on_wait=lambda _: None) as held:
-        yield held
+    with Lease(run, on_wait=lambda _: None) as lease:
+        yield lease
 
 
 def test_one_of_several_workers_with_one_token_claims(tiny: Rollout) -> None:
@@ -101,15 +101,15 @@ def test_a_lease_that_cannot_be_read_for_its_whole_length_counts_as_lost(
     run: PhaseRun, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(leases, "LEASE_SECONDS", 0.1)
-    with Lease(run, on_wait=lambda _: None) as held:
+    with Lease(run, on_wait=lambda _: None) as lease:
         rollouts.execute("ALTER TABLE rollout_phaserun RENAME TO out_of_reach")
-        wait_until(lambda: held.lost)
+        wait_until(lambda: lease.lost)
         rollouts.execute("ALTER TABLE out_of_reach RENAME TO rollout_phaserun")
 
 
 def test_a_wait_is_written_down_once_for_each_change(run: PhaseRun) -> None:
     written: list[str] = []
-    held = Lease(run, on_wait=written.append)
+    lease = Lease(run, on_wait=written.append)
     for reason in ("", "a lock", "a lock", "rows", ""):
-        held.report_wait(reason)
+        lease.report_wait(reason)
     assert written == ["a lock", "rows", ""]

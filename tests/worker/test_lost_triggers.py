@@ -11,7 +11,7 @@ from rollout import gates, runner
 from rollout.gates import cached_queries
 from rollout.models import AuditReport, BackfillJob, LogEntry, PhaseRun, Rollout
 from rollout.plan import plans
-from rollout.queries.preflights import look_before
+from rollout.queries.preflights import preflight_of
 from rollout.queries.progress import progress_of
 from rollout.queries.schema_diffs import schema_of
 from rollout.queries.status import status_of
@@ -83,7 +83,7 @@ def test_a_phase_that_stopped_names_the_trigger_it_lost_and_its_retry_makes_it(
     (drift,) = schema_of(rollout).drifts
     assert f"trigger {trigger}" in str(drift)
     assert FOUND[how] in str(drift)
-    preflight = look_before(rollout, 2)
+    preflight = preflight_of(rollout, 2)
     assert any(trigger in item.evidence for item in preflight.of("warns"))
     runner.retry(rollout, actor=ADA)
     rollouts.work()

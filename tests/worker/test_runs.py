@@ -261,7 +261,7 @@ def test_an_audit_that_was_cancelled_within_a_phase_keeps_no_other_waiting(
             audit = runs.RunJob._audit
             go_on = threading.Event()
             patch.setattr(
-                runs.RunJob, "_audit", lambda self, held: (go_on.wait(120), audit(self, held))[1]
+                runs.RunJob, "_audit", lambda self, lease: (go_on.wait(120), audit(self, lease))[1]
             )
             begin_work(worker_threads)
             wait_until(lambda: reached.exists())
@@ -315,7 +315,7 @@ def test_a_mismatch_stops_the_phase_and_says_how_many(expanded: Rollout) -> None
     with pytest.MonkeyPatch.context() as patch:
         audit = runs.RunJob._audit
 
-        def spoiled(self: runs.RunJob, held: Lease) -> str:
+        def spoiled(self: runs.RunJob, lease: Lease) -> str:
             with rollouts.target() as other:
                 other.execute("ALTER TABLE properties DISABLE TRIGGER USER")
                 other.execute(
@@ -323,7 +323,7 @@ def test_a_mismatch_stops_the_phase_and_says_how_many(expanded: Rollout) -> None
                     " (SELECT id FROM properties ORDER BY id LIMIT 3)"
                 )
                 other.execute("ALTER TABLE properties ENABLE TRIGGER USER")
-            return audit(self, held)
+            return audit(self, lease)
 
         patch.setattr(runs.RunJob, "_audit", spoiled)
         rollouts.work()

@@ -100,8 +100,8 @@ def _box(box: Box, to: str) -> str:
         return "<td></td>"
     share, address = box.worst.share, f"{to}{box.worst.place}#mismatches"
     if not box.bad:
-        look = "exact" if share.name == "ok" else "same"
-        return f'<td class="number {look}"><a href="{address}">{number(box.rows)}</a></td>'
+        tone = "exact" if share.name == "ok" else "same"
+        return f'<td class="number {tone}"><a href="{address}">{number(box.rows)}</a></td>'
     others = " and others" if len(box.cells) > 1 else ""
     return (
         f'<td class="number bad"><a href="{address}">{_FAILED}{number(box.rows)}</a>'

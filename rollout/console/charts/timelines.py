@@ -120,11 +120,11 @@ def timeline_mark(mark: Mark) -> SafeString:
     shape: str = ""
     if mark.is_bar:
         rect = '<rect {} x="{}" y="2" width="{}" height="18" rx="3"/>'
-        looks = ['class="bar"', *(['fill="url(#backward)"'] if mark.is_backward else [])]
+        attributes = ['class="bar"', *(['fill="url(#backward)"'] if mark.is_backward else [])]
         shape = format_html_join(
             "",
             rect,
-            ((mark_safe(look), mark.x, mark.width) for look in looks),  # noqa: S308
+            ((mark_safe(attribute), mark.x, mark.width) for attribute in attributes),  # noqa: S308
         )
     if mark.text:
         circle = "" if mark.is_bar else '<circle class="many" r="9"/>'

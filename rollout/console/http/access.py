@@ -97,13 +97,13 @@ def may(
                 ):
                     raise PermissionDenied(_refusal(known.user, needed, environment() or ""))
                 with in_zone_of(request):
-                    answer = view(known, *args, **kwargs)
-                if isinstance(answer, HttpResponseNotAllowed):
+                    response = view(known, *args, **kwargs)
+                if isinstance(response, HttpResponseNotAllowed):
                     # Django's 405 has an empty body: people who open a POST-only URL get a page.
-                    page = render(request, "rollout/405.html", status=answer.status_code)
-                    page["Allow"] = answer["Allow"]
+                    page = render(request, "rollout/405.html", status=response.status_code)
+                    page["Allow"] = response["Allow"]
                     return page
-                return answer
+                return response
             except PermissionDenied as refusal:
                 return render(request, "rollout/403.html", {"exception": refusal}, status=403)
             except Http404 as missing:

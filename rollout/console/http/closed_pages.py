@@ -52,10 +52,10 @@ def away_page(request: HttpRequest, error: psycopg.Error | UnknownPlan) -> HttpR
         "gone": gone,
         "status": (status := 503 if comes_back else 410 if gone else 409),
     }
-    answer = render(request, "rollout/away.html", page, status=status)
+    response = render(request, "rollout/away.html", page, status=status)
     if comes_back:
-        answer["Retry-After"] = "5"
-    return answer
+        response["Retry-After"] = "5"
+    return response
 
 
 def _entries_of(rollout: Rollout) -> list[LogEntry]:

@@ -90,7 +90,7 @@ def cache_fragment(view: View[P]) -> View[P]:
                 cache.set(own, part, seconds)
             else:
                 cache.set(key, part, seconds)
-        return _answer(request, part)
+        return _response(request, part)
 
     return cast(View[P], shown)
 
@@ -165,7 +165,7 @@ def _tag_of(html: str) -> str:
     return f'"{blake2b(text.encode(), digest_size=12).hexdigest()}"'
 
 
-def _answer(request: ConsoleRequest, part: Fragment) -> HttpResponse:
+def _response(request: ConsoleRequest, part: Fragment) -> HttpResponse:
     html = part.html
     response: HttpResponse
     if request.headers.get("If-None-Match") == part.tag:

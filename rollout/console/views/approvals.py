@@ -92,8 +92,8 @@ def override(
     status = status_or_404(plan, environment)
     phase = phase_or_404(status, number)
     name = gate.replace("-", " ")
-    answers = list(check_gates(status.evidence.of_phase(number)))
-    asked = next((answer for answer in answers if answer.name == name), None)
+    gates = list(check_gates(status.evidence.of_phase(number)))
+    asked = next((gate for gate in gates if gate.name == name), None)
     reason, refusal = field_sent(request, "reason"), ""
     if request.method == "POST":
         try:
@@ -103,7 +103,7 @@ def override(
         else:
             return redirect("rollout:start", plan, environment, number)
     elif asked is None:
-        names = ", ".join(answer.name for answer in answers) or "none"
+        names = ", ".join(gate.name for gate in gates) or "none"
         raise Http404(f"Phase {number} has no gate “{name}”. Its gates: {names}.")
     page = {
         "rollout": status.rollout,

@@ -41,13 +41,13 @@ def blocker(request: ConsoleRequest, plan: str, environment: str, pid: int) -> H
             messages.success(request, came_of_it)
         return redirect(rollout)
     began_at = request.GET.get("began_at", "")
-    held = runner.held_up(rollout)
+    blocked = runner.blocked_step(rollout)
     page = {
         "rollout": rollout,
         "pid": pid,
         "began_at": began_at,
-        "held": held,
-        "blocker": held.blocker(pid, began_at) if held else None,
+        "blocked": blocked,
+        "blocker": blocked.blocker(pid, began_at) if blocked else None,
         "refusals": {
             how: runner.refusal_to_end(rollout, pid, began_at, how) for how in WAYS_TO_END
         },

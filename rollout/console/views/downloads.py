@@ -34,10 +34,10 @@ def script(
 ) -> HttpResponse:
     """A phase in one direction; what the pages show of its steps, in one piece."""
     text = SCRIPTS[direction](plan_or_404(plan, environment, number), number)
-    answer = HttpResponse(text, content_type="application/sql; charset=utf-8")
+    response = HttpResponse(text, content_type="application/sql; charset=utf-8")
     name = f"{plan}-phase-{number}-{direction}.sql"
-    answer["Content-Disposition"] = content_disposition_header(as_attachment=True, filename=name)
-    return answer
+    response["Content-Disposition"] = content_disposition_header(as_attachment=True, filename=name)
+    return response
 
 
 @may("view_rollout")
@@ -51,11 +51,11 @@ def types(request: ConsoleRequest, plan: str, environment: str, number: int) -> 
         text = f"Cannot read the live schema. {reason_of(error)}"
         return HttpResponse(text, content_type="text/plain; charset=utf-8", status=503)
     text = interfaces.once_done(known_plan, schema.live.shape, number, done=schema.phases_done)
-    answer = HttpResponse(text, content_type="text/plain; charset=utf-8")
-    answer["Content-Disposition"] = content_disposition_header(
+    response = HttpResponse(text, content_type="text/plain; charset=utf-8")
+    response["Content-Disposition"] = content_disposition_header(
         as_attachment=True, filename=f"{plan}-phase-{number}.ts"
     )
-    return answer
+    return response
 
 
 @may("view_rollout")
@@ -94,7 +94,7 @@ def _finished_or_404(audit_id: int) -> AuditReport:
 
 def streamed(lines: Iterator[str], form: str, name: str) -> HttpResponse:
     """A file that is sent line by line."""
-    answer = StreamingHttpResponse(lines, content_type=CONTENT_TYPES[form])
-    answer["Content-Disposition"] = f'attachment; filename="{name}.{form}"'
+    response = StreamingHttpResponse(lines, content_type=CONTENT_TYPES[form])
+    response["Content-Disposition"] = f'attachment; filename="{name}.{form}"'
     # A StreamingHttpResponse is answered like any other.
-    return answer  # type: ignore[return-value]
+    return response  # type: ignore[return-value]

@@ -114,8 +114,8 @@ def review(
     rollout = rollout_or_404(plan, environment)
     lookup = lookup_or_404(rollout, table, column)
     if "count" in request.GET:
-        answer = redirect(f"{_all_values(rollout, lookup)}{_query(request)}")
-        return remembering(answer, request, rollout, lookup, now_ms())
+        response = redirect(f"{_all_values(rollout, lookup)}{_query(request)}")
+        return remembering(response, request, rollout, lookup, now_ms())
     return _review_page(request, rollout, lookup, {})
 
 
@@ -227,12 +227,12 @@ def download(
     rollout = rollout_or_404(plan, environment)
     lookup = lookup_or_404(rollout, table, column)
     values = _reviewed(request, rollout, lookup)[0].values
-    answer = StreamingHttpResponse(
+    response = StreamingHttpResponse(
         mapping_csv.lines_of(values), content_type="text/csv; charset=utf-8"
     )
-    answer["Content-Disposition"] = f'attachment; filename="{plan}-{lookup.legacy}-mapping.csv"'
+    response["Content-Disposition"] = f'attachment; filename="{plan}-{lookup.legacy}-mapping.csv"'
     # A StreamingHttpResponse is answered like any other.
-    return answer  # type: ignore[return-value]
+    return response  # type: ignore[return-value]
 
 
 @may("repair_rows")
@@ -318,16 +318,16 @@ def _review_page(
 ) -> HttpResponse:
     filters = ValueFilter(request.GET)
     history = _history(rollout, lookup)
-    (standing,) = summaries_of([rollout])
+    (summary,) = summaries_of([rollout])
     page: dict[str, object] = {
         "rollout": rollout,
-        "status": standing,
+        "status": summary,
         "lookup": lookup,
         "gate": review_gate(rollout),
         "filters": filters,
         "list_at": _all_values(rollout, lookup),
         "query": _query(request),
-        "refusal": runner.refusal_to_review(rollout, standing.runs),
+        "refusal": runner.refusal_to_review(rollout, summary.runs),
         "unreadable": unreadable,
         "history": history,
         "undo": _undo(history[0]) if history else "",
@@ -377,8 +377,8 @@ def _review_page(
         "carried": to_carry({f: d for f, d in asked.items() if f not in shown or d.by_rule}),
         "uncorrected": uncorrected(rollout, history),
     }
-    answer = render(request, "rollout/mapping.html", page, status=status)
-    return remembering(answer, request, rollout, lookup, counts.mark)
+    response = render(request, "rollout/mapping.html", page, status=status)
+    return remembering(response, request, rollout, lookup, counts.mark)
 
 
 def _to_confirm(shown: Sequence[Value]) -> dict[str, object]:

@@ -14,7 +14,7 @@ from rollout.console.http.fragments import render_live
 from rollout.console.http.shortcuts import phase_or_404, status_or_404
 from rollout.engine.preflight import LEVELS, Findings, Level
 from rollout.engine.target import reason_of
-from rollout.queries.preflights import locks_of_rollback, look_before, readiness_of
+from rollout.queries.preflights import locks_of_rollback, preflight_of, readiness_of
 from rollout.queries.reruns import verify
 from rollout.runner import Refused
 
@@ -27,13 +27,13 @@ MAX_RERUN_SECONDS = 5
 def preflight(request: ConsoleRequest, plan: str, environment: str, number: int) -> HttpResponse:
     status = status_or_404(plan, environment)
     phase = phase_or_404(status, number)
-    findings = look_before(status.rollout, number)
+    findings = preflight_of(status.rollout, number)
     page = {
         "rollout": status.rollout,
         "status": status,
         "phase": phase,
         "findings": findings,
-        "looked_at": timezone.now(),
+        "checked_at": timezone.now(),
         "counts": _counts(findings),
         "forward": True,
     }
@@ -53,7 +53,7 @@ def readiness(request: ConsoleRequest, plan: str, environment: str) -> HttpRespo
         "rollout": status.rollout,
         "status": status,
         "findings": findings,
-        "looked_at": timezone.now(),
+        "checked_at": timezone.now(),
         "counts": _counts(findings),
     }
     return render(request, "rollout/readiness.html", page)
@@ -70,7 +70,7 @@ def rollback_locks(
         "rollout": status.rollout,
         "status": status,
         "phase": phase,
-        "looked_at": timezone.now(),
+        "checked_at": timezone.now(),
         "forward": False,
     }
     try:
@@ -89,7 +89,7 @@ def rerun(request: ConsoleRequest, plan: str, environment: str, number: int) -> 
         "rollout": status.rollout,
         "status": status,
         "phase": phase,
-        "looked_at": timezone.now(),
+        "checked_at": timezone.now(),
     }
     try:
         page["rerun"] = verify(status.rollout, number, seconds=MAX_RERUN_SECONDS)

@@ -257,7 +257,7 @@ def _known(lookup: Lookup, plan: Plan) -> sql.Composed:
 
 
 @dataclass(frozen=True)
-class _Found:
+class _Row:
     normal: str
     name: str | None
     proposed: str | None
@@ -280,7 +280,7 @@ def _spellings(
     *,
     mapped: bool,
     decided: bool,
-) -> list[_Found]:
+) -> list[_Row]:
     """Every text that rows have, and every one that the mapping knows, whether or not rows do."""
     text = sql.Identifier("d", "legacy")
     known: sql.Composable = sql.SQL(
@@ -333,7 +333,7 @@ def _spellings(
         if counts is None or (since and legacy not in counts):
             number = None
         spellings.append(
-            _Found(
+            _Row(
                 *(form, name, meant, named_as, neat, Spelling(legacy, number, reason, at)),
                 *(reviewer or "", decided_at, is_new),
             )
@@ -341,7 +341,7 @@ def _spellings(
     return spellings
 
 
-def _as_they_will_be(spellings: Sequence[_Found]) -> list[_Found]:
+def _as_they_will_be(spellings: Sequence[_Row]) -> list[_Row]:
     """Before there is a mapping: rows are named as ``add_missing`` will name them, and why."""
     weights: dict[str, dict[tuple[bool, str], int]] = defaultdict(lambda: defaultdict(int))
     for spelling in spellings:
@@ -362,7 +362,7 @@ def _as_they_will_be(spellings: Sequence[_Found]) -> list[_Found]:
     return named
 
 
-def _why(spelling: _Found, name: str | None) -> str:
+def _why(spelling: _Row, name: str | None) -> str:
     if spelling.normal == "":
         return "blank"
     if name is None:

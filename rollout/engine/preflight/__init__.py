@@ -47,8 +47,8 @@ __all__ = [
     "Readiness",
     "forecast_locks",
     "load",
-    "look",
     "readiness",
+    "run",
     "worst_first",
 ]
 
@@ -155,10 +155,10 @@ class _Session:
                 )
             yield
 
-    def ask(self, name: str, answer: Callable[[], Item], *, tries_writes: bool = False) -> Item:
+    def ask(self, name: str, question: Callable[[], Item], *, tries_writes: bool = False) -> Item:
         try:
             with self.question(tries_writes=tries_writes):
-                return answer()
+                return question()
         except NO_ANSWER as error:
             return unknown(name, error)
 
@@ -192,7 +192,7 @@ def unknown(name: str, error: psycopg.Error | UnicodeError) -> Item:
     )
 
 
-def look(
+def run(
     target: Target,
     plan: Plan,
     phase: int,
@@ -203,12 +203,12 @@ def look(
     """Ask everything there is to ask before a phase. Never raises for what the database does."""
     try:
         with target.connect() as connection:
-            return _look(connection, target, plan, phase, steps_done=steps_done, limits=limits)
+            return _run(connection, target, plan, phase, steps_done=steps_done, limits=limits)
     except NO_ANSWER as error:
         return Preflight([unknown("the database", error)], [])
 
 
-def _look(
+def _run(
     connection: Connection,
     target: Target,
     plan: Plan,
@@ -235,7 +235,7 @@ def _before(session: _Session, scope: Scope, target: Target) -> list[Item]:
     connection = session.connection
     # Asked outside a transaction, in which a pooler would let us keep the session.
     items = [replace(_pooler(connection, scope, target), phase=scope.phase)]
-    items += _answers(session, scope, set(Lifetime))
+    items += _items(session, scope, set(Lifetime))
     try:
         with session.question():
             items += data.health_items(connection, scope)
@@ -244,7 +244,7 @@ def _before(session: _Session, scope: Scope, target: Target) -> list[Item]:
     return [replace(item, phase=scope.phase) for item in items]
 
 
-def _answers(
+def _items(
     session: _Session, scope: Scope, lifetimes: set[Lifetime], *, is_filled: bool = True
 ) -> list[Item]:
     """What probes of such lifetimes and the phase's own steps answer."""
@@ -281,7 +281,7 @@ def _stays_in_later_phases(session: _Session, scope: Scope) -> list[Item]:
     return [
         item if scope.phase == PREPARE else replace(item, level="warns")
         for later in _later_scopes(scope)
-        for item in _answers(session, later, {Lifetime.STAYS})
+        for item in _items(session, later, {Lifetime.STAYS})
         if item.level == "blocks"
     ]
 
@@ -313,7 +313,7 @@ def readiness(
             items = _before(session, scope, target)
             for later in _later_scopes(scope):
                 lifetimes = {Lifetime.CHANGES, Lifetime.STAYS}
-                items += _answers(session, later, lifetimes, is_filled=phase > BACKFILL)
+                items += _items(session, later, lifetimes, is_filled=phase > BACKFILL)
     except NO_ANSWER as error:
         return Readiness([unknown("the database", error)], phase, [])
     later_items = [(item.phase or 0, item.name) for item in items if item.not_yet]

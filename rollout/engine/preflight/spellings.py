@@ -136,14 +136,14 @@ def _refused_by_type(connection: Connection, lookup: Lookup, plan: str) -> dict[
     ).format(kept, text_of_row(lookup, plan, "l"), lookup.lookup_sql)
     try:
         with connection.transaction():
-            answers = connection.execute(question).fetchall()
+            rows = connection.execute(question).fetchall()
     except (psycopg.DataError, psycopg.IntegrityError):
         # Some row's text cannot even be tried; which ones, each tells alone.
         ids = connection.execute(
             sql.SQL("SELECT l.id, l.name FROM {} AS l").format(lookup.lookup_sql)
         ).fetchall()
-        answers = [(id_, name, _is_kept(connection, question, id_)) for id_, name in ids]
-    return {id_: name for id_, name, is_kept in answers if not is_kept}
+        rows = [(id_, name, _is_kept(connection, question, id_)) for id_, name in ids]
+    return {id_: name for id_, name, is_kept in rows if not is_kept}
 
 
 def _is_kept(connection: Connection, question: sql.Composed, id_: int) -> bool:

@@ -15,7 +15,7 @@ from rollout.engine.repair.passes import RepairPlan
 from rollout.engine.target import Connection
 
 MAX_EXAMPLES = 20
-Answer = TypeVar("Answer")
+Result = TypeVar("Result")
 
 
 @dataclass(frozen=True)
@@ -53,8 +53,8 @@ def count(connection: Connection, repairing: RepairPlan, *, before: bool = True)
 
 
 def _asked(
-    connection: Connection, repairing: RepairPlan, ask: Callable[[Connection, RepairPlan], Answer]
-) -> Answer:
+    connection: Connection, repairing: RepairPlan, ask: Callable[[Connection, RepairPlan], Result]
+) -> Result:
     """The answer; where an expression refuses some row, once more with care for it."""
     try:
         with connection.transaction():

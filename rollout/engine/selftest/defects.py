@@ -295,12 +295,12 @@ class _TablePlanting:
         for row in self._take(conversion, category, fits):
             with self.copy.transaction() as planting:
                 self._set(row, assignment)
-                answer = self.copy.execute(
+                fits_now = self.copy.execute(
                     sql.SQL("SELECT {} FROM {} AS t WHERE {}").format(
                         holds, self.table.identifier, is_row(self.table, row["key"])
                     )
                 ).fetchone()
-                if not answer or not answer[0]:
+                if not fits_now or not fits_now[0]:
                     self.result.left_out.append(
                         f"{self.table.label}.{conversion.name}: a row cannot be made {category}."
                     )

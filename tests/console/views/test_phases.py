@@ -143,8 +143,8 @@ def test_a_loss_of_data_looks_otherwise_than_a_refusal(
     assert ('name="typed"' in start) == bool(level)
     assert ("This phase is destructive. Type" in start) == (level == "destructive")
     assert ("This phase is restrictive. Type" in start) == (level == "restrictive")
-    standing = text_reports.as_text(status_of(rollout))
-    (line,) = (line for line in standing.splitlines() if line.startswith(f"  {phase} "))
+    activity = text_reports.as_text(status_of(rollout))
+    (line,) = (line for line in activity.splitlines() if line.startswith(f"  {phase} "))
     assert line.endswith(f"pending, {level}" if level else "pending")
     assert forward_script(plan, phase).count("-- This step is ") == len(steps)
 
@@ -322,7 +322,7 @@ def test_a_long_statement_shows_how_far_it_is_and_whose_transactions_it_waits_fo
         seconds=125,
         query="SELECT <b>everything</b>",
     )
-    standing = StatementActivity(
+    activity = StatementActivity(
         session=1,
         statement="CREATE INDEX CONCURRENTLY …",
         began_at="2026-01-01T00:00:00.000+00:00",
@@ -331,7 +331,7 @@ def test_a_long_statement_shows_how_far_it_is_and_whose_transactions_it_waits_fo
         progress=Progress("waiting for old snapshots", 2, 3, "blocking transactions"),
     )
     run = ran(rollout, 4, "running")
-    reached(run, "index-type", "running", standing=standing.as_data())
+    reached(run, "index-type", "running", activity=activity.as_data())
     text = text_of(viewer, f"{PAGE}phases/4/")
     assert "Waiting for old snapshots" in text
     assert "2 of 3 blocking transactions" in text
@@ -340,7 +340,7 @@ def test_a_long_statement_shows_how_far_it_is_and_whose_transactions_it_waits_fo
     assert "2 min 5 s" in text
     assert "SELECT &lt;b&gt;everything&lt;/b&gt;" in text
     assert '<dt>Lock timeout</dt><dd class="number">' not in text
-    without = replace(standing, blockers=(), progress=None)
-    run.steps.update(standing=without.as_data())
+    without = replace(activity, blockers=(), progress=None)
+    run.steps.update(activity=without.as_data())
     text = text_of(viewer, f"{PAGE}phases/4/")
     assert "PostgreSQL reports no progress for this statement." in text

@@ -72,7 +72,7 @@ def test_a_guardrail_that_heals_itself_needs_nobody(rollout: Rollout, viewer: Cl
     windows = [{"at": "", "value": 9.0, "calls": 20, "verdict": "broken"}]
     windows += 4 * [{"at": "", "value": 1.0, "calls": 20, "verdict": "kept"}]
     state = acting(rollout, "slower", "throttle", "broken", windows=3 * windows[:1])
-    for verdict, of_windows, standing in [
+    for verdict, of_windows, sentence in [
         ("broken", 3 * windows[:1], "is breached"),
         ("broken", windows, "is recovering, 4 of 5 windows within its limit"),
         ("broken", windows[::-1], "is worsening, again 1 of 5 windows above its limit"),
@@ -80,7 +80,7 @@ def test_a_guardrail_that_heals_itself_needs_nobody(rollout: Rollout, viewer: Cl
     ]:
         RuleState.objects.filter(pk=state.pk).update(verdict=verdict, windows=of_windows)
         text = text_of(viewer, PAGE)
-        assert f"Guardrail “slower” {standing}: backfills are throttled." in text
+        assert f"Guardrail “slower” {sentence}: backfills are throttled." in text
         assert "</svg>Degraded</span>" in text
         assert "No failed phase" not in text
         assert "</svg>Degraded</span>" in text_of(viewer, "/rollout/")

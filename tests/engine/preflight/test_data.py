@@ -6,7 +6,7 @@ from rollout import plan as r
 from rollout.engine.mapping import Decision, decide
 from rollout.engine.target import Connection, Target
 from tests.engine.actions import do_phase
-from tests.engine.preflight.looks import PLAN, done_until, item, look
+from tests.engine.preflight.runs import PLAN, done_until, item, run
 from tests.engine.sample_plans import with_step
 from tests.engine.samples import BIGINT
 
@@ -22,7 +22,7 @@ class TestWhatTheDataHolds:
         connection.execute("SET session_replication_role = replica")
         connection.execute("INSERT INTO things (id) SELECT n FROM generate_series(10, 14) AS n")
         connection.execute("SET session_replication_role = DEFAULT")
-        finding = item(look(target, 3), "nulls in things.kind_id")
+        finding = item(run(target, 3), "nulls in things.kind_id")
         assert finding.level == "blocks"
         assert (
             finding.evidence
@@ -35,14 +35,14 @@ class TestWhatTheDataHolds:
         connection.execute("SET session_replication_role = replica")
         connection.execute("INSERT INTO things (id) SELECT n FROM generate_series(10, 2010) AS n")
         connection.execute("SET session_replication_role = DEFAULT")
-        finding = item(look(target, 3), "nulls in things.is_open")
+        finding = item(run(target, 3), "nulls in things.is_open")
         assert finding.evidence.startswith("1,000 or more rows of things have NULL in is_open.")
 
     def test_orphans_are_named_by_their_keys(self, target: Target, connection: Connection) -> None:
         connection.execute("SET session_replication_role = replica")
         connection.execute("UPDATE things SET kind_id = 999")
         connection.execute("SET session_replication_role = DEFAULT")
-        finding = item(look(target, 3), "orphans in things.kind_id")
+        finding = item(run(target, 3), "orphans in things.kind_id")
         assert finding.level == "blocks"
         assert finding.evidence == (
             "1 row of things has orphaned references in kind_id: no such row of kinds. Examples: 1."
@@ -61,9 +61,9 @@ class TestWhatTheDataHolds:
         )
         plan = with_step(PLAN, 3, unique)
         name = "duplicates of things (made_at, is_open)"
-        assert item(look(target, 3, plan), name).level == "pass"
+        assert item(run(target, 3, plan), name).level == "pass"
         BIGINT.insert(connection, 2, kind="Flat", state="open")
-        finding = item(look(target, 3, plan), name)
+        finding = item(run(target, 3, plan), name)
         assert finding.level == "blocks"
         assert finding.evidence == (
             "1 duplicate value in things (made_at, is_open)."
@@ -81,7 +81,7 @@ class TestWhatTheDataHolds:
             key=("kind_id",),
         )
         BIGINT.insert(connection, 2, kind="House")
-        finding = item(look(target, 4, with_step(PLAN, 4, view)), "duplicates of counts (kind_id)")
+        finding = item(run(target, 4, with_step(PLAN, 4, view)), "duplicates of counts (kind_id)")
         assert finding.level == "blocks"
         assert "1 row of counts would have a duplicate kind_id." in finding.evidence
 
@@ -89,13 +89,13 @@ class TestWhatTheDataHolds:
 def test_a_foreign_key_between_types_is_found(target: Target, connection: Connection) -> None:
     done_until(target, connection, 2)
     connection.execute("ALTER TABLE things ALTER kind_id TYPE bigint")
-    finding = item(look(target, 3), "types of things.kind_id and kinds.id")
+    finding = item(run(target, 3), "types of things.kind_id and kinds.id")
     assert finding.level == "blocks"
     assert "bigint and integer" in finding.evidence
 
 
 def test_a_question_that_cannot_be_asked_yet_is_unknown_and_says_when(target: Target) -> None:
-    finding = item(look(target, 3), "nulls in things.kind_id")
+    finding = item(run(target, 3), "nulls in things.kind_id")
     assert finding.level == "unknown"
     assert finding.evidence == "Cannot be checked yet: column t.kind_id does not exist."
 
@@ -105,10 +105,10 @@ def test_texts_too_long_for_a_lookup_row_are_listed_until_somebody_decides_on_th
 ) -> None:
     long = "A house with " + "very " * 50 + "many rooms"
     name = "texts too long for a lookup row"
-    assert item(look(target, 1), name).level == "pass"
+    assert item(run(target, 1), name).level == "pass"
     BIGINT.insert(connection, 2, kind=long, state="open")
     BIGINT.insert(connection, 3, kind=long, state=" " * 300)
-    finding = item(look(target, 1), name)
+    finding = item(run(target, 1), name)
     assert (finding.level, finding.evidence) == (
         "warns",
         "things.kind has 1 text of more than 200 characters: "
@@ -116,7 +116,7 @@ def test_texts_too_long_for_a_lookup_row_are_listed_until_somebody_decides_on_th
     )
     assert "in the mapping review" in finding.advice
     done_until(target, connection, 2)
-    assert item(look(target, 2), name).level == "warns"
+    assert item(run(target, 2), name).level == "warns"
     decide(connection, PLAN, BIGINT.kind, {long: Decision("House")}, reviewer="ada", keep=True)
-    assert item(look(target, 2), name).level == "pass"
+    assert item(run(target, 2), name).level == "pass"
     do_phase(target, connection, PLAN, 2)

@@ -39,7 +39,7 @@ def test_both_tables_of_a_foreign_key_are_named_each_way(
 ) -> None:
     for number in range(3):
         do_phase(target, connection, PLAN, number)
-    forward = preflight.look(target, PLAN, 3).locks
+    forward = preflight.run(target, PLAN, 3).locks
     assert of_step(forward, "kind-key") == [
         (LockMode.SHARE_ROW_EXCLUSIVE, ("things", "kinds")),
         (LockMode.SHARE_UPDATE_EXCLUSIVE, ("things",)),
@@ -57,7 +57,7 @@ def test_a_validation_is_held_for_a_scan_and_the_rest_for_milliseconds(
     for number in range(3):
         do_phase(target, connection, PLAN, number)
     add, validate, _ = [
-        lock for lock in preflight.look(target, PLAN, 3).locks if lock.step == "kind-key"
+        lock for lock in preflight.run(target, PLAN, 3).locks if lock.step == "kind-key"
     ]
     assert (add.hold, add.hold_seconds) == ("milliseconds", None)
     assert validate.rows == 5000
@@ -71,7 +71,7 @@ def test_a_lock_that_a_step_takes_again_and_again_is_reported_once_with_its_time
 ) -> None:
     for number in range(3):
         do_phase(target, connection, PLAN, number)
-    locks = [lock for lock in preflight.look(target, PLAN, 3).locks if lock.step == "require"]
+    locks = [lock for lock in preflight.run(target, PLAN, 3).locks if lock.step == "require"]
     # Two columns, each with a constraint at once, or by way of a CHECK that comes and goes.
     exclusive = 2 if connection.info.server_version >= 180_000 else 6
     assert [(lock.mode, lock.times) for lock in locks] == [
@@ -86,13 +86,13 @@ def test_a_table_that_was_never_analyzed_has_its_time_told_all_the_same(
     PARTITIONED.create(connection)
     for number in range(3):
         do_phase(target, connection, PARTITIONED.plan, number)
-    locks = preflight.look(target, PARTITIONED.plan, 3).locks
+    locks = preflight.run(target, PARTITIONED.plan, 3).locks
     assert [lock.hold_seconds for lock in locks if lock.step == "require"][1] == 0.0
 
 
 def test_steps_already_applied_are_named(target: Target, connection: Connection) -> None:
     do_until(target, connection, PLAN, "kind-key")
-    locks = preflight.look(target, PLAN, 3).locks
+    locks = preflight.run(target, PLAN, 3).locks
     assert {lock.applied for lock in locks if lock.step == "kind-key"} == {True}
     assert {lock.applied for lock in locks if lock.step == "state-key"} == {False}
 
@@ -100,7 +100,7 @@ def test_steps_already_applied_are_named(target: Target, connection: Connection)
 def test_a_pass_over_the_rows_locks_batch_by_batch(target: Target, connection: Connection) -> None:
     for number in range(2):
         do_phase(target, connection, PLAN, number)
-    locks = preflight.look(target, PLAN, 2).locks
+    locks = preflight.run(target, PLAN, 2).locks
     (fill,) = [lock for lock in locks if lock.step == "backfill"]
     assert (fill.mode, fill.hold) == (LockMode.ROW_EXCLUSIVE, "milliseconds per batch")
 
@@ -127,7 +127,7 @@ def test_a_blocking_session_is_named_for_the_lock_modes_that_wait_for_it(
         do_phase(target, connection, PLAN, number)
     app.execute("BEGIN")
     app.execute(statement.encode())
-    report = preflight.look(target, PLAN, 3)
+    report = preflight.run(target, PLAN, 3)
     app.execute("ROLLBACK")
     named = {lock.mode for lock in report.locks if lock.in_the_way}
     assert named == in_the_way
@@ -160,7 +160,7 @@ def test_the_oldest_transaction_of_the_database_is_reported(
     app.execute("BEGIN")
     app.execute("SELECT 1")
     app.execute("SELECT pg_sleep(1.1)")
-    report = preflight.look(target, PLAN, 1)
+    report = preflight.run(target, PLAN, 1)
     app.execute("COMMIT")
     assert report.longest_transaction is not None
     assert report.longest_transaction >= 1

@@ -11,14 +11,14 @@ from rollout.engine.preflight import Limits
 from rollout.engine.preflight.probes import PROBES
 from rollout.engine.target import Connection, Target
 from tests.engine.actions import do_phase, do_until
-from tests.engine.preflight.looks import PLAN, done_until, item, look
+from tests.engine.preflight.runs import PLAN, done_until, item, run
 
 
 def test_every_item_passes_in_every_phase_of_an_idle_database(
     target: Target, connection: Connection
 ) -> None:
     for number in range(5):
-        report = look(target, number)
+        report = run(target, number)
         assert report.of("blocks") + report.of("warns") == []
         assert report.of("unknown") == []
         assert report.refusal == ""
@@ -37,7 +37,7 @@ def test_looking_changes_nothing_and_leaves_no_session_behind(
         " (SELECT count(*) FROM pg_attribute)"
     )
     before = connection.execute(everything).fetchone()
-    look(target, 3)
+    run(target, 3)
     assert connection.execute(everything).fetchone() == before
     others = connection.execute(
         "SELECT count(*) FROM pg_stat_activity"
@@ -49,11 +49,11 @@ def test_looking_changes_nothing_and_leaves_no_session_behind(
 
 def test_a_plan_without_tables_can_be_looked_at(target: Target) -> None:
     empty = replace(PLAN, tables=(), translations=(), phases=(r.Phase(steps=()),) * 5)
-    assert look(target, 2, empty).refusal == ""
+    assert run(target, 2, empty).refusal == ""
 
 
 def test_a_database_that_is_away_is_one_unknown_item() -> None:
-    report = preflight.look(Target({"host": "/nowhere", "dbname": "x"}), PLAN, 1)
+    report = preflight.run(Target({"host": "/nowhere", "dbname": "x"}), PLAN, 1)
     assert [(i.name, i.level) for i in report.items] == [("the database", "unknown")]
     assert report.refusal == ""
 
@@ -65,14 +65,14 @@ def test_a_question_that_takes_too_long_is_unknown_and_the_others_are_answered(
     done_until(target, connection, 3)
     app.execute("BEGIN")
     app.execute("LOCK TABLE things")
-    report = look(target, 3)
+    report = run(target, 3)
     app.execute("ROLLBACK")
     assert item(report, "nulls in things.kind_id").level == "unknown"
     assert item(report, "server version").level == "pass"
 
 
 def test_questions_left_when_the_time_is_up_are_unknown(target: Target) -> None:
-    report = preflight.look(target, PLAN, 1, limits=Limits(altogether=timedelta()))
+    report = preflight.run(target, PLAN, 1, limits=Limits(altogether=timedelta()))
     assert item(report, "rights").evidence == "Timed out."
     assert report.refusal == ""
 
@@ -81,8 +81,8 @@ def test_a_phase_that_stopped_in_its_middle_is_looked_at_without_what_it_changes
     target: Target, connection: Connection
 ) -> None:
     do_until(target, connection, PLAN, "create-kinds")
-    assert item(look(target, 1), "schema").level == "warns"
-    assert item(look(target, 1, steps_done=0), "schema").level == "pass"
+    assert item(run(target, 1), "schema").level == "warns"
+    assert item(run(target, 1, steps_done=0), "schema").level == "pass"
 
 
 def compute_from_a_generated_column(connection: Connection) -> None:
@@ -100,7 +100,7 @@ class TestWhatBlocksALaterPhase:
         self, target: Target, connection: Connection
     ) -> None:
         compute_from_a_generated_column(connection)
-        report = look(target, 0)
+        report = run(target, 0)
         early = item(report, self.name)
         assert (early.level, early.phase) == ("blocks", 2)
         assert "generated columns of things" in report.refusal
@@ -110,14 +110,14 @@ class TestWhatBlocksALaterPhase:
     ) -> None:
         done_until(target, connection, 1)
         compute_from_a_generated_column(connection)
-        early = item(look(target, 1), self.name)
+        early = item(run(target, 1), self.name)
         assert (early.level, early.phase) == ("warns", 2)
 
     def test_phase_0_is_not_blocked_where_a_release_may_mend_it(
         self, target: Target, connection: Connection
     ) -> None:
         connection.execute("CREATE VIEW houses AS SELECT id, kind FROM things")
-        assert look(target, 0).refusal == ""
+        assert run(target, 0).refusal == ""
 
 
 class TestReadiness:

@@ -21,7 +21,7 @@ class Own:
     connection: Connection
 
     def item(self, name: str, phase: int = 1) -> Item:
-        report = preflight.look(self.target, BIGINT.plan, phase)
+        report = preflight.run(self.target, BIGINT.plan, phase)
         (finding,) = [i for i in report.items if i.name == name]
         return finding
 

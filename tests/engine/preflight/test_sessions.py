@@ -5,7 +5,7 @@ import threading
 from rollout.engine import preflight
 from rollout.engine.target import Connection, Target
 from tests.engine.actions import wait_until_somebody_waits
-from tests.engine.preflight.looks import PLAN, item, look, lower_role
+from tests.engine.preflight.runs import PLAN, item, lower_role, run
 from tests.engine.samples import BIGINT, PARTITIONED
 
 
@@ -15,7 +15,7 @@ class TestATransactionOfSomebodyElse:
     ) -> None:
         app.execute("BEGIN")
         app.execute("SELECT count(*) FROM things")
-        report = look(target)
+        report = run(target)
         app.execute("COMMIT")
         idle = item(report, "idle in transaction")
         assert idle.level == "blocks"
@@ -29,7 +29,7 @@ class TestATransactionOfSomebodyElse:
     ) -> None:
         app.execute("BEGIN")
         app.execute("SELECT 1")
-        report = look(target)
+        report = run(target)
         app.execute("COMMIT")
         idle = item(report, "idle in transaction")
         assert idle.level == "warns"
@@ -40,7 +40,7 @@ class TestATransactionOfSomebodyElse:
     ) -> None:
         app.execute("BEGIN")
         app.execute("SELECT count(*) FROM things")
-        report = look(target, 0)
+        report = run(target, 0)
         app.execute("COMMIT")
         assert item(report, "idle in transaction").level == "warns"
         assert report.refusal == ""
@@ -54,7 +54,7 @@ class TestATransactionOfSomebodyElse:
         )
         waiter.start()
         wait_until_somebody_waits(connection)
-        report = look(target)
+        report = run(target)
         connection.execute("SELECT pg_advisory_unlock(4711)")
         waiter.join()
         long = item(report, "long transactions")
@@ -67,7 +67,7 @@ class TestATransactionOfSomebodyElse:
     ) -> None:
         app.execute("BEGIN")
         app.execute("SELECT count(*) FROM things")
-        report = preflight.look(target, PLAN, 1)
+        report = preflight.run(target, PLAN, 1)
         app.execute("COMMIT")
         assert item(report, "idle in transaction").level == "pass"
 
@@ -75,7 +75,7 @@ class TestATransactionOfSomebodyElse:
         self, target: Target, connection: Connection, app: Connection
     ) -> None:
         with lower_role(target, connection) as lower:
-            report = look(lower)
+            report = run(lower)
         hidden = item(report, "long transactions")
         assert hidden.level == "unknown"
         assert "pg_read_all_stats" in hidden.advice
@@ -89,7 +89,7 @@ def test_a_waiting_session_is_named_with_the_one_that_it_waits_for(
     waiter = threading.Thread(target=lambda: BIGINT.insert(app, 2))
     waiter.start()
     wait_until_somebody_waits(connection)
-    report = look(target)
+    report = run(target)
     connection.execute("COMMIT")
     waiter.join()
     waiting = item(report, "ungranted locks")
@@ -111,7 +111,7 @@ def test_a_waiter_on_a_partition_is_a_waiter_on_its_table(
     )
     waiter.start()
     wait_until_somebody_waits(connection)
-    report = look(target, plan=PARTITIONED.plan)
+    report = run(target, plan=PARTITIONED.plan)
     connection.execute("COMMIT")
     waiter.join()
     assert "RowExclusiveLock on parted.early" in item(report, "ungranted locks").evidence

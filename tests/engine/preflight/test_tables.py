@@ -4,7 +4,7 @@ import pytest
 
 from rollout.engine.target import Connection, Target
 from tests.engine.actions import do_phase
-from tests.engine.preflight.looks import PLAN, done_until, item, look
+from tests.engine.preflight.runs import PLAN, done_until, item, run
 
 
 def test_an_index_that_an_interrupted_build_left_is_named(
@@ -13,7 +13,7 @@ def test_an_index_that_an_interrupted_build_left_is_named(
     connection.execute("INSERT INTO things (id, kind) VALUES (2, 'House')")
     with pytest.raises(Exception, match="could not create unique index"):
         connection.execute("CREATE UNIQUE INDEX CONCURRENTLY broken ON things (kind)")
-    finding = item(look(target), "invalid indexes")
+    finding = item(run(target), "invalid indexes")
     assert (finding.level, finding.evidence) == ("warns", "broken on things")
 
 
@@ -28,7 +28,7 @@ class TestATriggerOfTheApplication:
         )
 
     def test_a_foreign_trigger_is_named(self, target: Target) -> None:
-        finding = item(look(target, 1), "other triggers")
+        finding = item(run(target, 1), "other triggers")
         assert finding.level == "info"
         assert finding.evidence == "note on things, for each updated row"
 
@@ -36,7 +36,7 @@ class TestATriggerOfTheApplication:
         self, target: Target, connection: Connection
     ) -> None:
         done_until(target, connection, 2)
-        finding = item(look(target, 2), "other triggers")
+        finding = item(run(target, 2), "other triggers")
         assert finding.level == "warns"
 
     def test_a_foreign_trigger_differs_from_the_engines_own(
@@ -44,7 +44,7 @@ class TestATriggerOfTheApplication:
     ) -> None:
         connection.execute("DROP TRIGGER note ON things")
         done_until(target, connection, 3)
-        assert item(look(target, 3), "other triggers").evidence == ("No other triggers on things.")
+        assert item(run(target, 3), "other triggers").evidence == ("No other triggers on things.")
 
 
 class TestWhatDependsOnATable:
@@ -52,7 +52,7 @@ class TestWhatDependsOnATable:
         self, target: Target, connection: Connection
     ) -> None:
         connection.execute("CREATE VIEW houses AS SELECT id, kind FROM things")
-        report = look(target, 1)
+        report = run(target, 1)
         assert item(report, "dependent views, functions and policies").evidence == "view houses"
         assert report.refusal == ""
 
@@ -89,7 +89,7 @@ class TestWhatDependsOnATable:
         done_until(target, connection, 4)
         connection.execute(made.encode())
         try:
-            finding = item(look(target, 4), "dependents of things (kind, state)")
+            finding = item(run(target, 4), "dependents of things (kind, state)")
         finally:
             connection.execute("DROP PUBLICATION IF EXISTS a_few")
         assert finding.level == "blocks"
@@ -109,7 +109,7 @@ class TestWhatDependsOnATable:
             "CREATE FUNCTION teller() RETURNS bigint LANGUAGE plpgsql"
             " AS 'BEGIN RETURN (SELECT count(*) FROM Things WHERE KIND IS NULL); END'"
         )
-        finding = item(look(target, 4), "functions that mention things (kind, state)")
+        finding = item(run(target, 4), "functions that mention things (kind, state)")
         assert finding.level == "warns"
         assert "teller()" in finding.evidence
 
@@ -118,14 +118,14 @@ class TestWhatDependsOnATable:
     ) -> None:
         done_until(target, connection, 4)
         name = "objects dropped with things (kind, state)"
-        assert item(look(target, 4), name).level == "pass"
+        assert item(run(target, 4), name).level == "pass"
         connection.execute("CREATE INDEX of_the_application ON things (lower(state))")
         connection.execute("ALTER TABLE things ALTER state SET DEFAULT 'open'")
         connection.execute("ALTER TABLE things ADD CONSTRAINT short CHECK (length(kind) < 500)")
         # The rollback brings these back.
-        assert item(look(target, 4), name).level == "pass"
+        assert item(run(target, 4), name).level == "pass"
         connection.execute("CREATE SEQUENCE numbers OWNED BY things.state")
-        finding = item(look(target, 4), name)
+        finding = item(run(target, 4), name)
         assert finding.level == "warns"
         assert "sequence numbers" in finding.evidence
         for thing in ("of_the_application", "default value", "constraint short", "legacy_idx"):
@@ -137,8 +137,8 @@ def test_a_table_in_a_publication_is_told_where_its_columns_change(
 ) -> None:
     connection.execute("CREATE PUBLICATION everything FOR ALL TABLES")
     try:
-        finding = item(look(target, 1), "publications")
-        still = item(look(target, 0), "publications")
+        finding = item(run(target, 1), "publications")
+        still = item(run(target, 0), "publications")
     finally:
         connection.execute("DROP PUBLICATION everything")
     assert finding.level == "warns"
@@ -153,7 +153,7 @@ def test_a_generated_column_that_a_translation_reads_keeps_the_dual_write_from_s
         "ALTER TABLE things DROP COLUMN kind,"
         " ADD COLUMN kind text GENERATED ALWAYS AS (upper(state)) STORED"
     )
-    finding = item(look(target, 2), "generated columns of things")
+    finding = item(run(target, 2), "generated columns of things")
     assert (finding.level, finding.evidence) == (
         "blocks",
         "1 column that translations of things read is generated. Examples: kind.",
@@ -162,6 +162,6 @@ def test_a_generated_column_that_a_translation_reads_keeps_the_dual_write_from_s
 
 def test_drift_is_reported_and_left_to_the_gate(target: Target, connection: Connection) -> None:
     connection.execute("ALTER TABLE things ADD is_open boolean")
-    finding = item(look(target, 1), "schema")
+    finding = item(run(target, 1), "schema")
     assert finding.level == "warns"
     assert finding.evidence == "things.is_open: expected no column in this phase, found boolean"

@@ -8,7 +8,7 @@ import pytest
 from rollout import plan as r
 from rollout.engine.preflight import Item, whole_tables
 from rollout.engine.target import Connection, Target
-from tests.engine.preflight.looks import PLAN, item, look
+from tests.engine.preflight.runs import PLAN, item, run
 from tests.engine.sample_plans import with_step
 from tests.engine.samples import PARTITIONED
 
@@ -41,7 +41,7 @@ def answer(
     (directory / "001_work.down.sql").write_text(DOWN.format(down))
     (step,) = r.SqlFiles(directory).steps
     assert step.problems == ()
-    return item(look(target, 4, with_step(plan, 4, step)), whole_tables.NAME)
+    return item(run(target, 4, with_step(plan, 4, step)), whole_tables.NAME)
 
 
 def test_a_large_table_is_named_with_the_step_and_its_size(target: Target, tmp_path: Path) -> None:

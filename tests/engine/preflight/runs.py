@@ -1,4 +1,4 @@
-"""A plan to look at before a phase, and what a look answers."""
+"""A plan for preflights, and what a run of one finds."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,8 +18,8 @@ PLAN = BIGINT.plan
 IMPATIENT = Limits(long_transaction=timedelta(), idle_transaction=timedelta())
 
 
-def look(target: Target, phase: int = 1, plan: r.Plan = PLAN, **more: object) -> Preflight:
-    return preflight.look(target, plan, phase, limits=IMPATIENT, **more)  # type: ignore[arg-type]
+def run(target: Target, phase: int = 1, plan: r.Plan = PLAN, **more: object) -> Preflight:
+    return preflight.run(target, plan, phase, limits=IMPATIENT, **more)  # type: ignore[arg-type]
 
 
 def item(report: Preflight, name: str) -> Item:
