@@ -1,16 +1,15 @@
 """Records phases as done in a database that has their schema already."""
 
-from django.utils import timezone
-
 from rollout import gates
 from rollout.engine import catalog, schema_stages
 from rollout.journal import activity_log
 from rollout.journal.actors import Actor, Refused
 from rollout.journal.environments import target_of
 from rollout.journal.events import Event
+from rollout.journal.recorded_runs import record_run
 from rollout.journal.rollouts import alone_with, plan_of
 from rollout.logs.texts import listed
-from rollout.models import Direction, PhaseRun, Rollout, RunState, StepRun, StepState
+from rollout.models import Direction, PhaseRun, Rollout
 from rollout.plan.plan import Plan
 
 MAX_NAMED = 3
@@ -40,33 +39,18 @@ def adopt(rollout: Rollout, phase: int, *, actor: Actor, source: str = "shell") 
                     "adopted before phase 0."
                 )
             schema_stages.adopt(connection, plan, phase)
-            return [_note(rollout, plan, number, actor, source) for number in range(phase + 1)]
+            return [_record(rollout, plan, number, actor, source) for number in range(phase + 1)]
 
 
-def _note(rollout: Rollout, plan: Plan, phase: int, actor: Actor, source: str) -> PhaseRun:
-    now = timezone.now()
-    run = PhaseRun.objects.create(
-        rollout=rollout,
-        phase=phase,
-        direction=Direction.FORWARD,
-        state=RunState.DONE,
+def _record(rollout: Rollout, plan: Plan, phase: int, actor: Actor, source: str) -> PhaseRun:
+    run = record_run(
+        rollout,
+        phase,
+        Direction.FORWARD,
+        steps=plan.phases[phase].steps,
+        result=lambda step: "The database had the schema already.",
         actor_name=actor.get_username(),
         plan_digest=plan.digest,
-        started_at=now,
-        finished_at=now,
-    )
-    StepRun.objects.bulk_create(
-        StepRun(
-            run=run,
-            step=step.id,
-            position=position,
-            state=StepState.DONE,
-            attempts=1,
-            started_at=now,
-            finished_at=now,
-            result="The database had the schema already.",
-        )
-        for position, step in enumerate(plan.phases[phase].steps)
     )
     activity_log.record(
         Event.PHASE_ADOPTED,

@@ -1,7 +1,5 @@
 """Records a rollback that people did by hand, once the database confirms it."""
 
-from django.utils import timezone
-
 from rollout import gates
 from rollout.engine import catalog
 from rollout.engine.target import Connection, fetch_bool
@@ -9,10 +7,11 @@ from rollout.journal import activity_log
 from rollout.journal.actors import Actor, Refused
 from rollout.journal.environments import target_of
 from rollout.journal.events import Event
+from rollout.journal.recorded_runs import record_run
 from rollout.journal.rollouts import active_run, alone_with, is_busy, plan_of
 from rollout.journal.transitions import move
 from rollout.logs.texts import counted, listed
-from rollout.models import Direction, PhaseRun, Rollout, RunState, StepRun, StepState
+from rollout.models import Direction, PhaseRun, Rollout, RunState
 from rollout.plan import facts
 from rollout.plan.actions import Fill, Proof, Statement
 from rollout.plan.plan import Plan, Step
@@ -48,7 +47,7 @@ def recognise(
         if not begun:
             raise Refused(f"Phase {phase} is already recorded as rolled back.")
         return [
-            _note(rollout, plan, number, actor, source, asked=phase)
+            _record(rollout, plan, number, actor, source, asked=phase)
             for number in sorted(begun)[::-1]
         ]
 
@@ -116,35 +115,20 @@ def _end_what_is_left(rollout: Rollout) -> None:
     move(run, RunState.CANCELLED, error="Rolled back by hand.")
 
 
-def _note(
+def _record(
     rollout: Rollout, plan: Plan, phase: int, actor: Actor, source: str, *, asked: int
 ) -> PhaseRun:
-    now = timezone.now()
-    run = PhaseRun.objects.create(
-        rollout=rollout,
-        phase=phase,
-        direction=Direction.BACKWARD,
-        state=RunState.DONE,
-        actor_name=actor.get_username(),
-        plan_digest=plan.digest,
-        started_at=now,
-        finished_at=now,
-    )
     steps = plan.phases[phase].steps[::-1]
     compared = {step.id: _what_was_compared(plan, step, newest=phase == asked) for step in steps}
     # What is written is another than before: a clean audit from before then tells no more.
-    StepRun.objects.bulk_create(
-        StepRun(
-            run=run,
-            step=step.id,
-            position=position,
-            state=StepState.DONE,
-            attempts=1,
-            started_at=now,
-            finished_at=now,
-            result=f"Rolled back by hand. {compared[step.id]}".strip(),
-        )
-        for position, step in enumerate(steps)
+    run = record_run(
+        rollout,
+        phase,
+        Direction.BACKWARD,
+        steps=steps,
+        result=lambda step: f"Rolled back by hand. {compared[step.id]}".strip(),
+        actor_name=actor.get_username(),
+        plan_digest=plan.digest,
     )
     confirmed = f"{run.title} was done by hand, and the database confirms it."
     activity_log.record(

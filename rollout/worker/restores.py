@@ -23,6 +23,7 @@ from rollout.journal.actors import Refused
 from rollout.journal.environments import is_protected, target_of
 from rollout.journal.events import Event
 from rollout.journal.moments import by_the_database, staleness
+from rollout.journal.recorded_runs import record_run
 from rollout.journal.rollouts import active_run, alone_with, is_busy, plan_of
 from rollout.journal.snapshots import programs_for
 from rollout.logs.texts import counted
@@ -33,11 +34,8 @@ from rollout.models import (
     Restore,
     RestoreState,
     Rollout,
-    RunState,
     Snapshot,
     SnapshotState,
-    StepRun,
-    StepState,
 )
 from rollout.worker import databases, dump_storage
 from rollout.worker.failures import connection_lost
@@ -278,11 +276,12 @@ def note(
         for number, was in enumerate(snapshot.phases):
             run = runs.get(number)
             if was == "done" and not gates.is_done(run):
-                _run(into, number, Direction.FORWARD, RunState.DONE, snapshot, actor)
+                _record(into, number, Direction.FORWARD, snapshot, actor)
             elif was == "untouched" and not gates.is_not_started(run):
-                _run(into, number, Direction.BACKWARD, RunState.DONE, snapshot, actor)
+                _record(into, number, Direction.BACKWARD, snapshot, actor)
             elif was == "begun":
-                _run(into, number, Direction.FORWARD, RunState.CANCELLED, snapshot, actor)
+                why = f"Snapshot {snapshot.pk} was taken during this phase."
+                _record(into, number, Direction.FORWARD, snapshot, actor, why)
         activity_log.record(
             Event.SNAPSHOT_RESTORED,
             f"Restored snapshot {snapshot.pk} of {snapshot.rollout.environment}: "
@@ -297,42 +296,18 @@ def note(
         )
 
 
-def _run(
-    into: Rollout,
-    number: int,
-    direction: Direction,
-    state: RunState,
-    snapshot: Snapshot,
-    actor: str,
+def _record(
+    into: Rollout, number: int, direction: Direction, snapshot: Snapshot, actor: str, why: str = ""
 ) -> None:
-    now = by_the_database()
-    half = state == RunState.CANCELLED
-    run = PhaseRun.objects.create(
-        rollout=into,
-        phase=number,
-        direction=direction,
-        state=state,
+    # A rollback undoes the started steps; a retry asks the catalog for each again.
+    is_back = direction == Direction.BACKWARD
+    record_run(
+        into,
+        number,
+        direction,
+        steps=() if is_back else plan_of(into).phases[number].steps,
+        result=lambda step: f"Restored with snapshot {snapshot.pk}.",
         actor_name=actor,
         plan_digest=snapshot.plan_digest,
-        started_at=now,
-        finished_at=now,
-        error=f"Snapshot {snapshot.pk} was taken during this phase." if half else "",
-        advice="Retry the phase, or roll it back." if half else "",
-    )
-    if direction == Direction.BACKWARD:
-        return
-    # A rollback undoes the started steps; a retry asks the catalog for each again.
-    StepRun.objects.bulk_create(
-        StepRun(
-            run=run,
-            step=step.id,
-            position=position,
-            state=StepState.FAILED if half else StepState.DONE,
-            attempts=1,
-            started_at=now,
-            finished_at=now,
-            result="" if half else f"Restored with snapshot {snapshot.pk}.",
-            checksum="" if half else step.checksum,
-        )
-        for position, step in enumerate(plan_of(into).phases[number].steps)
+        interrupted=why,
     )

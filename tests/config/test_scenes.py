@@ -23,7 +23,7 @@ pytestmark = pytest.mark.xdist_group("demo")
 STATES = {
     "backfilling": "SELECT state = 'running' FROM rollout_phaserun WHERE phase = 2",
     "mismatches": "SELECT bool_or(mode = 'full' AND mismatched = 47) FROM rollout_auditreport",
-    "blocked": "SELECT waiting_for <> '' OR standing IS NOT NULL FROM rollout_steprun "
+    "blocked": "SELECT waiting_for <> '' OR activity IS NOT NULL FROM rollout_steprun "
     "WHERE state = 'running'",
     "contract": "SELECT count(*) = 4 AND bool_and(state = 'done') FROM rollout_phaserun",
 }

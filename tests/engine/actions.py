@@ -105,6 +105,21 @@ def work_off(connection: Connection, action: Pass, job: int, stripes: int, **mor
     return lane_totals.totals(connection, job)
 
 
+def work_off_with_stops(connection: Connection, action: Pass, job: int, stripes: int) -> Totals:
+    """Work every lane of a job, each time interrupted after three batches."""
+    stops = 0
+    while not lanes.is_finished(connection, job):
+        lane = claimed(connection, job)
+        try:
+            working = worker(connection, action, stripes=stripes, control=StopAfter(3))
+            working.run_lane(lane, seconds=60)
+        except Interrupted:
+            stops += 1
+        lanes.release(connection, lane)
+    assert stops > 1
+    return lane_totals.totals(connection, job)
+
+
 def run_fill(connection: Connection, action: Fill | Compute) -> Totals:
     """A whole pass, and others for rows that the application's writes took out of its way."""
     job, stripes = new_job(connection, action)

@@ -3,22 +3,19 @@
 import pytest
 from psycopg import sql
 
-from rollout.engine import backfill, copy_batches, lane_totals, lanes
-from rollout.engine.control import Interrupted
+from rollout.engine import backfill, copy_batches, lanes
 from rollout.engine.target import Connection, Target
 from rollout.plan.actions import Proof
 from rollout.plan.archives import DIGEST, digest, fingerprint
 from rollout.plan.copies import Copy
 from tests.engine.actions import (
-    StopAfter,
     act,
-    claimed,
     do_step,
     new_job,
     prove,
     undo_phase,
     work_off,
-    worker,
+    work_off_with_stops,
 )
 from tests.engine.rollbacks import ARCHIVE, KINDS, PLAN, carried_over, differing, rows_of
 from tests.engine.samples import BIGINT
@@ -82,18 +79,8 @@ def test_an_archive_that_is_interrupted_again_and_again_has_every_row_once(
     monkeypatch.setattr(backfill, "MAX_RANGE_BLOCKS", 1)
     act(target, frozen, PLAN, 4, CREATE)
     job, stripes = new_job(frozen, COPY)
-    stops = 0
-    while not lanes.is_finished(frozen, job):
-        lane = claimed(frozen, job)
-        try:
-            working = worker(frozen, COPY, stripes=stripes, control=StopAfter(3))
-            working.run_lane(lane, seconds=60)
-        except Interrupted:
-            stops += 1
-        lanes.release(frozen, lane)
-    assert stops > 1
+    totals = work_off_with_stops(frozen, COPY, job, stripes)
     assert copy_batches.complete(frozen, COPY, job)
-    totals = lane_totals.totals(frozen, job)
     rows = MANY + len(KINDS)
     assert (totals.scanned, totals.updated, totals.rewritten, totals.exact) == (rows, rows, 0, rows)
     act(target, frozen, PLAN, 4, RENAME)

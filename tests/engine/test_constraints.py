@@ -1,5 +1,6 @@
 """Rules that a phase puts in force: who breaks them is listed, what is the application's stays."""
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
@@ -78,21 +79,6 @@ def test_rows_that_break_a_check_are_listed_before_and_by_the_error_and_then_it_
     undo_step(target, connection, plan, 3, step)
     assert schema_of(target) == before
     assert not any(act(target, connection, plan, 3, a) for a in step.backward(plan))
-
-
-@SHAPES
-def test_a_check_that_was_added_and_not_validated_is_taken_back(
-    sample: Sample, target: Target, connection: Connection
-) -> None:
-    step = check_of(sample)
-    plan = plan_with(sample, step)
-    fill(sample, connection, "free")
-    before = schema_of(target)
-    add, _validate = step.forward(plan)
-    act(target, connection, plan, 3, add)
-    assert schema_of(target) != before
-    undo_step(target, connection, plan, 3, step)
-    assert schema_of(target) == before
 
 
 def test_a_check_of_the_application_that_has_the_name_is_neither_taken_for_it_nor_dropped(
@@ -223,16 +209,27 @@ def test_duplicates_are_listed_before_and_by_the_error_and_the_failed_build_is_d
     assert not any(act(target, connection, plan, 3, a) for a in step.backward(plan))
 
 
-@pytest.mark.parametrize("actions", [1, 2])
-def test_a_unique_constraint_that_stopped_half_way_is_taken_back(
-    actions: int, target: Target, connection: Connection
+@pytest.mark.parametrize(
+    ("sample", "step_of", "actions"),
+    [
+        *((sample, check_of, 1) for sample in (BIGINT, UUIDS, ODD, PARTITIONED)),
+        *((ODD, unique_of, actions) for actions in (1, 2)),
+    ],
+)
+def test_a_constraint_that_stopped_half_way_is_taken_back(
+    sample: Sample,
+    step_of: Callable[[Sample], r.Step],
+    actions: int,
+    target: Target,
+    connection: Connection,
 ) -> None:
-    step = unique_of(ODD)
-    plan = plan_with(ODD, step)
-    fill(ODD, connection, "a", "b")
+    step = step_of(sample)
+    plan = plan_with(sample, step)
+    fill(sample, connection, "free")
     before = schema_of(target)
     for action in step.forward(plan)[:actions]:
         act(target, connection, plan, 3, action)
+    assert schema_of(target) != before
     undo_step(target, connection, plan, 3, step)
     assert schema_of(target) == before
 

@@ -3,12 +3,18 @@
 import pytest
 from psycopg import sql
 
-from rollout.engine import backfill, lane_totals, lanes, quarantine
-from rollout.engine.control import Interrupted
+from rollout.engine import backfill, lanes, quarantine
 from rollout.engine.target import Connection, Target, own_transaction
 from rollout.plan.actions import Fill
 from rollout.plan.archives import archive_name
-from tests.engine.actions import StopAfter, act, claimed, do_phase, new_job, prove, work_off, worker
+from tests.engine.actions import (
+    act,
+    do_phase,
+    new_job,
+    prove,
+    work_off,
+    work_off_with_stops,
+)
 from tests.engine.rollbacks import (
     ARCHIVE,
     KINDS,
@@ -132,17 +138,7 @@ class TestProofs:
             act(target, connection, PLAN, 4, action)
         proof = proofs()[-1]
         job, stripes = new_job(connection, proof)
-        stops = 0
-        while not lanes.is_finished(connection, job):
-            lane = claimed(connection, job)
-            try:
-                working = worker(connection, proof, stripes=stripes, control=StopAfter(3))
-                working.run_lane(lane, seconds=60)
-            except Interrupted:
-                stops += 1
-            lanes.release(connection, lane)
-        totals = lane_totals.totals(connection, job)
-        assert stops > 1
+        totals = work_off_with_stops(connection, proof, job, stripes)
         assert (totals.scanned, totals.exact) == (1000 + len(KINDS), len(KINDS))
 
     def test_rows_written_meanwhile_are_neither_differences_nor_counted_twice(

@@ -18,7 +18,7 @@ def nothing_is_in_the_way(monkeypatch: pytest.MonkeyPatch) -> None:
     from rollout.engine.preflight import Preflight
     from rollout.queries import preflights
 
-    monkeypatch.setattr(preflights, "look_before", lambda rollout, phase: Preflight([], []))
+    monkeypatch.setattr(preflights, "preflight_of", lambda rollout, phase: Preflight([], []))
 
 
 @pytest.fixture

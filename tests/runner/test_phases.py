@@ -84,8 +84,8 @@ def test_gates_are_asked_again_after_a_concurrent_run(tiny: Rollout) -> None:
             )
         )
         other.execute(
-            "INSERT INTO rollout_phaserun (rollout_id, phase, way, state, actor_name, plan_digest,"
-            " token, worker, error, advice, halts, created_at, finished_at)"
+            "INSERT INTO rollout_phaserun (rollout_id, phase, direction, state, actor_name,"
+            " plan_digest, token, worker, error, advice, halts, created_at, finished_at)"
             " VALUES (%s, 0, 'forward', 'done', 'bob', '', 0, '', '', '', '[]', now(), now())",
             [tiny.pk],
         )

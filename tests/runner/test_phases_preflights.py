@@ -65,7 +65,7 @@ def test_an_unknown_finding_refuses_nothing_and_is_recorded(
     from tests.support import rollouts
 
     unknown = Preflight([Item("free disk", "unknown", "It cannot be seen.", phase=3)], [])
-    monkeypatch.setattr(preflights, "look_before", lambda rollout, phase: unknown)
+    monkeypatch.setattr(preflights, "preflight_of", lambda rollout, phase: unknown)
     rollouts.start(backfilled, 3)
     entry = LogEntry.objects.filter(event="phase started", phase=3).get()
     assert entry.data["preflight"] == [

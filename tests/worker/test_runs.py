@@ -72,12 +72,12 @@ def test_a_message_with_an_older_token_is_dropped(tiny: Rollout) -> None:
     assert rollouts.state_of(run) == RunState.DONE
 
 
-@pytest.mark.parametrize("way", ["forward", "backward"])
+@pytest.mark.parametrize("direction", ["forward", "backward"])
 def test_a_worker_refuses_a_run_of_another_plan_and_changes_nothing(
-    tiny: Rollout, way: str
+    tiny: Rollout, direction: str
 ) -> None:
     run = runner.start(tiny, 0, actor=ADA)
-    if way == "backward":
+    if direction == "backward":
         rollouts.work()
         run = runner.roll_back(tiny, 0, actor=ADA)
     calls = rollouts.flow.calls

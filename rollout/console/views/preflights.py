@@ -12,10 +12,11 @@ from django.views.decorators.http import require_safe
 from rollout.console.http.access import ConsoleRequest, may
 from rollout.console.http.fragments import render_live
 from rollout.console.http.shortcuts import phase_or_404, status_or_404
-from rollout.engine.preflight import LEVELS, Findings, Level
+from rollout.engine.preflight import LEVELS, Findings
 from rollout.engine.target import reason_of
 from rollout.queries.preflights import locks_of_rollback, preflight_of, readiness_of
 from rollout.queries.reruns import verify
+from rollout.queries.status import RolloutStatus
 from rollout.runner import Refused
 
 # A person waits for the page of a second run; the shell has no such limit.
@@ -27,35 +28,23 @@ MAX_RERUN_SECONDS = 5
 def preflight(request: ConsoleRequest, plan: str, environment: str, number: int) -> HttpResponse:
     status = status_or_404(plan, environment)
     phase = phase_or_404(status, number)
-    findings = preflight_of(status.rollout, number)
-    page = {
-        "rollout": status.rollout,
-        "status": status,
-        "phase": phase,
-        "findings": findings,
-        "checked_at": timezone.now(),
-        "counts": _counts(findings),
-        "forward": True,
-    }
+    page = _page(status, preflight_of(status.rollout, number)) | {"phase": phase, "forward": True}
     return render_live(request, "preflight", page)
 
 
-def _counts(findings: Findings) -> dict[Level, int]:
-    return {level: len(findings.of(level)) for level in LEVELS}
+def _page(status: RolloutStatus, findings: Findings | None = None) -> dict[str, object]:
+    page = {"rollout": status.rollout, "status": status, "checked_at": timezone.now()}
+    if findings is None:
+        return page
+    counts = {level: len(findings.of(level)) for level in LEVELS}
+    return page | {"findings": findings, "counts": counts}
 
 
 @may("view_rollout")
 @require_safe
 def readiness(request: ConsoleRequest, plan: str, environment: str) -> HttpResponse:
     status = status_or_404(plan, environment)
-    findings = readiness_of(status.rollout)
-    page = {
-        "rollout": status.rollout,
-        "status": status,
-        "findings": findings,
-        "checked_at": timezone.now(),
-        "counts": _counts(findings),
-    }
+    page = _page(status, readiness_of(status.rollout))
     return render(request, "rollout/readiness.html", page)
 
 
@@ -66,13 +55,7 @@ def rollback_locks(
 ) -> HttpResponse:
     status = status_or_404(plan, environment)
     phase = phase_or_404(status, number)
-    page: dict[str, object] = {
-        "rollout": status.rollout,
-        "status": status,
-        "phase": phase,
-        "checked_at": timezone.now(),
-        "forward": False,
-    }
+    page = _page(status) | {"phase": phase, "forward": False}
     try:
         page["locks"] = locks_of_rollback(status.rollout, number)
     except psycopg.Error as error:
@@ -85,12 +68,7 @@ def rollback_locks(
 def rerun(request: ConsoleRequest, plan: str, environment: str, number: int) -> HttpResponse:
     status = status_or_404(plan, environment)
     phase = phase_or_404(status, number)
-    page: dict[str, object] = {
-        "rollout": status.rollout,
-        "status": status,
-        "phase": phase,
-        "checked_at": timezone.now(),
-    }
+    page = _page(status) | {"phase": phase}
     try:
         page["rerun"] = verify(status.rollout, number, seconds=MAX_RERUN_SECONDS)
     except Refused as refusal:

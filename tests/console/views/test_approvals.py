@@ -332,7 +332,7 @@ class TestTypingTheName:
 
         monkeypatch.setattr(status, "refusal_to_start", lambda *_: "")
         monkeypatch.setattr(phases, "refusal_to_start", lambda *_: "")
-        monkeypatch.setattr(preflights, "look_before", lambda *_: Preflight([], []))
+        monkeypatch.setattr(preflights, "preflight_of", lambda *_: Preflight([], []))
 
     @pytest.mark.parametrize("typed", [{}, {"typed": ""}, {"typed": "Property classification"}])
     def test_another_name_starts_nothing_and_is_not_lost(
