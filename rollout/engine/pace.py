@@ -50,14 +50,14 @@ class Pace:
         self,
         *,
         settings: Callable[[], Settings] = Settings,
-        read_signals: Callable[[], Iterable[Signal]] = tuple,
+        signals: Callable[[], Iterable[Signal]] = tuple,
         throttle: Throttle | None = None,
         record: Callable[[Throttle, int], None] = record_nothing,
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         self._settings = settings
-        self._read_signals = read_signals
+        self._read_signals = signals
         self._record = record
         self._clock = clock
         self._sleep = sleep

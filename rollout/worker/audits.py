@@ -207,7 +207,7 @@ def _compare(report: AuditReport, lease: Lease) -> AuditResult:
                 function_of=import_string,
                 jobs_of=partial(_computing_jobs, report.rollout),
                 control=lease,
-                pace=Pace(read_signals=partial(_signals, connection, plan)),
+                pace=Pace(signals=partial(_signals, connection, plan)),
                 progress=_Progress(report),
             )
             return replace(result, conflicting_writes=conflicting_writes)

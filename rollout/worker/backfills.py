@@ -153,7 +153,7 @@ def worker_of(
     settings = LiveSettings(job)
     record = PaceRecord(*(connection, job.pk, heartbeats.process_name()), own_tables=_OWN_TABLES)
 
-    def read_signals() -> list[Signal]:
+    def signals() -> list[Signal]:
         commits = record.signal(settings().commit_limit_ms)
         return [*signals_of(connection, action, job), commits]
 
@@ -162,12 +162,7 @@ def worker_of(
         action,
         stripes=job.stripes,
         control=control,
-        pace=Pace(
-            settings=settings,
-            read_signals=read_signals,
-            throttle=record.began,
-            record=record.record,
-        ),
+        pace=Pace(settings=settings, signals=signals, throttle=record.began, record=record.record),
         function=import_string(action.function) if isinstance(action, Compute) else None,
         most_poison_rows=job.most_poison_rows,
     )

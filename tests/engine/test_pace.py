@@ -49,7 +49,7 @@ class World:
     def pace(self) -> Pace:
         return Pace(
             settings=lambda: self.settings,
-            read_signals=self.look,
+            signals=self.look,
             record=lambda throttle, writes: self.records.append((throttle, writes)),
             clock=lambda: self.now,
             sleep=self.sleep,

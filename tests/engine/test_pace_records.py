@@ -68,7 +68,7 @@ class Run(NoControl):
         self.record = PaceRecord(self.connection, self.job, "test")
         pace = Pace(
             settings=lambda: Settings(target_seconds=0.001, commit_limit_ms=self.limit_ms),
-            read_signals=self.look,
+            signals=self.look,
             throttle=self.record.began,
             record=self.keep,
             clock=lambda: self.now,
