@@ -51,7 +51,9 @@ TABS: Mapping[str, _Tab] = {
     ),
     "mappings": _Tab(
         "Mapping review",
-        frozenset({"mapping", "mapping_preview", "mapping_apply", "correct"}),
+        frozenset(
+            {"mapping", "mapping_preview", "mapping_apply", "correct", "values", "decide_values"}
+        ),
         lambda waiting, _: waiting.open_values,
         "open values to review",
     ),
@@ -71,7 +73,7 @@ TABS: Mapping[str, _Tab] = {
 """By the URL name of the page that a tab leads to."""
 
 # Pages whose address has an environment and otherwise only what is of the plan.
-_IN_EVERY_ENVIRONMENT = TABS.keys() | {"readiness", "leftovers", "mapping"}
+_IN_EVERY_ENVIRONMENT = TABS.keys() | {"readiness", "leftovers", "mapping", "values"}
 
 
 @dataclass(frozen=True)

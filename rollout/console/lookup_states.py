@@ -9,9 +9,11 @@ from rollout.console.mapping_counts import reviewed_within
 from rollout.engine import mapping
 from rollout.engine.mapping import ReviewCounts
 from rollout.engine.target import Connection, reason_of
+from rollout.engine.value_decisions import Undecided, undecided_values
 from rollout.journal.environments import is_protected, target_of
 from rollout.models import MappingChange, Rollout
 from rollout.plan import plans
+from rollout.plan.conversions import Conversion
 from rollout.plan.gates import MappingReviewed
 from rollout.plan.plan import ENFORCE, Plan
 from rollout.plan.translations import Lookup
@@ -72,6 +74,28 @@ def _state_of(
         return LookupState(lookup, changed, counts)
     except psycopg.Error as problem:
         return LookupState(lookup, changed, error=reason_of(problem))
+
+
+@dataclass(frozen=True)
+class ConversionState:
+    """A conversion in the same list, and the values that wait for people; None before phase 2."""
+
+    conversion: Conversion
+    waiting: Undecided | None = None
+    error: str = ""
+
+
+def conversion_states(rollout: Rollout) -> list[ConversionState]:
+    plan = plans.get(rollout.plan)
+    states: list[ConversionState] = []
+    for conversion in plan.reviewed_conversions:
+        try:
+            with target_of(rollout.environment).connect_briefly(LOOKUP_SECONDS) as connection:
+                waiting = undecided_values(connection, plan, conversion)
+                states.append(ConversionState(conversion, waiting))
+        except psycopg.Error as problem:
+            states.append(ConversionState(conversion, error=reason_of(problem)))
+    return states
 
 
 def review_gate(rollout: Rollout) -> MappingReviewed | None:

@@ -34,6 +34,7 @@ from rollout.console.views import (
     snapshots,
     styles,
     tickets,
+    value_decisions,
 )
 
 app_name = "rollout"
@@ -46,6 +47,12 @@ _lookup: Addresses = [
     path("preview/", mappings.preview, name="mapping_preview"),
     path("apply/", mappings.apply, name="mapping_apply"),
     path("export.csv", mappings.download, name="mapping_csv"),
+]
+
+_conversion: Addresses = [
+    path("", value_decisions.values, name="values"),
+    path("decide/", value_decisions.decide, name="decide_values"),
+    path("export.csv", value_decisions.download, name="values_csv"),
 ]
 
 _phase: Addresses = [
@@ -100,6 +107,7 @@ _rollout: Addresses = [
     path("leftovers/", leftovers.leftovers, name="leftovers"),
     path("mappings/", mappings.mappings, name="mappings"),
     path("mappings/<str:table>/<str:column>/", include(_lookup)),
+    path("values/<str:table>/<str:column>/", include(_conversion)),
     path("monitoring/", monitoring.monitoring, name="monitoring"),
     path("shadow/", shadow_reads.share, name="shadow"),
     path("rules/<str:rule_id>/release/", monitoring.release, name="release_rule"),

@@ -23,6 +23,7 @@ TAB_BY_PART = {
     "retry": "Phases",
     "mappings": "Mapping review",
     "mapping-changes": "Mapping review",
+    "values": "Mapping review",
     "jobs": "Backfill jobs",
     "findings": "Audits",
     "checklist": "Phases",

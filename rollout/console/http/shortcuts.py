@@ -22,6 +22,7 @@ from rollout.models import (
 )
 from rollout.notifications.webhooks import Webhook, webhooks
 from rollout.plan import Lookup, Plan, plans
+from rollout.plan.conversions import Conversion
 from rollout.plan.errors import RolloutError
 from rollout.plan.registry import UnknownPlan
 from rollout.queries.status import (
@@ -151,6 +152,16 @@ def lookup_or_404(rollout: Rollout, table: str, column: str) -> Lookup:
             return lookup
     known = ", ".join(f"{x.table.label}.{x.legacy}" for x in lookups) or "none"
     raise Http404(f"The plan has no lookup of {table}.{column}. Its lookups: {known}.")
+
+
+def conversion_or_404(rollout: Rollout, table: str, column: str) -> Conversion:
+    """A conversion of which people decide about the values that do not convert."""
+    conversions = plans.get(rollout.plan).reviewed_conversions
+    for conversion in conversions:
+        if (conversion.table.label, conversion.name) == (table, column):
+            return conversion
+    known = ", ".join(f"{t.table.label}.{t.name}" for t in conversions) or "none"
+    raise Http404(f"The plan converts nothing to {table}.{column}. Its conversions: {known}.")
 
 
 def webhook_or_404(name: str) -> Webhook:

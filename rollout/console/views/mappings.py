@@ -19,6 +19,7 @@ from rollout.console.http.shortcuts import lookup_or_404, review_or_404, rollout
 from rollout.console.lists.pages import page_of_texts
 from rollout.console.lookup_states import (
     LOOKUP_SECONDS,
+    conversion_states,
     first_open,
     lookup_states,
     review_gate,
@@ -74,7 +75,7 @@ def mappings(request: ConsoleRequest, plan: str, environment: str) -> HttpRespon
     if request.GET.get("show") == "open" and (lookup := first_open(states)) is not None:
         return redirect(f"{_all_values(rollout, lookup)}?show=open")
     page = {"rollout": rollout, "lookups": states, "gate": review_gate(rollout), "live": SLOW}
-    return render_live(request, "mappings", page)
+    return render_live(request, "mappings", {**page, "conversions": conversion_states(rollout)})
 
 
 @may("view_rollout")
@@ -389,10 +390,9 @@ def _to_confirm(shown: Sequence[Value]) -> dict[str, object]:
 
 
 def _history(rollout: Rollout, lookup: Lookup) -> list[MappingChange]:
-    changes = MappingChange.objects.filter(
-        rollout=rollout, table=lookup.table.label, legacy_column=lookup.legacy
-    ).prefetch_related("repairs__run")[:MAX_HISTORY]
-    return list(changes)
+    changes = rollout.mapping_changes.prefetch_related("repairs__run")
+    of_lookup = changes.filter(table=lookup.table.label, legacy_column=lookup.legacy)
+    return list(of_lookup[:MAX_HISTORY])
 
 
 def _undo(change: MappingChange) -> str:

@@ -124,12 +124,18 @@ WHO_MAY = {
     "{rollout}/mappings/{text}/preview/": (AUDITORS, AUDITORS),
     "{rollout}/mappings/{text}/apply/": (AUDITORS, AUDITORS),
     "{rollout}/mappings/{text}/export.csv": (READERS, READERS),
+    "{rollout}/values/{text}/": (READERS, READERS),
+    "{rollout}/values/{text}/decide/": (AUDITORS, AUDITORS),
+    "{rollout}/values/{text}/export.csv": (READERS, READERS),
 }
+# The property plan has no conversion: ``views/test_value_decisions.py`` has these pages.
+OF_OTHER_PLANS = "{rollout}/values/"
 PARTS_OF_PAGES = ("/mappings/{text}/new/", "{rollout}/header/")
 ITEM, GATE = "rollback-scripts", "checklist-complete"
 POST_ONLY = {
     *("pause", "resume", "cancel", "cancel-rollback", "pace", "retry-quarantined", "estimate"),
     *("waive", "unwaive", "verify", "delete", "preview", "apply", "release", "shadow"),
+    "decide",
     *("choose", "test", "resend", "theme", "guide"),
     *("stage", "restore", "approve", "drop"),
     *("ask-for-approval", "schedule", "unschedule", ITEM, "probe", "prepare"),
@@ -275,6 +281,8 @@ def assert_only_those_who_may_are_answered(
 
 def status_of_made(pattern: str, method: str) -> int:
     """What is answered to those who may."""
+    if pattern.startswith(OF_OTHER_PLANS):
+        return 404 if (method == "post") == (last_part(pattern) in POST_ONLY) else 405
     if method == "get":
         if pattern.endswith(PARTS_OF_PAGES):
             return 302  # Opened as a page of its own it leads to the page that it is a part of.

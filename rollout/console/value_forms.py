@@ -1,0 +1,117 @@
+"""The form in which people decide about values that do not convert."""
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import ClassVar
+
+from django import forms
+from django.http import QueryDict
+
+from rollout.console.lists.filters import ListFilter, choice
+from rollout.console.lists.pages import Order
+from rollout.engine.value_decisions import Decision, UnconvertibleValue
+from rollout.plan.conversions import Conversion
+
+ORDERS = (
+    Order("most-rows", "Most rows first", "rows", descending=True),
+    Order("a-to-z", "A–Z", "source"),
+)
+
+
+class ValueFilter(ListFilter):
+    """Which values are shown."""
+
+    q = forms.CharField(label="Value", max_length=200, required=False)
+    show = choice((("open", "Undecided"), ("decided", "Decided")), "Show")
+    lookups: ClassVar = {}
+
+    def matching(self, values: Iterable[UnconvertibleValue]) -> list[UnconvertibleValue]:
+        words, show = self.asked.get("q", "").casefold(), self.asked.get("show")
+        return [
+            value
+            for value in values
+            if words in value.text.casefold() and (not show or value.is_open == (show == "open"))
+        ]
+
+
+@dataclass(frozen=True)
+class Field:
+    """What a new column is to hold: its name, its field's number, the text typed or decided."""
+
+    column: str
+    number: int
+    text: str
+
+
+@dataclass(frozen=True)
+class DecisionRow:
+    """A value on the page, what was typed for it, and what is wrong with that."""
+
+    number: int
+    value: UnconvertibleValue
+    legacy: list[tuple[str, str | None]]
+    fields: list[Field]
+    is_empty: bool
+    was: str
+    problem: str
+
+
+def rows_of(
+    values: Iterable[UnconvertibleValue],
+    conversion: Conversion,
+    asked: Mapping[str, Decision],
+    problems: Mapping[str, str],
+) -> list[DecisionRow]:
+    rows = []
+    for number, value in enumerate(values):
+        decision = asked.get(value.source, value.decided)
+        texts = dict(decision or {})
+        rows.append(
+            DecisionRow(
+                number,
+                value,
+                list(zip(conversion.reads, value.legacy, strict=True)),
+                [Field(c, n, texts.get(c) or "") for n, c in enumerate(conversion.added)],
+                decision is not None and not any(texts.values()),
+                _as_sent(conversion, value.decided),
+                problems.get(value.source, ""),
+            )
+        )
+    return rows
+
+
+def asked_in(form: QueryDict, conversion: Conversion) -> dict[str, Decision]:
+    """The decisions that a form changes, by source, and the one for all that are ticked."""
+    asked: dict[str, Decision] = {}
+    chosen, bulk = set(form.getlist("chosen")), form.get("bulk", "")
+    for name, source in form.items():
+        if not name.startswith("source-") or not isinstance(source, str):
+            continue
+        number = name.removeprefix("source-")
+        if bulk in ("set", "empty", "leave"):
+            if number in chosen:
+                asked[source] = _typed(form, conversion, "to", is_empty=bulk == "empty")
+                if bulk == "leave":
+                    asked[source] = None
+            continue
+        decision = _typed(form, conversion, f"value-{number}", is_empty=f"empty-{number}" in form)
+        if _as_sent(conversion, decision) != form.get(f"was-{number}"):
+            asked[source] = decision
+    return asked
+
+
+def _typed(form: QueryDict, conversion: Conversion, name: str, *, is_empty: bool) -> Decision:
+    """A field that is left blank beside others stays empty; where all are, nothing is decided."""
+    texts = {
+        column: form.get(f"{name}-{n}", "").strip() or None
+        for n, column in enumerate(conversion.added)
+    }
+    if is_empty:
+        return dict.fromkeys(texts)
+    return texts if any(texts.values()) else None
+
+
+def _as_sent(conversion: Conversion, decision: Decision) -> str:
+    """A decision as a field carries it, so that what nobody changed decides nothing."""
+    return json.dumps(decision and [decision.get(column) for column in conversion.added])

@@ -1,0 +1,173 @@
+"""Values that do not convert: which there are, and what people decide about them."""
+
+from collections.abc import Mapping
+
+import psycopg
+from django.core.files.uploadedfile import UploadedFile
+from django.http import HttpResponse, StreamingHttpResponse
+from django.shortcuts import redirect, render
+from django.views.decorators.http import require_POST, require_safe
+
+from rollout import runner
+from rollout.console.http.access import ConsoleRequest, may
+from rollout.console.http.links import rollout_url
+from rollout.console.http.shortcuts import conversion_or_404, rollout_or_404
+from rollout.console.lists.pages import page_of_texts
+from rollout.console.value_forms import ORDERS, ValueFilter, asked_in, rows_of
+from rollout.console.views.runs import perform
+from rollout.engine.target import reason_of
+from rollout.engine.value_decisions import (
+    CannotDecideValues,
+    Decision,
+    UnconvertibleValue,
+    unconvertible_values,
+)
+from rollout.journal.environments import target_of
+from rollout.logs.texts import counted
+from rollout.models import MappingChange, Rollout
+from rollout.plan import plans
+from rollout.plan.conversions import Conversion
+from rollout.queries import value_csv
+from rollout.queries.mapping_csv import InvalidMappingFile
+from rollout.queries.mapping_reviews import uncorrected
+
+# A value has a handful of fields, and Django accepts 1,000 in a form.
+MAX_VALUES_ON_PAGE = 100
+MAX_HISTORY = 20
+# A page does not wait longer for the rows to be read.
+READ_SECONDS = 20
+
+
+@may("view_rollout")
+@require_safe
+def values(
+    request: ConsoleRequest, plan: str, environment: str, table: str, column: str
+) -> HttpResponse:
+    rollout = rollout_or_404(plan, environment)
+    return _page(request, rollout, conversion_or_404(rollout, table, column))
+
+
+@may("review_mapping")
+@require_POST
+def decide(
+    request: ConsoleRequest, plan: str, environment: str, table: str, column: str
+) -> HttpResponse:
+    """Decide about the values that a form or a file names."""
+    rollout = rollout_or_404(plan, environment)
+    conversion = conversion_or_404(rollout, table, column)
+    asked = asked_in(request.POST, conversion)
+    uploaded = request.FILES.get("file")
+    try:
+        if isinstance(uploaded, UploadedFile):
+            data = uploaded.read(value_csv.MAX_BYTES + 1)
+            asked |= value_csv.decisions_in(data, conversion, _values(rollout, conversion))
+        is_done = perform(
+            request,
+            lambda: runner.decide_values(rollout, conversion, asked, actor=request.user),
+            _decided,
+        )
+    except InvalidMappingFile as error:
+        return _page(request, rollout, conversion, unreadable=error, status=422)
+    except CannotDecideValues as error:
+        return _page(request, rollout, conversion, asked, problems=error.problems, status=422)
+    if not is_done and asked:
+        return _page(request, rollout, conversion, asked, status=409)
+    return redirect(_address(request, rollout, conversion))
+
+
+@may("view_rollout")
+@require_safe
+def download(
+    request: ConsoleRequest, plan: str, environment: str, table: str, column: str
+) -> HttpResponse:
+    rollout = rollout_or_404(plan, environment)
+    conversion = conversion_or_404(rollout, table, column)
+    lines = value_csv.lines_of(conversion, _values(rollout, conversion))
+    answer = StreamingHttpResponse(lines, content_type="text/csv; charset=utf-8")
+    answer["Content-Disposition"] = f'attachment; filename="{plan}-values.csv"'
+    # A StreamingHttpResponse is answered like any other.
+    return answer  # type: ignore[return-value]
+
+
+def _values(rollout: Rollout, conversion: Conversion) -> list[UnconvertibleValue]:
+    """Raises psycopg.Error."""
+    with target_of(rollout.environment).connect_briefly(READ_SECONDS) as connection:
+        return unconvertible_values(connection, plans.get(rollout.plan), conversion)
+
+
+def _decided(change: MappingChange) -> str:
+    number = counted(len(change.changes), "decision")
+    if not change.mapped:
+        return f"{number} saved. Phase 2 will use them."
+    return f"{number} saved. New writes follow at once; update the rows that are there."
+
+
+def _all_values(rollout: Rollout, conversion: Conversion) -> str:
+    return rollout_url(rollout, "values", conversion.table.label, conversion.name)
+
+
+def _address(request: ConsoleRequest, rollout: Rollout, conversion: Conversion) -> str:
+    query = request.GET.urlencode()
+    return f"{_all_values(rollout, conversion)}{f'?{query}' if query else ''}"
+
+
+def _page(
+    request: ConsoleRequest,
+    rollout: Rollout,
+    conversion: Conversion,
+    asked: Mapping[str, Decision] | None = None,
+    *,
+    problems: Mapping[str, str] | None = None,
+    unreadable: InvalidMappingFile | None = None,
+    status: int = 200,
+) -> HttpResponse:
+    asked, problems = asked or {}, problems or {}
+    filters = ValueFilter(request.GET)
+    history = list(
+        MappingChange.objects.filter(
+            rollout=rollout,
+            table=conversion.table.label,
+            legacy_column=", ".join(conversion.reads),
+        ).prefetch_related("repairs__run")[:MAX_HISTORY]
+    )
+    query = request.GET.urlencode()
+    page: dict[str, object] = {
+        "rollout": rollout,
+        "conversion": conversion,
+        "filters": filters,
+        "list_at": _all_values(rollout, conversion),
+        "query": f"?{query}" if query else "",
+        "refusal": runner.refusal_to_review(rollout),
+        "unreadable": unreadable,
+        "problems": problems.values(),
+        "history": history,
+        "uncorrected": uncorrected(rollout, history),
+        "empty_mark": value_csv.EMPTY,
+        "leave_mark": value_csv.LEAVE,
+    }
+    try:
+        listed = _values(rollout, conversion)
+    except psycopg.Error as error:
+        # The refusal says all about a column that phase 4 has dropped.
+        is_gone = page["refusal"] and isinstance(error, psycopg.errors.UndefinedColumn)
+        page["error"] = "" if is_gone else reason_of(error)
+        return render(request, "rollout/values.html", page, status=200 if is_gone else 503)
+    # What somebody is deciding about stands first, whatever the filter and the page.
+    in_work = [value for value in listed if value.source in asked][:MAX_VALUES_ON_PAGE]
+    others = [value for value in filters.matching(listed) if value.source not in asked]
+    shown = page_of_texts(
+        others,
+        request.GET,
+        size=max(1, MAX_VALUES_ON_PAGE - len(in_work)),
+        orders=ORDERS,
+        key="source",
+    )
+    page |= {
+        "values": shown,
+        "number": len(listed),
+        "undecided": sum(value.is_open for value in listed),
+        "undecided_rows": sum(value.rows for value in listed if value.is_open),
+        "rows": rows_of([*in_work, *shown], conversion, asked, problems),
+        "matching": len(others) + len(in_work),
+    }
+    return render(request, "rollout/values.html", page, status=status)

@@ -1,0 +1,102 @@
+"""The page of values that do not convert: typed input is kept, and nothing hostile gets through."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import re
+from html import unescape
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from django.core.files.uploadedfile import SimpleUploadedFile
+
+from tests.console.journal import browser_of, text_of
+from tests.support import rollouts
+from tests.support.offers import PLAN, offers
+
+if TYPE_CHECKING:
+    from django.test import Client
+
+    from rollout.models import Rollout
+    from tests.support.servers import Database
+
+LIST = f"/rollout/{PLAN}/production/mappings/"
+PAGE = f"/rollout/{PLAN}/production/values/offer/price_cents/"
+
+
+@pytest.fixture
+def rollout(committed_db: Database, own_plans: None) -> Rollout:
+    return offers()
+
+
+def fields_of(browser: Client, address: str = PAGE) -> dict[str, str]:
+    """The hidden fields of the form, by their names."""
+    html = browser.get(address).content.decode()
+    pairs = re.findall(r'<input type="hidden" name="((?:source|was)-\d+)" value="([^"]*)"', html)
+    return {name: unescape(value) for name, value in pairs}
+
+
+def decisions() -> dict[str, Any]:
+    with rollouts.target() as connection:
+        rows = connection.execute("SELECT source, decided FROM rollout.value_decisions").fetchall()
+    return {json.loads(source)[0]: decided for source, decided in rows}
+
+
+def test_people_decide_about_values_in_the_browser_one_by_one_together_and_by_a_file(
+    rollout: Rollout,
+) -> None:
+    engineer, viewer = browser_of("engineer"), browser_of("viewer")
+    assert "Not converted yet (from phase 2 on)" in text_of(viewer, LIST)
+    html = viewer.get(PAGE).content.decode()
+    assert "&lt;b&gt;request&lt;/b&gt;" in html
+    assert "Save decisions" not in html
+    assert viewer.post(f"{PAGE}decide/").status_code == 403
+    assert viewer.get(f"{PAGE}nonsense/").status_code == 404
+
+    # What cannot be kept is still in its field, with the reason beside it.
+    fields = fields_of(engineer)
+    assert json.loads(fields["source-0"]) == ["free"]
+    wrong = {**fields, "value-0-0": "much", "value-1-0": " 12 "}
+    response = engineer.post(f"{PAGE}decide/", wrong)
+    assert (response.status_code, decisions()) == (422, {})
+    assert 'value="much"' in response.content.decode()
+    assert "price_cents cannot hold this value" in response.content.decode()
+
+    # What nobody typed decides nothing; a source that the browser made up is refused.
+    response = engineer.post(f"{PAGE}decide/", {**fields, "value-0-0": "0"}, follow=True)
+    assert "1 decision saved. Phase 2 will use them." in response.content.decode()
+    assert decisions() == {"free": {"price_cents": "0"}}
+    for hostile in ('["5"]', "{", "[" * 2000, "\ud800".encode("utf-16", "surrogatepass")):
+        made_up = {"source-0": hostile, "was-0": "null", "value-0-0": "1"}
+        assert engineer.post(f"{PAGE}decide/", made_up).status_code == 409
+    stale = {**fields, "value-1-0": "7"}
+    assert engineer.post(f"{PAGE}decide/", stale).status_code == 302
+    assert decisions() == {
+        "free": {"price_cents": "0"},
+        "=on <b>request</b>": {"price_cents": "7"},
+    }
+
+    selected = {**fields_of(engineer), "chosen": ["0", "1"]}
+    assert engineer.post(f"{PAGE}decide/", {**selected, "bulk": "empty"}).status_code == 302
+    assert set(map(str, decisions().values())) == {"{'price_cents': None}"}
+    selected = {**fields_of(engineer), "chosen": ["1"]}
+    assert engineer.post(f"{PAGE}decide/", {**selected, "bulk": "leave"}).status_code == 302
+    assert list(decisions()) == ["free"]
+    assert "1 in 1 row " in text_of(viewer, PAGE)
+    assert "free" not in fields_of(engineer, f"{PAGE}?show=open")["source-0"]
+
+    file = engineer.get(f"{PAGE}export.csv").getvalue().decode()
+    keys = {row["legacy"]: row["key"] for row in csv.DictReader(io.StringIO(file))}
+    uploads = (
+        (b"\xff", 422, "Not UTF-8 text"),
+        (b"key,becomes_price_cents\nx,1\n", 422, "No value has this key"),
+        (b"key,other\nx,1\n", 422, "The header lacks becomes_price_cents"),
+        (f"key,becomes_price_cents\n{keys['free']},(leave)\n".encode(), 302, ""),
+    )
+    for data, status, message in uploads:
+        upload = SimpleUploadedFile("values.csv", data)
+        response = engineer.post(f"{PAGE}decide/", {"file": upload})
+        assert (response.status_code, message in response.content.decode()) == (status, True)
+    assert decisions() == {}
