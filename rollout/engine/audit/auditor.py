@@ -92,14 +92,6 @@ class Auditor:
             if torn:
                 self.result.inconclusive = torn
                 return
-        kept = [t for t in tables if not self._is_archived(t, set(live[t.label]))]
-        if not kept:
-            self.result.inconclusive = (
-                "The legacy columns are dropped and archived: nothing is left to compare. Roll "
-                "back phase 4 to audit."
-            )
-            return
-        tables = kept
         self.blocks = sum(
             leaf.blocks for table in tables for leaf in lanes.leaves(self.connection, table)
         )
@@ -117,16 +109,6 @@ class Auditor:
             self._audit_table(scan, sample, function_of)
         self.result.mapping_digest = digest.hexdigest()[:12]
         self.result.sql_digest = self._queries.hexdigest()[:12]
-
-    def _is_archived(self, table: Table, columns: set[str]) -> bool:
-        """Whether the legacy columns of all translations are gone, and no mapping tells more."""
-        translations = self.plan.translations_of(table)
-        return (
-            bool(translations)
-            and not self.plan.lookups_of(table)
-            and not self.plan.computed_of(table)
-            and all(t.drops and not columns.issuperset(t.reads) for t in translations)
-        )
 
     def _count_reviewed(self, lookup: Lookup) -> None:
         """How many values of a mapping people have decided on, in the snapshot that is compared."""

@@ -13,14 +13,14 @@ from psycopg import sql
 
 from rollout.engine.audit.categories import CATEGORIES, Cell, TranslationResult, worst
 from rollout.engine.audit.rules import LookupRules
-from rollout.engine.audit.states import conversion_state, expected_text
+from rollout.engine.audit.states import archived_state, conversion_state, expected_text
 from rollout.engine.quarantine import key_of
 from rollout.engine.target import Connection, fetch_bool
 from rollout.plan import facts
 from rollout.plan.archived_values import kept_of
 from rollout.plan.archives import joins_of_texts
 from rollout.plan.conversions import Conversion
-from rollout.plan.names import in_target, normal
+from rollout.plan.names import identifier, in_target, normal
 from rollout.plan.plan import Plan
 from rollout.plan.refusals import refusal_name
 from rollout.plan.table import Table
@@ -67,8 +67,9 @@ class TableScan:
             for lookup in plan.lookups_of(table)
         ]
         self.grouped = list(dict.fromkeys(c for rules in self.lookups for c in rules.columns))
-        # Of what is gone only an archive tells, as it was.
         derived = [t for t in plan.conversions_of(table) if columns.issuperset(t.reads)]
+        # Of what is gone only an archive tells.
+        self.archived = [t for t in plan.conversions_of(table) if t.drops and t not in derived]
         # An expression over grouped columns alone is worked out for each group, not for each row.
         self.of_groups = [
             Question(t, self._state(t)) for t in derived if set(t.reads) <= set(self.grouped)
@@ -77,6 +78,7 @@ class TableScan:
         self.of_rows = [
             Question(t, self._state(t, self.normal_forms)) for t in derived if t not in of_groups
         ] + [Question(t, computed_state(t, jobs)) for t in plan.computed_of(table)]
+        self.of_rows += [Question(t, sql.Identifier("t", _archived(t))) for t in self.archived]
         added = [column for question in self.of_groups for column in question.translation.added]
         self.grouped += [column for column in added if column not in self.grouped]
 
@@ -107,19 +109,23 @@ class TableScan:
 
     def source(self, relation: sql.Composable | None = None) -> sql.Composed:
         """The rows ``t`` of the table, or of a part of it, with the legacy text from the archive
-        where its column is gone: as the way back would restore it.
+        where its column is gone: as the way back would restore it. Of a conversion its state.
         """
         relation = relation or self.table.identifier
         archived = {rules.lookup.legacy for rules in self.lookups if rules.archived}
-        if not archived:
+        if not archived and not self.archived:
             return sql.SQL("{} AS t").format(relation)
+        known = [
+            sql.SQL("{} AS {}").format(kept.text_again(column), sql.Identifier(column))
+            for kept in kept_of(self.plan, self.table)
+            for column in kept.legacy
+            if column in archived
+        ] + [
+            sql.SQL("{} AS {}").format(archived_state(t), sql.Identifier(_archived(t)))
+            for t in self.archived
+        ]
         return sql.SQL("(SELECT t.ctid, t.*, {} FROM {} AS t{}) AS t").format(
-            sql.SQL(", ").join(
-                sql.SQL("{} AS {}").format(kept.text_again(column), sql.Identifier(column))
-                for kept in kept_of(self.plan, self.table)
-                for column in kept.legacy
-                if column in archived
-            ),
+            sql.SQL(", ").join(known),
             relation,
             left_joins(*joins_of_texts(self.plan, self.table)),
         )
@@ -240,6 +246,11 @@ class TableScan:
         return TranslationResult(
             self.table.label, question.column, ", ".join(question.translation.reads), "", []
         )
+
+
+def _archived(conversion: Conversion) -> str:
+    """The name of the column with a row's state in a conversion whose legacy columns are gone."""
+    return identifier("state", *conversion.added)
 
 
 def _refusing(connection: Connection, plan: Plan, table: Table) -> set[str]:

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 
 from psycopg import sql
 
-from rollout.plan.archived_values import written_text
+from rollout.plan.archived_values import ARCHIVED, KeptValues, written_text
 from rollout.plan.conversions import Conversion
 from rollout.plan.refusals import refusal
 from rollout.plan.value_decisions import careful_values, decided, decided_value
@@ -64,6 +64,27 @@ def _of_no_value(conversion: Conversion) -> str:
     if conversion.leaves_empty:
         return "unconvertible"
     return "undecided" if conversion.drops else "missing"
+
+
+def archived_state(conversion: Conversion) -> sql.Composable:
+    """The category of row ``t`` beside its row of the archive, once the legacy columns are gone.
+
+    A row that was written since holds what its writer meant: nothing says otherwise any more.
+    """
+    kept = KeptValues(conversion)
+    return sql.SQL(
+        "CASE WHEN CASE WHEN {same} THEN {lossy} END THEN 'lossy' WHEN {empty} THEN 'both_null'"
+        " ELSE 'ok' END"
+    ).format(
+        same=kept.means_the_same,
+        lossy=sql.SQL(" OR ").join(
+            sql.SQL('{}::text COLLATE "C" IS DISTINCT FROM {} COLLATE "C"').format(
+                sql.Identifier(ARCHIVED, column), written_text(conversion, column)
+            )
+            for column in conversion.drops
+        ),
+        empty=all_null([sql.Identifier("t", column) for column in conversion.added]),
+    )
 
 
 def _right(conversion: Conversion, empty: sql.Composable) -> sql.Composable:
