@@ -3,7 +3,14 @@
 from html.parser import HTMLParser
 
 from rollout.models import Rollout
-from tests.console.http.test_access import PARTS_OF_PAGES, POST_ONLY, WHO_MAY, last_part, named
+from tests.console.http.test_access import (
+    OF_OTHER_PLANS,
+    PARTS_OF_PAGES,
+    POST_ONLY,
+    WHO_MAY,
+    last_part,
+    named,
+)
 
 OF_THE_SITE = (
     *("/properties/", "/properties/new/", "/admin/", "/admin/auth/user/", "/admin/auth/user/add/"),
@@ -23,6 +30,7 @@ def addresses_of_the_console(rollout: Rollout) -> list[str]:
         if last_part(pattern) not in POST_ONLY
         and "." not in last_part(pattern)
         and not pattern.endswith(PARTS_OF_PAGES)
+        and not pattern.startswith(OF_OTHER_PLANS)
     ]
 
 
