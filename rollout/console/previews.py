@@ -92,6 +92,10 @@ class StepPreview:
     longest_wait: ClassVar = timedelta(seconds=MAX_LOCK_TIMEOUT_SECONDS)
     """For a lock, in one attempt."""
 
+    @property
+    def has_sql(self) -> bool:
+        return any(preview.sql for preview in self.forward + self.backward)
+
     def blocks(self, back: bool) -> str:
         """What the strongest lock of a step keeps the application from; empty where none does."""
         locks = self.backward_locks if back else self.forward_locks

@@ -345,34 +345,30 @@ class RequireValues(Step):
         return require_values(self.table, self.columns)
 
     def backward(self, plan: Plan) -> Actions:
-        changes = [
+        checks = [facts.check_name(self.table, column) for column in self.columns]
+        nullable = [facts.column_may_be_null(self.table, column) for column in self.columns]
+        no_check = [facts.no(facts.constraint_exists(self.table, check)) for check in checks]
+        drop_not_null = [
             sql.SQL("ALTER COLUMN {} DROP NOT NULL").format(sql.Identifier(column))
             for column in self.columns
-        ] + [
-            sql.SQL("DROP CONSTRAINT IF EXISTS {}").format(
-                sql.Identifier(facts.check_name(self.table, column))
-            )
-            for column in self.columns
         ]
-        return (
+        drop_check = [
+            sql.SQL("DROP CONSTRAINT IF EXISTS {}").format(sql.Identifier(check))
+            for check in checks
+        ]
+        return tuple(
             Statement(
                 sql=sql.SQL("ALTER TABLE {}\n  {}").format(
                     self.table.identifier, sql.SQL(",\n  ").join(changes)
                 ),
-                done=facts.all_of(
-                    *(
-                        facts.no(fact)
-                        for column in self.columns
-                        for fact in (
-                            facts.no(facts.column_may_be_null(self.table, column)),
-                            facts.constraint_exists(
-                                self.table, facts.check_name(self.table, column)
-                            ),
-                        )
-                    )
-                ),
+                done=facts.all_of(*done),
                 locks=(Lock(LockMode.ACCESS_EXCLUSIVE, self.table.label),),
-            ),
+                servers=servers,
+            )
+            for servers, changes, done in (
+                (_BY_CHECK, drop_not_null + drop_check, nullable + no_check),
+                (_BY_CONSTRAINT, drop_not_null, nullable),
+            )
         )
 
     def reshape(self, plan: Plan, shape: Shape) -> None:

@@ -36,6 +36,8 @@ def test_every_statement_is_for_this_server_or_shown_apart() -> None:
     new, old = (previews.of_step(plan, required, server) for server in (180_000, 140_000))
     assert not any("before 18" in preview.note for preview in new.forward)
     assert not any("18 and newer" in preview.note for preview in old.forward)
+    assert not any("_present" in preview.sql for preview in new.backward), "never added there"
+    assert all("_present" in preview.sql for preview in old.backward)
 
 
 def test_locks_are_listed_once_the_strongest_first() -> None:
