@@ -13,8 +13,21 @@ from rollout.plan.table import Column, Table
 # Maximum time to count a column's texts; after it a part of the table stands for the rest.
 COUNT_SECONDS = 20
 _PART_ROWS = 100_000
-_FALSE = frozenset({"no", "n", "false", "f", "0", "off"})
-_TRUE = frozenset({"yes", "y", "true", "t", "1", "on"})
+# What other types texts look like, by regular expressions over normal forms. The first of two that
+# fit as many rows is taken.
+KINDS = {
+    "boolean": "yes|no|y|n|true|false|t|f|1|0|on|off",
+    "bigint": "[+-]?[0-9]{1,18}",
+    "numeric": "[+-]?([0-9]+([.][0-9]*)?|[.][0-9]+)",
+    "date": "[0-9]{4}-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])",
+    "dotted date": "(0?[1-9]|[12][0-9]|3[01])[.](0?[1-9]|1[0-2])[.][0-9]{4}",
+    "timestamp without time zone": "[0-9]{4}-[0-9]{2}-[0-9]{2}[ t][0-9]{2}:[0-9]{2}(:[0-9.]+)?",
+    "timestamp with time zone": "[0-9]{4}-[0-9]{2}-[0-9]{2}[ t][0-9]{2}:[0-9]{2}(:[0-9.]+)?"
+    " ?(z|[+-][0-9]{2}(:?[0-9]{2})?)",
+}
+# The share of rows that must look so; the others are for people to decide about.
+_MOST = 0.9
+_LARGEST = {"smallint": 2**15 - 1, "integer": 2**31 - 1, "bigint": 2**63 - 1}
 
 
 class TableNotFound(RolloutError, LookupError):
@@ -52,11 +65,11 @@ class Texts:
     """Whether only a part of the table was counted."""
     frequent: tuple[str, ...]
     """The most frequent normal forms, at most 12, blanks aside."""
-
-    @property
-    def is_yes_or_no(self) -> bool:
-        texts = set(self.frequent)
-        return bool(texts & _TRUE) and texts <= _TRUE | _FALSE
+    kind: str = ""
+    """One of ``KINDS`` that nearly all rows look like; empty for none."""
+    unlike: int = 0
+    """How many rows look otherwise, blanks aside."""
+    unlike_examples: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -69,6 +82,8 @@ class TableInfo:
     taken_columns: frozenset[str]
     taken_relations: frozenset[str]
     texts: dict[str, Texts] = field(default_factory=dict)
+    key_used: tuple[int, float] = (0, 0.0)
+    """The largest key where it is an integer, and its share of what its type can hold."""
     loosely_compared: frozenset[str] = frozenset()
     """Columns whose collation is not deterministic: texts that differ are equal there."""
 
@@ -128,6 +143,7 @@ def introspect(connection: Connection, name: str, columns: Sequence[str]) -> Tab
         indexes=indexes,
         taken_columns=frozenset(live),
         taken_relations=_relations(connection, schema),
+        key_used=_key_used(connection, table),
         texts={
             column: _texts(connection, table, column)
             for column in columns
@@ -205,6 +221,19 @@ def _relations(connection: Connection, schema: str) -> frozenset[str]:
     return frozenset(name for (name,) in rows)
 
 
+def _key_used(connection: Connection, table: Table) -> tuple[int, float]:
+    largest = _LARGEST.get(table.columns[table.key[0]].type) if len(table.key) == 1 else None
+    if largest is None:
+        return 0, 0.0
+    row = connection.execute(
+        sql.SQL("SELECT coalesce(max({}), 0) FROM {}").format(
+            sql.Identifier(table.key[0]), table.identifier
+        )
+    ).fetchone()
+    used = int(row[0]) if row else 0
+    return used, used / largest
+
+
 def _texts(connection: Connection, table: Table, column: str) -> Texts:
     try:
         return _count(connection, table, column, in_part=False)
@@ -235,8 +264,35 @@ def _count(connection: Connection, table: Table, column: str, *, in_part: bool) 
                 " ORDER BY count(*) DESC, 1 LIMIT 12"
             ).format(form=form, rows=rows)
         ).fetchall()
-    assert counted is not None
-    number, distinct, forms, blank, longest = map(int, counted)
+        looks_like = {name: sql.Literal(f"^({pattern})$") for name, pattern in KINDS.items()}
+        shares = connection.execute(
+            sql.SQL("SELECT {} FROM ({}) AS r WHERE {} <> ''").format(
+                sql.SQL(", ").join(
+                    sql.SQL("count(*) FILTER (WHERE {} ~ {})").format(form, pattern)
+                    for pattern in looks_like.values()
+                ),
+                rows,
+                form,
+            )
+        ).fetchone()
+        assert counted is not None
+        assert shares is not None
+        number, distinct, forms, blank, longest = map(int, counted)
+        alike, kind = max(zip(shares, KINDS, strict=True), key=lambda share: share[0])
+        others: list[tuple[str]] = []
+        if not alike or alike < _MOST * (number - blank):
+            alike, kind = number - blank, ""
+        elif alike < number - blank:
+            others = connection.execute(
+                sql.SQL(
+                    "SELECT min(legacy) FROM ({}) AS r WHERE {} <> '' AND {} !~ {}"
+                    " GROUP BY {} ORDER BY count(*) DESC, 1 LIMIT 3"
+                ).format(rows, form, form, looks_like[kind], form)
+            ).fetchall()
     return Texts(
-        number, distinct, forms, blank, longest, in_part, tuple(text for (text,) in frequent)
+        *(number, distinct, forms, blank, longest, in_part),
+        frequent=tuple(text for (text,) in frequent),
+        kind=kind,
+        unlike=number - blank - alike,
+        unlike_examples=tuple(text for (text,) in others),
     )

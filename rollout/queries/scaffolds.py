@@ -4,7 +4,7 @@ import json
 import re
 import textwrap
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 
 from django.template.loader import render_to_string
@@ -17,6 +17,19 @@ from rollout.plan.translations import Lookup
 
 # More would be too many for people to choose from.
 _MAX_FORMS = 500
+# The new column's name, by the type that its texts look like.
+_CONVERTED = {
+    "boolean": "is_{}",
+    "bigint": "{}_number",
+    "numeric": "{}_number",
+    "date": "{}_date",
+    "timestamp without time zone": "{}_at",
+    "timestamp with time zone": "{}_at",
+}
+_FALSE = frozenset({"no", "n", "false", "f", "0", "off"})
+_TRUE = frozenset({"yes", "y", "true", "t", "1", "on"})
+# The share of its range from which a key is worth a word.
+_KEY_USED = 0.4
 _NAMES = {"r", "timedelta", "TABLE", "PLAN", "PREPARE", "EXPAND", "BACKFILL", "ENFORCE", "CONTRACT"}
 
 
@@ -35,7 +48,8 @@ class Scaffold:
 
 @dataclass(frozen=True, kw_only=True)
 class _Translation:
-    """A translation for the template; ``type`` and ``expression`` are of a derived one."""
+    """A translation for the template. A conversion has ``backward``, and as ``expression`` the
+    way forward; a derived one has no way back."""
 
     constant: str
     column: str
@@ -46,6 +60,12 @@ class _Translation:
     blank: str | None = ""
     type: str = ""
     expression: str = ""
+    backward: str = ""
+
+    @property
+    def drops(self) -> bool:
+        """Whether phase 4 drops its legacy column."""
+        return self.is_lookup or bool(self.backward)
 
     @property
     def is_lookup(self) -> bool:
@@ -120,7 +140,8 @@ class _Author:
             self._refuse(column)
         translations = [self._translation(column) for column in self.columns]
         lookups = [t for t in translations if t.is_lookup]
-        replaced, left_alone = self._indexes(lookups)
+        dropping = [t for t in translations if t.drops]
+        replaced, left_alone = self._indexes(dropping)
         name = _slug(f"{self.table.name}-{'-'.join(self.columns)}")
         title = f"{self.table.label}: {', '.join(self.columns)}"
         source = render_to_string(
@@ -131,6 +152,8 @@ class _Author:
                 "translations": translations,
                 "constants": _tuple(t.constant for t in translations),
                 "lookups": lookups,
+                "dropping": dropping,
+                "key": self._key(),
                 "required": tuple(t.new for t in translations if t.required),
                 "replaced": replaced,
                 "left_alone": left_alone,
@@ -170,12 +193,11 @@ class _Author:
         of, texts = self.table.columns[column], self.live.texts.get(column)
         if texts is None:
             return self._copy(column, of)
-        if texts.is_yes_or_no:
-            return self._derived(
-                *(column, f"is_{column}", "boolean"),
-                f"coalesce({{{column}:normal}} IN ('yes', 'y', 'true', 't', '1', 'on'), false)",
-                f"{_counts(texts)}: yes or no.",
-            )
+        if (
+            texts.kind
+            and Lookup(table=self.table, legacy=column, column="", lookup_table="").is_text
+        ):
+            return self._converted(column, of, texts)
         if (
             texts.longest > MAX_LOOKUP_CHARACTERS
             or texts.forms > _MAX_FORMS
@@ -183,6 +205,47 @@ class _Author:
         ):
             return self._tidy(column, texts)
         return self._lookup(column, texts)
+
+    def _converted(self, column: str, of: Column, texts: Texts) -> _Translation:
+        type_ = "date" if texts.kind == "dotted date" else texts.kind
+        new = _CONVERTED[type_].format(column)
+        forward, backward = f"nullif(btrim({{{column}}}), '')::{type_}", "{new}"
+        if texts.kind == "dotted date":
+            forward = f"to_date(nullif(btrim({{{column}}}), ''), 'DD.MM.YYYY')"
+            backward = "to_char({new}, 'DD.MM.YYYY')"
+        elif type_ == "boolean":
+            yes, no = (
+                next((text for text in texts.frequent if text in words), usual)
+                for words, usual in ((_TRUE, "yes"), (_FALSE, "no"))
+            )
+            backward = f"CASE WHEN {{new}} THEN '{yes}' WHEN NOT {{new}} THEN '{no}' END"
+        comment = f"{_counts(texts)}: {type_} in text."
+        if texts.unlike:
+            unlike = (
+                f"{texts.unlike:,} row{'' if texts.unlike == 1 else 's'} will not convert, for "
+            )
+            unlike += f"example {', '.join(map(python_text, texts.unlike_examples))}"
+            comment += f" {unlike}: people decide before phase 3."
+            self.notes.append(f"{column} is {type_} in text: {unlike}.")
+        translation = self._derived(
+            *(column, new, type_, forward, comment),
+            required=not of.null and not texts.blank and not texts.in_part,
+        )
+        # The name may have got a number.
+        return replace(translation, backward=backward.replace("{new}", f"{{{translation.new}}}"))
+
+    def _key(self) -> list[str]:
+        """Comments on an integer key of which much is used up."""
+        used, share = self.live.key_used
+        if share <= _KEY_USED:
+            return []
+        name = self.table.key[0]
+        note = (
+            f"The largest {name} is {used:,}: {share:.0%} of what {self.table.columns[name].type} "
+            "can hold. A wider key is not a step of a plan yet (no WidenKey): plan it by hand."
+        )
+        self.notes.append(note)
+        return _wrapped(note)
 
     def _lookup(self, column: str, texts: Texts) -> _Translation:
         new = _free(f"{column}_id", self.taken_columns)
@@ -217,10 +280,7 @@ class _Author:
         )
 
     def _copy(self, column: str, of: Column) -> _Translation:
-        self.notes.append(
-            f"{column} is {of.type}, not text. The plan derives a copy of it: edit its type and "
-            "expression."
-        )
+        self.notes.append(f"{column} is {of.type}, not text. Edit the copy's type and expression.")
         return self._derived(
             *(column, f"{column}_new", of.type, f"{{{column}}}"),
             "Not text: copied as is. Edit type and expression.",
@@ -252,9 +312,9 @@ class _Author:
             required=required,
         )
 
-    def _indexes(self, lookups: list[_Translation]) -> tuple[list[_Replaced], list[str]]:
+    def _indexes(self, dropping: list[_Translation]) -> tuple[list[_Replaced], list[str]]:
         """The indexes to rebuild, and comments on those that are dropped with their column."""
-        new = {t.column: t.new for t in lookups}
+        new = {t.column: t.new for t in dropping}
         replaced: list[_Replaced] = []
         left_alone: list[str] = []
         for index in self.live.indexes:

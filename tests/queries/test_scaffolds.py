@@ -8,7 +8,8 @@ import pytest
 from rollout.checks.plans import check_plan
 from rollout.engine.introspections import TableNotFound, introspect
 from rollout.engine.target import Connection, Target
-from rollout.plan import Derived, Lookup, Plan
+from rollout.engine.value_decisions import decide_values
+from rollout.plan import Convert, Derived, Lookup, Plan
 from rollout.queries.scaffolds import CannotScaffold, Scaffold, scaffold
 from tests.engine.actions import do_phase, undo_phase
 from tests.engine.samples import BIGINT, COMPOSITE, DIRTY, LISTED, ODD, REQUIRED, Sample
@@ -87,8 +88,8 @@ def test_contents_of_a_column_decide_its_translation(
     assert state.blank == "Unknown"
     assert "# 4 spellings of 3 values in 400 rows, 100 of them blank: a lookup." in written.source
     assert '# Most common: "new", "sent".' in written.source
-    assert isinstance(paid, Derived)
-    assert (paid.column, paid.type, paid.required) == ("is_paid", "boolean", True)
+    assert isinstance(paid, Convert)
+    assert (paid.name, paid.added["is_paid"].type, paid.required) == ("is_paid", "boolean", False)
     assert isinstance(note, Derived)
     assert (note.column, note.required) == ("note_tidy", False)
     assert isinstance(amount, Derived)
@@ -100,7 +101,7 @@ def test_contents_of_a_column_decide_its_translation(
     for number in range(4):
         do_phase(target, connection, plan, number)
     pairs = connection.execute("SELECT paid, is_paid FROM orders GROUP BY 1, 2").fetchall()
-    assert dict(pairs) == {"yes": True, "no": False, "Y": True, None: False}
+    assert dict(pairs) == {"yes": True, "no": False, "Y": True, None: None}
     for number in reversed(range(4)):
         undo_phase(target, connection, plan, number)
     assert connection.execute("SELECT * FROM orders ORDER BY id").fetchall() == before
@@ -218,3 +219,49 @@ def test_a_lookup_has_a_row_for_blanks_where_there_can_be_any(
     assert status.blank == blank
     assert status.required
     there_and_back(target, connection, plan)
+
+
+def test_numbers_dates_and_answers_in_text_become_conversions_that_name_what_stays_behind(
+    target: Target, connection: Connection
+) -> None:
+    connection.execute(
+        "CREATE TABLE visits (id smallint PRIMARY KEY, price text, seats varchar(9) NOT NULL,"
+        " day text, born text, seen text, logged text, paid text);"
+        "INSERT INTO visits SELECT 14000 + n, (n / 4.0)::text, n::text, date '2024-01-31' + n,"
+        " to_char(date '2000-01-31' + n, 'DD.MM.YYYY'),"
+        " to_char(timestamp '2024-01-31 10:00' + n * '1 h'::interval, 'YYYY-MM-DD HH24:MI:SS'),"
+        " to_char(timestamp '2024-01-31 10:00' + n * '1 h'::interval, 'YYYY-MM-DD HH24:MI:SS')"
+        "  || '+00', (ARRAY['Y', 'n'])[1 + n % 2] FROM generate_series(1, 60) AS n;"
+        "UPDATE visits SET price = 'on \"request\"' WHERE id IN (14001, 14002);"
+        "UPDATE visits SET paid = NULL, day = '' WHERE id = 14003"
+    )
+    columns = ("price", "seats", "day", "born", "seen", "logged", "paid")
+    written = scaffolded(connection, "visits", *columns)
+    plan = plan_of(written)
+    assert {type(t) for t in plan.translations} == {Convert}
+    added = [(n, c.type) for t in plan.translations for n, c in t.added.items()]
+    assert added == [
+        ("price_number", "numeric"),
+        ("seats_number", "bigint"),
+        ("day_date", "date"),
+        ("born_date", "date"),
+        ("seen_at", "timestamp without time zone"),
+        ("logged_at", "timestamp with time zone"),
+        ("is_paid", "boolean"),
+    ]
+    required = [t.required for t in plan.translations if isinstance(t, Convert)]
+    assert required == [False, True, *[False] * 5]
+    assert 'price is numeric in text: 2 rows will not convert, for example "on \\"request\\"".' in (
+        written.notes
+    )
+    (key,) = (note for note in written.notes if note.startswith("The largest id is 14,060: 43%"))
+    assert "no WidenKey" in key
+    assert "# The largest id is 14,060: 43%" in written.source
+    before = connection.execute("SELECT * FROM visits ORDER BY id").fetchall()
+    (price, *_) = plan.translations
+    decision = {'["on \\"request\\""]': {"price_number": "0"}}
+    assert isinstance(price, Convert)
+    decide_values(connection, plan, price, decision, reviewer="lena")
+    there_and_back(target, connection, plan)
+    restored = f"SELECT id, {', '.join(columns)} FROM visits ORDER BY id"
+    assert connection.execute(restored).fetchall() == before

@@ -36,7 +36,14 @@ from tests.console.http.closed_environments import (
     unreachable,
     without_its_plan,
 )
-from tests.console.http.test_access import POST_ONLY, SENT, WHO_MAY, last_part, named
+from tests.console.http.test_access import (
+    OF_OTHER_PLANS,
+    POST_ONLY,
+    SENT,
+    WHO_MAY,
+    last_part,
+    named,
+)
 from tests.support.pages import NAMED_BESIDES
 
 OF_NO_ROLLOUT = (
@@ -137,6 +144,8 @@ def addresses(state: State) -> dict[str, str]:
     address_of = {}
     for pattern in (*WHO_MAY, *ALSO):
         assert ALSO.get(pattern, pattern) in WHO_MAY
+        if pattern.startswith(OF_OTHER_PLANS):
+            continue
         besides = "" if "?" in pattern else NAMED_BESIDES.get(last_part(pattern), "")
         address_of[pattern] = f"/rollout/{pattern.format(**state.names)}{besides}"
     return address_of
