@@ -116,7 +116,7 @@ class ConversionLines:
         declared = self.conversion.table.columns.get(column)
         if declared is None or not declared.type.startswith(_TEXTS):
             return sql.SQL("{} IS NOT NULL").format(_new(column))
-        return sql.SQL("{} <> ''").format(_new(column))
+        return sql.SQL("({} <> '') IS TRUE").format(_new(column))
 
     def followed(self, stage: Stage) -> list[sql.Composable]:
         """Once the new side is right: legacy values written alone are understood still."""

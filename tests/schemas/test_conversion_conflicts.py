@@ -29,9 +29,10 @@ def test_a_write_that_gives_both_sides_different_meanings_is_counted_as_one_of_a
     write("UPDATE offer SET price = '7', price_cents = 700 WHERE id = 2")
     write("UPDATE offer SET price = '8', price_cents = NULL WHERE id = 2")
     both_write = "INSERT INTO offer (price, price_cents, full_name, first_name) VALUES "
-    assert write(f"{both_write} ('', 250, 'Eve Mo', NULL) RETURNING price, price_cents") == [
-        ("2.50", 250)
-    ]
+    for price in ("''", "NULL"):
+        assert write(
+            f"{both_write} ({price}, 250, 'Eve Mo', NULL) RETURNING price, price_cents"
+        ) == [("2.50", 250)]
     assert noted() == []
     contradiction = "UPDATE offer SET price = '9', price_cents = 100 WHERE id = 2 RETURNING price"
     assert write(contradiction) == [("9",)]
