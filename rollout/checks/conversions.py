@@ -5,9 +5,10 @@ from collections.abc import Iterator
 from typing import get_args, get_type_hints
 
 from rollout.checks.ids import CheckId
-from rollout.checks.problems import Problem
+from rollout.checks.problems import Problem, numbered_steps
 from rollout.plan.conversions import Conversion, Convert
 from rollout.plan.plan import Plan
+from rollout.plan.transition import CutOver
 
 
 def conversion_problems(plan: Plan) -> Iterator[Problem]:
@@ -23,6 +24,7 @@ def conversion_problems(plan: Plan) -> Iterator[Problem]:
             *_sides(convert),
             *_expressions(plan, convert),
             *_rows(convert),
+            *_kept_name(plan, convert),
             *(f"another translation is of the legacy column '{c}' too" for c in shared),
         ):
             yield Problem(
@@ -82,3 +84,26 @@ def _rows(convert: Convert) -> Iterator[str]:
         yield f"unconvertible is '{convert.unconvertible}', not " + " or ".join(map(repr, known))
     if convert.leaves_empty and convert.required:
         yield "unconvertible='null' leaves columns empty that required=True makes NOT NULL"
+
+
+def _kept_name(plan: Plan, convert: Convert) -> Iterator[str]:
+    if not convert.keeps_name:
+        return
+    if len(convert.legacy) != 1 or len(convert.columns) != 1:
+        yield "keeps_name needs one legacy column and one new column"
+        return
+    names = convert.names_after_cutover
+    aside = names[convert.legacy[0]]
+    taken = {*convert.table.columns, *(c for t in plan.translations for c in t.added)}
+    if aside in taken:
+        yield f"keeps_name calls the legacy column '{aside}' after the cutover, which is taken"
+    cutovers = [step for _, step in numbered_steps(plan) if isinstance(step, CutOver)]
+    if convert.table not in [step.table for step in cutovers]:
+        yield f"keeps_name needs a CutOver of {convert.table.label}"
+    for computed in plan.computed_of(convert.table):
+        for column in computed.reads:
+            if column in names:
+                yield (
+                    f"the function {computed.function} reads '{column}', which has another name "
+                    "after the cutover"
+                )

@@ -88,6 +88,12 @@ def _columns(plan: Plan) -> Iterator[Problem]:
             for done in (number, number + 1)
             for name in plan.shape(done).get(of_step.label, {})
         }
+        names = plan.names_after_cutover(of_step)
+        named, _ = plan.as_met_by(step)
+        if named.keeping_names_of(named.table_like(of_step)):
+            known -= set(names.values()) - set(names)
+        else:
+            known -= set(names) - set(names.values())
         for column in step.needs:
             if column not in known:
                 yield Problem(

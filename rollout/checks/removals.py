@@ -39,11 +39,12 @@ def _unfrozen(drop: DropLegacy, before: list[Step]) -> Iterator[Problem]:
 
 def _built_on_what_goes(plan: Plan, drop: DropLegacy) -> Iterator[Problem]:
     """Steps whose index or constraint would go with the columns, and be missed as drift."""
-    legacy = set(plan.legacy_of(drop.table))
     for phase in plan.phases[ENFORCE:]:
         for step in phase.steps:
             if isinstance(step, DropIndex) or getattr(step, "table", None) != drop.table:
                 continue
+            named, _ = plan.as_met_by(step)
+            legacy = set(named.legacy_of(named.table_like(drop.table)))
             for column in sorted(legacy.intersection(step.needs)):
                 yield Problem(
                     CheckId.BUILT_ON_LEGACY,

@@ -13,6 +13,7 @@ import psycopg
 from psycopg import errors, sql
 
 from rollout.engine.catalog import columns_of
+from rollout.engine.kept_names import with_names_of_now
 from rollout.engine.quarantine import key_of
 from rollout.engine.target import Connection, fetch_bool, install, own
 from rollout.plan import facts
@@ -96,6 +97,7 @@ class Undecided:
 
 def functions_exist(connection: Connection, plan: Plan, conversion: Conversion) -> bool:
     """Whether phase 2 has brought the functions that say which values do not convert."""
+    plan, conversion = _of_now(connection, plan, conversion)
     names = (refusal_name(conversion, plan.name), decided_name(conversion, plan.name))
     return fetch_bool(connection, facts.all_of(*map(facts.function_exists, names)))
 
@@ -107,6 +109,7 @@ def unconvertible_values(
 
     Raises psycopg.Error, where a legacy column is gone for instance.
     """
+    plan, conversion = _of_now(connection, plan, conversion)
     table, name = conversion.table, plan.name
     with _functions(connection, plan, conversion):
         there = columns_of(connection, plan, table)
@@ -151,6 +154,7 @@ def undecided_values(
     connection: Connection, plan: Plan, conversion: Conversion
 ) -> Undecided | None:
     """What keeps phase 3 waiting; None where phase 2 has not begun."""
+    plan, conversion = _of_now(connection, plan, conversion)
     if not functions_exist(connection, plan, conversion):
         return None
     row = connection.execute(
@@ -275,6 +279,17 @@ def _as_stored(
     if not fits:
         raise ValueError(f"{column} is {type_}: this value is too long. Enter a shorter one.")
     return str(stored)
+
+
+def _of_now(connection: Connection, plan: Plan, conversion: Conversion) -> tuple[Plan, Conversion]:
+    """Both with the names that columns have now; decisions keep those that the plan declares."""
+    now = with_names_of_now(connection, plan)
+    if now is plan:
+        return plan, conversion
+    by_declared = dict(zip(plan.translations, now.translations, strict=True))
+    of_now = by_declared.get(conversion, conversion)
+    assert isinstance(of_now, Conversion)
+    return now, of_now
 
 
 @contextmanager

@@ -9,6 +9,7 @@ from fnmatch import fnmatch
 import psycopg
 from psycopg import sql
 
+from rollout.engine.kept_names import with_names_of_now
 from rollout.engine.target import APPLICATION_NAME, OWN_ROWS, Connection
 from rollout.gates.cached_queries import cached_query
 from rollout.gates.evidence import Evidence
@@ -174,6 +175,7 @@ def _statements(connection: Connection, plan: Plan, schema: str) -> tuple[list[_
     of_each = connection.info.server_version >= 170000
     counted = sql.SQL("stats_since" if of_each else "(SELECT stats_reset FROM {})").format(info)
     names: dict[str, list[str]] = {}
+    plan = with_names_of_now(connection, plan)
     for table in plan.tables:
         names.setdefault(table.name, []).extend(plan.legacy_of(table))
     rows = connection.execute(

@@ -4,6 +4,7 @@ Everything is a part of a table with a text for people, so that comparing two ca
 texts. The engine reads the live catalog into the same form.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple, get_args
 
@@ -52,6 +53,15 @@ class Catalog:
     def know(self, table: str, part: Part) -> None:
         """The part must be missing unless it is put."""
         self.known.add((table, part))
+
+    def rename(self, table: str, names: Mapping[str, str]) -> None:
+        """Columns of the table get other names; a CHECK is told as the plan writes it."""
+        for part, text in self.tables.get(table, {}).items():
+            if names and part.kind in ("index", "constraint") and not text.startswith("check"):
+                before, _, rest = text.partition("(")
+                listed, _, after = rest.partition(")")
+                columns = ", ".join(names.get(c, c) for c in listed.split(", "))
+                self.tables[table][part] = f"{before}({columns}){after}"
 
     def copy(self) -> "Catalog":
         tables = {table: dict(parts) for table, parts in self.tables.items()}

@@ -7,13 +7,13 @@ the legacy values as SQL; what becomes of a row whose value does not convert.
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from psycopg import sql
 
-from rollout.plan.expressions import named, over
-from rollout.plan.names import code
+from rollout.plan.expressions import named, over, renamed
+from rollout.plan.names import code, identifier
 from rollout.plan.table import Column, Table
 
 # Types that an explicit cast cuts to length in silence, and what takes any length instead.
@@ -69,10 +69,18 @@ class Conversion(ABC):
         """Whether a write of a new value that contradicts the expression is refused."""
         return False
 
+    @abstractmethod
+    def renamed(self, table: Table, names: Mapping[str, str]) -> "Conversion":
+        """The same of ``table``, whose columns have other names: those of ``names``, by the old."""
+
     @property
     def name(self) -> str:
         """The new columns, as pages name the conversion."""
         return ", ".join(self.added)
+
+    def declared(self, column: str) -> str:
+        """The name that the plan declares a new column with, which may have another one by now."""
+        return column
 
     @property
     def cuts(self) -> bool:
@@ -153,6 +161,15 @@ class Derived(Conversion):
     writable: bool | None = None
     """What becomes of a write that contradicts the expression after the cutover."""
 
+    def renamed(self, table: Table, names: Mapping[str, str]) -> "Derived":
+        return replace(
+            self,
+            table=table,
+            column=names.get(self.column, self.column),
+            expression=renamed(self.expression, names),
+            back=_renamed(self.back, names),
+        )
+
     @property
     def new(self) -> Column:
         return Column(self.type)
@@ -190,6 +207,10 @@ class Convert(Conversion):
     leaves the new columns empty, keeps the row aside with the reason, and lets no audit be clean
     until its legacy value is corrected; ``null`` leaves them empty for good, which is right then,
     and ``required`` must be false; ``refuse`` refuses the write.
+
+    With ``keeps_name`` one column becomes one that takes its name with the cutover, in the same
+    transaction, and gives it back in its rollback. Until phase 4 drops it, the legacy column is
+    called ``price_legacy`` then.
     """
 
     table: Table
@@ -206,6 +227,28 @@ class Convert(Conversion):
     """Whether the new columns become NOT NULL."""
     unconvertible: Literal["quarantine", "null", "refuse"] = "quarantine"
     """What becomes of a row whose value does not convert."""
+    keeps_name: bool = False
+    """Whether the new column takes the legacy column's name with the cutover."""
+
+    @property
+    def names_after_cutover(self) -> dict[str, str]:
+        """By column, the name that it has from the cutover on, where that is another."""
+        if not self.keeps_name or len(self.legacy) != 1 or len(self.columns) != 1:
+            return {}
+        (legacy,), (new,) = self.legacy, self.columns
+        return {legacy: identifier(legacy, "legacy"), new: legacy}
+
+    def renamed(self, table: Table, names: Mapping[str, str]) -> "Convert":
+        return _Renamed(
+            table=table,
+            required=self.required,
+            unconvertible=self.unconvertible,
+            legacy=tuple(names.get(column, column) for column in self.legacy),
+            columns={names.get(name, name): column for name, column in self.columns.items()},
+            forward=_renamed(self.forward, names),
+            backward=_renamed(self.backward, names),
+            declared_names={names.get(name, name): name for name in self.columns},
+        )
 
     @property
     def added(self) -> Mapping[str, Column]:
@@ -242,6 +285,20 @@ class Convert(Conversion):
 
     def _typed(self, value: sql.Composed, column: Column | None) -> sql.Composed:
         return value if column is None else cast(value, column.type)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Renamed(Convert):
+    """A conversion of a table some of whose columns have other names than it is declared with."""
+
+    declared_names: Mapping[str, str] = field(hash=False)
+
+    def declared(self, column: str) -> str:
+        return self.declared_names[column]
+
+
+def _renamed(expressions: Mapping[str, str], names: Mapping[str, str]) -> dict[str, str]:
+    return {names.get(name, name): renamed(text, names) for name, text in expressions.items()}
 
 
 def cast(value: sql.Composable, type_: str) -> sql.Composed:

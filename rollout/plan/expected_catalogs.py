@@ -27,8 +27,9 @@ def _composed(plan: Plan, phases_done: int, steps_done: int) -> Catalog:
     for step in _steps(plan):
         step.assume(plan, catalog)
     for step in begun:
-        step.reshape(plan, shape)
-        step.recatalog(plan, catalog)
+        named, met = plan.as_met_by(step)
+        met.reshape(named, shape)
+        met.recatalog(named, catalog)
     for label, columns in shape.items():
         catalog.tables.setdefault(label, {})
         for name, column in columns.items():

@@ -28,6 +28,17 @@ def named(expressions: Mapping[str, str]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(name for _, name, _ in parts if name))
 
 
+def renamed(expression: str, names: Mapping[str, str]) -> str:
+    """The expression with columns under other names; ``names`` gives the new name by the old."""
+    if not any(name in names for _, name, _ in parts_of(expression)):
+        return expression
+    return "".join(
+        literal.replace("{", "{{").replace("}", "}}")
+        + ("" if name is None else f"{{{names.get(name, name)}{':' if form else ''}{form}}}")
+        for literal, name, form in parts_of(expression)
+    )
+
+
 def over(
     expression: str,
     row: str,

@@ -122,6 +122,7 @@ class DropIndex(Step):
     """Whether it is a unique index."""
     phases = frozenset({CONTRACT})
     destructive = True
+    is_of_before = True
 
     @property
     def needs(self) -> tuple[str, ...]:

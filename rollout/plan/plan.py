@@ -5,15 +5,16 @@ A step reads the plan that it is part of, so both are declared here.
 
 import hashlib
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from functools import cached_property
 from typing import ClassVar
 
+from rollout.plan import kept_names
 from rollout.plan.actions import Action, Probe, StepActions
 from rollout.plan.catalog import Catalog
 from rollout.plan.checklist import Item
-from rollout.plan.conversions import Conversion
+from rollout.plan.conversions import Conversion, Convert
 from rollout.plan.gates import (
     EarlierPhaseDone,
     FilesUnchanged,
@@ -51,6 +52,11 @@ class Step(ABC):
     """Whether writes are refused from now on that were allowed before."""
     changes_write_path: ClassVar[bool] = False
     """Whether an audit made before the step says nothing about what is written after it."""
+
+    hands_names_on: ClassVar[bool] = False
+    """Whether new columns of its ``table`` take over the names of legacy ones with it."""
+    is_of_before: ClassVar[bool] = False
+    """Whether its ``columns`` are named as they are before the plan, whatever its phase."""
 
     @property
     def level(self) -> str:
@@ -171,6 +177,72 @@ class Plan:
     def lookups(self) -> tuple[Lookup, ...]:
         return tuple(t for t in self.translations if isinstance(t, Lookup))
 
+    def keeping_names_of(self, table: Table) -> tuple[Convert, ...]:
+        """The conversions of a table whose new column takes the legacy one's name."""
+        return tuple(
+            t
+            for t in self.translations
+            if t.table == table and isinstance(t, Convert) and t.names_after_cutover
+        )
+
+    def table_like(self, table: Table) -> Table:
+        """The plan's table of the same label, with the names that its columns have in this plan."""
+        return next((own for own in self.tables if own.label == table.label), table)
+
+    def names_after_cutover(self, table: Table) -> dict[str, str]:
+        """By column of a table, the name that it has from the cutover on, if another."""
+        return {
+            old: new
+            for t in self.keeping_names_of(table)
+            for old, new in t.names_after_cutover.items()
+        }
+
+    @cached_property
+    def tables_keeping_names(self) -> tuple[Table, ...]:
+        """The tables of which columns change their names with the cutover."""
+        return tuple(table for table in self.tables if self.keeping_names_of(table))
+
+    def renamed(self, labels: frozenset[str]) -> "Plan":
+        """The plan with the names that columns of these tables have after their cutover."""
+        if not labels:
+            return self
+        if labels not in self._renamed:
+            self._renamed[labels] = self._with_names(labels)
+        return self._renamed[labels]
+
+    @cached_property
+    def _renamed(self) -> "dict[frozenset[str], Plan]":
+        return {}
+
+    def _with_names(self, labels: frozenset[str]) -> "Plan":
+        names = {t: self.names_after_cutover(t) for t in self.tables if t.label in labels}
+        of = kept_names.successors(names, self.translations)
+        prepare, expand, backfill, enforce, contract = (
+            replace(phase, steps=tuple(kept_names.over(s, of, names) for s in phase.steps))
+            for phase in self.phases
+        )
+        return replace(
+            self,
+            tables=tuple(of.get(table, table) for table in self.tables),
+            translations=tuple(of.get(t, t) for t in self.translations),
+            phases=(prepare, expand, backfill, enforce, contract),
+        )
+
+    def as_met_by(self, step: Step) -> "tuple[Plan, Step]":
+        """The plan and the step with the names that columns have when the step runs."""
+        if not self.tables_keeping_names:
+            return self, step
+        kept = {table.label for table in self.tables_keeping_names}
+        labels: set[str] = set()
+        for number, phase in enumerate(self.phases):
+            for place, other in enumerate(phase.steps):
+                if other is step:
+                    plan = self.renamed(frozenset(labels))
+                    return plan, plan.phases[number].steps[place]
+                if other.hands_names_on:
+                    labels |= {table.label for table in kept_names.tables_of(other)} & kept
+        return self, step
+
     @property
     def reviewed_conversions(self) -> tuple[Conversion, ...]:
         """Those of which people decide about the values that do not convert."""
@@ -253,7 +325,12 @@ class Plan:
     def _both_directions(self, step: Step) -> tuple[StepActions, StepActions]:
         """Both directions of a step, composed once: the plan that a process has does not change."""
         if id(step) not in self._composed:
-            both = StepActions(step.forward(self)), StepActions(step.backward(self) or ())
+            plan, met = self.as_met_by(step)
+            forward = met.forward(plan)
+            for table in () if met.hands_names_on else kept_names.tables_of(met):
+                if names := plan.names_after_cutover(table):
+                    forward = kept_names.unless_handed_on(table, names, forward)
+            both = StepActions(forward), StepActions(met.backward(plan) or ())
             # The step is kept, so that no other one can come to have its id.
             self._composed[id(step)] = (step, *both)
         return self._composed[id(step)][1:]
@@ -271,7 +348,8 @@ class Plan:
             shape: Shape = {table.label: dict(table.columns) for table in self.tables}
             for phase in self.phases[:phases_done]:
                 for step in phase.steps:
-                    step.reshape(self, shape)
+                    plan, met = self.as_met_by(step)
+                    met.reshape(plan, shape)
             self._shapes[phases_done] = shape
         return self._shapes[phases_done]
 

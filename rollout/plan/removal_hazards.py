@@ -1,7 +1,8 @@
 """Questions about what goes with a column that is dropped, or keeps it from being dropped."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from psycopg import sql
 
@@ -223,4 +224,56 @@ def mentions(table: Table, columns: Sequence[str]) -> Hazard:
         none=f"No function's text mentions {table.label} and one of {listed}.",
         advice="Review them: a function that reads a dropped column fails when it is called.",
         blocks=False,
+    )
+
+
+def names_hazards(
+    table: Table, names: Mapping[str, str], *, besides: Sequence[str]
+) -> tuple[Hazard, ...]:
+    """What keeps a new column from taking its legacy column's name: asked before phase 0.
+
+    ``names`` are the names after the cutover by those before. Views and the like go with a column
+    and not with its name: they would read the legacy one.
+    """
+    legacy, aside = next((old, new) for old, new in names.items() if new not in names)
+    name = f"{table.label}.{legacy}"
+    dependents = depends_on(table, (legacy,), besides=besides)
+    left = sql.SQL(
+        "SELECT count(*), string_agg(what, ', ' ORDER BY what) FROM ("
+        "SELECT pg_describe_object('pg_constraint'::regclass, k.oid, 0) AS what"
+        " FROM pg_constraint AS k JOIN pg_attribute AS a ON a.attrelid = k.conrelid"
+        " AND a.attnum = ANY (k.conkey) WHERE k.conrelid = {table} AND k.contype IN ('f', 'x')"
+        " AND a.attname = {legacy}"
+        " UNION ALL SELECT pg_describe_object(d.classid, d.objid, 0) FROM pg_depend AS d"
+        " JOIN pg_attribute AS a ON a.attrelid = d.refobjid AND a.attnum = d.refobjsubid"
+        " JOIN pg_class AS s ON s.oid = d.objid AND s.relkind = 'S'"
+        " WHERE d.classid = 'pg_class'::regclass AND d.refclassid = 'pg_class'::regclass"
+        " AND d.refobjid = {table} AND d.deptype IN ('a', 'i') AND a.attname = {legacy}"
+        " UNION ALL SELECT 'column ' || attname FROM pg_attribute"
+        " WHERE attrelid = {table} AND attname = {aside} AND NOT attisdropped) AS found"
+    ).format(table=table.regclass, legacy=sql.Literal(legacy), aside=sql.Literal(aside))
+    return (
+        replace(
+            dependents,
+            name=f"dependents of the name {name}",
+            finding=(
+                f"{{count}} objects depend on {name}, whose name the new column takes: they would "
+                "stay with the legacy one."
+            ),
+            none=f"No other object depends on {name}.",
+            advice="Drop them before phase 0, and create them again after phase 4.",
+            stays=True,
+        ),
+        Hazard(
+            name=f"name of {name}",
+            sql=left,
+            finding=(
+                f"{{count}} objects are blocking a new column from taking the name {name}: foreign "
+                "keys, exclusion constraints and sequences would stay with the legacy column, "
+                f"which is called {aside} then."
+            ),
+            none=f"Nothing keeps a new column from taking the name {name}.",
+            advice="Drop or rename them before phase 0, or write keeps_name=False.",
+            stays=True,
+        ),
     )

@@ -63,7 +63,8 @@ def of_phase(plan: Plan, number: int, *, back: bool = False) -> SchemaChange:
     before, after = expected(plan, number), expected(plan, number + 1)
     steps = plan.phases[number].steps
     for step in steps:
-        for (table, column), text in step.defaults_by_data(plan).items():
+        named, met = plan.as_met_by(step)
+        for (table, column), text in met.defaults_by_data(named).items():
             after.put(table, Part("default", column), text)
     tables = between(after, before) if back else between(before, after)
     return SchemaChange(tables, tuple(s.description for s in steps if isinstance(s, SqlFile)))

@@ -55,12 +55,12 @@ def _files(plan: Plan) -> Iterator[tuple[str, str]]:
         for place, step in enumerate(phase.steps, start=1):
             name = f"{number}{place:02}_{re.sub(r'[^a-z0-9]+', '_', step.id.lower()).strip('_')}"
             yield f"{name}.up.sql", _up(plan, number, step)
-            if backward := step.backward(plan):
+            if backward := plan.backward(step).actions:
                 yield f"{name}.down.sql", _text(plan, [], backward)
 
 
 def _up(plan: Plan, number: int, step: Step) -> str:
-    forward = step.forward(plan)
+    forward = plan.forward(step).actions
     texts = [action.text for action in forward if isinstance(action, Statement)]
     head = [
         f"-- rollout: id: {step.id}",

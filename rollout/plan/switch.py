@@ -64,16 +64,29 @@ def has_new_columns_alone(plan: Plan) -> sql.Composed | None:
     for table in plan.tables:
         gone = sorted(before[table.label].keys() - after[table.label].keys())
         made = sorted(after[table.label].keys() - before[table.label].keys())
-        drops = drops or bool(gone)
+        # A column that has a legacy one's name and type as well tells nothing.
+        kept = {
+            name: column.type
+            for name, column in after[table.label].items()
+            if name in plan.names_after_cutover(table)
+            and column.type != before[table.label][name].type
+        }
+        drops = drops or bool(gone) or bool(kept)
         conditions.append(
             sql.SQL(
                 "SELECT count(*) FILTER (WHERE attname = ANY ({made})) = {number}"
-                " AND count(*) FILTER (WHERE attname = ANY ({gone})) = 0 AS holds"
+                " AND count(*) FILTER (WHERE attname = ANY ({gone})) = 0{kept} AS holds"
                 " FROM pg_attribute WHERE attrelid = {table} AND NOT attisdropped"
             ).format(
                 made=sql.Literal(made),
                 number=sql.Literal(len(made)),
                 gone=sql.Literal(gone),
+                kept=sql.SQL("").join(
+                    sql.SQL(
+                        " AND bool_or(attname = {} AND format_type(atttypid, atttypmod) = {})"
+                    ).format(sql.Literal(name), sql.Literal(type_))
+                    for name, type_ in kept.items()
+                ),
                 table=table.regclass,
             )
         )

@@ -1,7 +1,7 @@
 """A table that a plan touches, as it looks before the rollout."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from psycopg import sql
 
@@ -58,6 +58,12 @@ class Table(Named):
     def regclass(self) -> sql.Composable:
         """The table as a ``regclass``; NULL where it is absent."""
         return sql.SQL("to_regclass({})").format(sql.Literal(self.identifier.as_string()))
+
+    def renamed(self, names: Mapping[str, str]) -> "Table":
+        """The table with columns under other names; ``names`` gives the new name by the old."""
+        return replace(
+            self, columns={names.get(c, c): column for c, column in self.columns.items()}
+        )
 
     def key_texts(self, alias: str) -> sql.Composed:
         """SQL of the key's parts as an array of texts, qualified by an alias."""

@@ -11,16 +11,19 @@ from rollout.plan.catalog import Catalog
 from rollout.plan.conversions import Conversion
 from rollout.plan.dual_writes import DualWriteTriggers
 from rollout.plan.hazards import Hazard, fed_around, generated
+from rollout.plan.kept_names import hand_back, hand_on
 from rollout.plan.mapping import add_fixed_rows, add_missing, mapping_table
 from rollout.plan.names import SCHEMA, in_target
 from rollout.plan.plan import BACKFILL, CONTRACT, ENFORCE, Actions, Plan, Step
 from rollout.plan.proofs import texts_mean_their_rows
+from rollout.plan.refusals import drop_refusal
+from rollout.plan.removal_hazards import names_hazards
 from rollout.plan.resolvers import drop_resolver, resolver
 from rollout.plan.switch import switch_modes
-from rollout.plan.table import Table
+from rollout.plan.table import Shape, Table
 from rollout.plan.translations import Lookup
 from rollout.plan.updates import Assignment
-from rollout.plan.value_decisions import careful_values, means_otherwise
+from rollout.plan.value_decisions import careful_values, drop_decided, means_otherwise
 
 
 def triggers(plan: Plan, table: Table) -> DualWriteTriggers:
@@ -311,7 +314,8 @@ class CutOver(Step):
     """Reads and writes go to the new columns and the dual write turns round, in one transaction.
 
     The modes are those of all tables: where several are cut over, they switch with the last one.
-    Until then the tables that have turned understand who writes both.
+    Until then the tables that have turned understand who writes both. A new column that keeps the
+    name of its legacy column takes it in the same transaction.
 
     The way back does the same the other way, and then compares every row: from here on the legacy
     text leads, so it has to mean the lookup row that it stands beside.
@@ -321,26 +325,68 @@ class CutOver(Step):
     """The table that is cut over."""
     phases = frozenset({ENFORCE})
     changes_write_path = True
+    hands_names_on = True
 
     def forward(self, plan: Plan) -> Actions:
-        turn = triggers(plan, self.table).install("reverse")
+        turn = self._turned(plan)
         if not self._is_last(plan):
             return (turn,)
         return (switch_modes(plan.name, read="new", write="new", together_with=turn),)
 
     def backward(self, plan: Plan) -> Actions:
-        turn = triggers(plan, self.table).install("forward")
+        turn = self._turned_back(plan)
         if self._is_last(plan):
             turn = switch_modes(plan.name, read="legacy", write="both", together_with=turn)
         return (turn, *texts_mean_their_rows(plan, self.table))
 
+    def _turned(self, plan: Plan) -> Statement:
+        names = plan.names_after_cutover(self.table)
+        after = triggers(*self._after(plan)).install("reverse")
+        return hand_on(self.table, names, after, clear=self._refusals(plan)) if names else after
+
+    def _turned_back(self, plan: Plan) -> Statement:
+        names = plan.names_after_cutover(self.table)
+        before = triggers(plan, self.table).install("forward")
+        clear = self._refusals(self._after(plan)[0])
+        return hand_back(self.table, names, before, clear=clear) if names else before
+
+    def _after(self, plan: Plan) -> tuple[Plan, Table]:
+        """The plan and the table with the names of after the cutover."""
+        names = plan.names_after_cutover(self.table)
+        renamed = plan.renamed(frozenset([self.table.label] if names else []))
+        return renamed, self.table.renamed(names)
+
+    def _refusals(self, plan: Plan) -> list[sql.Composed]:
+        """What takes away the functions of conversions whose columns get other names."""
+        own = [t for t in plan.translations if isinstance(t, Conversion)]
+        return [
+            drop(t, plan.name)
+            for t in own
+            if t.table.label == self.table.label
+            for drop in ((drop_refusal, drop_decided) if t.asks_people else (drop_refusal,))
+        ]
+
+    def reshape(self, plan: Plan, shape: Shape) -> None:
+        names = plan.names_after_cutover(self.table)
+        columns = shape.get(self.table.label, {})
+        shape[self.table.label] = {names.get(c, c): column for c, column in columns.items()}
+
     def hazards(self, plan: Plan) -> tuple[Hazard, ...]:
         own = triggers(plan, self.table)
-        return (fed_around(self.table, (own.insert_trigger, own.update_trigger)),)
+        names = (own.insert_trigger, own.update_trigger)
+        return (
+            fed_around(self.table, names),
+            *(
+                hazard
+                for t in plan.keeping_names_of(self.table)
+                for hazard in names_hazards(self.table, t.names_after_cutover, besides=names)
+            ),
+        )
 
     def _is_last(self, plan: Plan) -> bool:
         steps = [step for phase in plan.phases for step in phase.steps]
         return [step for step in steps if isinstance(step, CutOver)][-1:] == [self]
 
     def recatalog(self, plan: Plan, catalog: Catalog) -> None:
+        catalog.rename(self.table.label, plan.names_after_cutover(self.table))
         triggers(plan, self.table).put_into(catalog, "reverse")

@@ -45,7 +45,7 @@ def decisions_about(conversion: Conversion, plan: str, alias: str) -> sql.Compos
         alias=sql.Identifier(alias),
         plan=sql.Literal(plan),
         table=sql.Literal(conversion.table.label),
-        columns=sql.Literal(conversion.name),
+        columns=sql.Literal(", ".join(map(conversion.declared, conversion.added))),
     )
 
 
@@ -59,7 +59,9 @@ def decided(conversion: Conversion, plan: str, row: str) -> sql.Composed:
 
 def decided_value(conversion: Conversion, plan: str, row: str, column: str) -> sql.Composed:
     """SQL of what people decided that a new column of row ``row`` is to hold; NULL for nothing."""
-    text = sql.SQL("({} ->> {})").format(decided(conversion, plan, row), sql.Literal(column))
+    text = sql.SQL("({} ->> {})").format(
+        decided(conversion, plan, row), sql.Literal(conversion.declared(column))
+    )
     return cast(text, conversion.added[column].type)
 
 

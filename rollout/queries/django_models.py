@@ -12,7 +12,7 @@ from django.db.migrations.writer import MigrationWriter
 from rollout.plan import AddCheck, AddForeignKey, AddUnique, CreateIndex, DropIndex, Lookup, Plan
 from rollout.plan.plan import EXPAND
 from rollout.plan.table import Column, Shape, Table
-from rollout.queries.project_models import models_of
+from rollout.queries.project_models import models_of, shape_of_models
 
 _WIDTH = 88
 _KEYS = {"smallint": "SmallAutoField", "integer": "AutoField", "bigint": "BigAutoField"}
@@ -74,7 +74,7 @@ def phases_with_models(plan: Plan) -> list[int]:
 def _as_models_tell(plan: Plan, number: int) -> tuple[Shape, set[str]]:
     kinds = (AddCheck, AddForeignKey, AddUnique, CreateIndex, DropIndex)
     steps = {s.id for p in plan.phases[: number + 1] for s in p.steps if isinstance(s, kinds)}
-    return plan.shape(number + 1), steps
+    return shape_of_models(plan, number + 1), steps
 
 
 def models_source(plan: Plan, phase: int, alias: str, *, lookup_fields: bool = False) -> str:
@@ -99,7 +99,7 @@ class _Writer:
     def __init__(self, plan: Plan, phase: int, alias: str, lookup_fields: bool) -> None:
         self.plan = plan
         self.lookup_fields = lookup_fields
-        self.shape = plan.shape(phase + 1)
+        self.shape = shape_of_models(plan, phase + 1)
         self.alias = alias
         self.steps = [step for done in plan.phases[: phase + 1] for step in done.steps]
         self.later = [step for done in plan.phases[phase + 1 :] for step in done.steps]
@@ -159,8 +159,12 @@ class _Writer:
         kept = {f.column: f for f in model._meta.local_concrete_fields} if model else {}
         lookups = {lookup.column: lookup for lookup in self.plan.lookups_of(table)}
         added = {name for t in self.plan.translations if t.table == table for name in t.added}
-        columns = self.shape[table.label]
-        gone = self.plan.shape(0)[table.label].keys() - columns.keys()
+        columns, before = self.shape[table.label], self.plan.shape(0)[table.label]
+        gone = before.keys() - columns.keys()
+        # A new column that has its legacy column's name is another field.
+        added |= {
+            c for c in self.plan.names_after_cutover(table) if columns.get(c) != before.get(c)
+        }
         made.names = {c: kept[c].name for c in kept if c and c not in gone}
         for column, lookup in lookups.items() if self.lookup_fields else ():
             if lookup.legacy in gone and column in columns:

@@ -18,7 +18,7 @@ from rollout.plan import AddForeignKey, AddUnique, CreateIndex, DropIndex, Plan
 from rollout.plan.errors import RolloutError
 from rollout.plan.plan import EXPAND
 from rollout.plan.table import Column
-from rollout.queries.project_models import models_of
+from rollout.queries.project_models import models_of, shape_of_models
 
 Key = tuple[str, str]
 
@@ -135,7 +135,7 @@ def _problems_of(
     columns: set[str],
     alias: str,
 ) -> Iterator[str]:
-    wanted = plan.shape(phase + 1).get(label, {})
+    wanted = shape_of_models(plan, phase + 1).get(label, {})
     fields: dict[str, Any] = {f.column: f for f in model._meta.local_concrete_fields if f.column}
     keyed = {
         step.lookup.column
@@ -175,14 +175,14 @@ def _changing(plan: Plan) -> dict[str, set[str]]:
     """The columns of the plan's tables that some phase adds, drops or alters."""
     changing = {}
     for table in plan.tables:
-        shapes = [plan.shape(done)[table.label] for done in range(len(plan.phases) + 1)]
+        shapes = [shape_of_models(plan, done)[table.label] for done in range(len(plan.phases) + 1)]
         names = {name for shape in shapes for name in shape}
         changing[table.label] = {n for n in names if len({s.get(n) for s in shapes}) > 1}
     return changing
 
 
 def _added(plan: Plan, label: str) -> set[str]:
-    return _changing(plan)[label] - plan.shape(0)[label].keys()
+    return _changing(plan)[label] - shape_of_models(plan, 0)[label].keys()
 
 
 def _operations(
@@ -225,7 +225,7 @@ def _with_plan(
     for lookup in plan.lookups:
         for model in _managed(lookup.lookup_label, alias):
             key = _key(model)
-            if key not in mixed.models and lookup.lookup_label in plan.shape(phase + 1):
+            if key not in mixed.models and lookup.lookup_label in shape_of_models(plan, phase + 1):
                 mixed.models[key] = now.models[key].clone()
     for table in plan.tables:
         for model in _managed(table.label, alias):

@@ -9,7 +9,7 @@ from django.db import models, router
 from rollout.engine.preflight import Item
 from rollout.journal.environments import UnknownEnvironment, alias_of
 from rollout.plan.plan import CONTRACT, Plan
-from rollout.plan.table import Named
+from rollout.plan.table import Named, Shape
 
 NAME = "models of the project"
 
@@ -43,6 +43,24 @@ def _label(model: type[models.Model]) -> str:
     named = Named()
     named.schema, named.name = schema or "public", name
     return named.label
+
+
+def shape_of_models(plan: Plan, phases_done: int) -> Shape:
+    """The columns that models have once that many phases are done.
+
+    Where a new column takes its legacy column's name, models have that name alone.
+    """
+    shape = plan.shape(phases_done)
+    hidden = {t.label: plan.names_after_cutover(t) for t in plan.tables_keeping_names}
+    return {
+        label: {
+            name: column
+            for name, column in columns.items()
+            if name in plan.shape(0).get(label, {})
+            or name not in {*hidden.get(label, {}), *hidden.get(label, {}).values()}
+        }
+        for label, columns in shape.items()
+    }
 
 
 def dropped_fields(plan: Plan, alias: str) -> list[DroppedField]:

@@ -12,6 +12,7 @@ from django.contrib.auth import get_user_model
 from psycopg import errors
 
 from rollout import gates, queue
+from rollout.engine.kept_names import with_names_of_now
 from rollout.engine.repair import (
     OF_CONVERSIONS,
     Example,
@@ -88,8 +89,9 @@ def preview_repair(
         refusal = _refusal_to_start(plan, rollout)
         if refusal:
             return RepairPreview(refusal=refusal)
-        tables = tables_named(plan, table_label, selection)
         with target_of(rollout.environment).connect() as connection:
+            plan = with_names_of_now(connection, plan)
+            tables = tables_named(plan, table_label, selection)
             for table in tables:
                 refusal = refusal_to_repair(connection, plan, table)
                 if refusal:

@@ -7,6 +7,7 @@ from typing import Any
 
 from rollout import queue
 from rollout.engine.control import Control
+from rollout.engine.kept_names import with_names_of_now
 from rollout.engine.repair import (
     Example,
     NothingSelected,
@@ -20,6 +21,7 @@ from rollout.engine.repair import step_of as passes_of
 from rollout.engine.repair.counts import MAX_EXAMPLES
 from rollout.engine.target import Connection
 from rollout.journal import activity_log
+from rollout.journal.environments import target_of
 from rollout.journal.events import Event
 from rollout.journal.labels import category_label
 from rollout.journal.rollouts import plan_of
@@ -115,6 +117,9 @@ def computing_jobs(rollout: Rollout, table: Table, *, before: PhaseRun | None = 
 def _repairings(run: PhaseRun) -> list[RepairPlan]:
     """One for each of its tables."""
     plan, wanted = plan_of(run.rollout), run.repair
+    if plan.tables_keeping_names:
+        with target_of(run.rollout.environment).connect_briefly() as connection:
+            plan = with_names_of_now(connection, plan)
     direction = direction_of(run.rollout, wanted.change)
     return [
         RepairPlan(

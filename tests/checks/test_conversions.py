@@ -19,7 +19,9 @@ PRICE = r.Convert(
 )
 
 
-def refusals(*translations: r.Convert | r.Derived | r.Lookup) -> dict[str | None, list[str]]:
+def refusals(
+    *translations: r.Convert | r.Computed | r.Derived | r.Lookup,
+) -> dict[str | None, list[str]]:
     """The messages of the checks, by their ids."""
     messages: dict[str | None, list[str]] = {}
     for error in check_plan(plan_of(*translations)):
@@ -56,6 +58,19 @@ def test_a_whole_conversion_is_accepted() -> None:
         ({"unconvertible": "null"}, "required=True makes NOT NULL"),
         ({"unconvertible": "ignore"}, "unconvertible is 'ignore'"),
         ({"table": replace(OFFER, key=("price",))}, "'price' is part of the primary key"),
+        (
+            {"keeps_name": True, "table": table("offer", price="text", price_legacy="text")},
+            "calls the legacy column 'price_legacy' after the cutover, which is taken",
+        ),
+        (
+            {
+                "keeps_name": True,
+                "legacy": ("price", "currency"),
+                "backward": {"price": "{cents}", "currency": "{cents}"},
+                "forward": {"cents": "{price}::int + {currency}::int"},
+            },
+            "keeps_name needs one legacy column and one new column",
+        ),
     ],
 )
 def test_a_conversion_that_leaves_something_open_is_e022(
@@ -107,3 +122,20 @@ def test_a_conversion_that_is_dropped_without_an_archive_is_e036() -> None:
     phases = (*plan.phases[:4], replace(plan.phases[4], steps=without))
     errors = check_plan(replace(plan, phases=phases))
     assert {error.id for error in errors} == {"rollout.E036"}
+
+
+def test_a_kept_name_without_a_cutover_or_with_a_function_that_reads_it_is_e022() -> None:
+    kept = replace(PRICE, keeps_name=True)
+    computed = r.Computed(
+        table=OFFER,
+        columns={"words": r.Column("text")},
+        reads=("price",),
+        function="tests.engine.things.lengths",
+    )
+    messages = refusals(kept, computed)["rollout.E022"]
+    assert any("reads 'price', which has another name after" in m for m in messages), messages
+    plan = plan_of(kept)
+    without = tuple(s for s in plan.phases[3].steps if not isinstance(s, r.CutOver))
+    phases = (*plan.phases[:3], replace(plan.phases[3], steps=without), plan.phases[4])
+    errors = check_plan(replace(plan, phases=phases))
+    assert any("keeps_name needs a CutOver of offer" in error.msg for error in errors)

@@ -121,7 +121,12 @@ def test_values_that_do_not_convert_or_come_back_in_another_spelling_are_found(
     connection.execute("CREATE TABLE offer (id bigint PRIMARY KEY, price text)")
     connection.execute("INSERT INTO offer SELECT g, g || '.00' FROM generate_series(1, 60) AS g")
     connection.execute("INSERT INTO offer VALUES (61, 'n/a'), (62, NULL), (63, NULL)")
-    result = tried(target, plan_of(price))
+    plan = plan_of(replace(price, keeps_name=True))
+    if unconvertible == "null":
+        # From the cutover on under other names.
+        for number in range(4):
+            do_phase(target, connection, plan, number)
+    result = tried(target, plan)
     expected = {"missing", "computed_differs", "unexpected", "lossy", category}
     assert {score.category for score in result.full} == expected
     assert {(score.recall, score.false_alarms) for score in result.full} == {(1.0, 0)}

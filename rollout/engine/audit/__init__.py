@@ -29,6 +29,7 @@ from rollout.engine.audit.rows import mismatches_of
 from rollout.engine.audit.scan import TableScan
 from rollout.engine.catalog import columns_of
 from rollout.engine.control import Control, NullControl, pause
+from rollout.engine.kept_names import with_names_of_now
 from rollout.engine.pace import Pace
 from rollout.engine.quarantine import is_of_a_row
 from rollout.engine.target import Connection
@@ -78,6 +79,7 @@ def run_audit(
     Inside a transaction of the caller its snapshot is used, and nothing is read again; otherwise
     the connection can only read from then on. Raises Interrupted and psycopg.Error.
     """
+    plan = with_names_of_now(connection, plan)
     chosen = [t for t in plan.audited_tables if not tables or t.label in tables]
     alone = connection.info.transaction_status == TransactionStatus.IDLE
     connection.execute("SET statement_timeout = 0")
@@ -110,6 +112,8 @@ def run_audit(
 
 def mismatching_rows(connection: Connection, plan: Plan, table: Table) -> Iterator[RowMismatch]:
     """Every mismatching row of a table now, streamed: as many as there are."""
+    plan = with_names_of_now(connection, plan)
+    table = plan.table_like(table)
     columns = columns_of(connection, plan, table)
     connection.execute("SET statement_timeout = 0")
     with connection.transaction():

@@ -12,6 +12,7 @@ from rollout.engine.audit.readiness import refusal_to_audit
 from rollout.engine.audit.rows import is_one_of, mismatches_of
 from rollout.engine.audit.scan import TableScan
 from rollout.engine.catalog import columns_of
+from rollout.engine.kept_names import with_names_of_now
 from rollout.engine.target import Connection, own
 from rollout.plan.plan import Plan
 from rollout.plan.table import Table
@@ -40,6 +41,8 @@ def check_rows(
     connection: Connection, plan: Plan, table: Table, keys: Collection[Sequence[str]]
 ) -> RowsNow:
     """The rows with these keys, all in one snapshot; nothing if there is nothing to compare."""
+    plan = with_names_of_now(connection, plan)
+    table = plan.table_like(table)
     columns = columns_of(connection, plan, table)
     if not keys or refusal_to_audit(connection, plan, table, columns):
         return RowsNow([], {})
@@ -66,6 +69,8 @@ def keys_of_pair(
 
     In no order, so that the first that are met are enough. Raises psycopg.Error.
     """
+    plan = with_names_of_now(connection, plan)
+    table = plan.table_like(table)
     columns = columns_of(connection, plan, table)
     if refusal_to_audit(connection, plan, table, columns):
         return []
@@ -130,6 +135,8 @@ def cells_of_row(
     connection: Connection, plan: Plan, table: Table, key: Sequence[str]
 ) -> list[CellNow]:
     """The values of a row now, by the rules of an audit; empty if it is deleted."""
+    plan = with_names_of_now(connection, plan)
+    table = plan.table_like(table)
     columns = columns_of(connection, plan, table)
     if refusal_to_audit(connection, plan, table, columns):
         return []

@@ -14,6 +14,7 @@ from functools import partial
 import psycopg
 from psycopg import errors, sql
 
+from rollout.engine.kept_names import with_names_of_now
 from rollout.engine.preflight import data, probes, server
 from rollout.engine.preflight.forecast import Forecaster, LockForecast, longest_transaction
 from rollout.engine.preflight.item import (
@@ -217,8 +218,9 @@ def _run(
     steps_done: int | None,
     limits: Limits,
 ) -> Preflight:
-    session = _Session(connection, limits)
-    scope = Scope(plan, phase, oids_of(connection, labels(plan)), limits, steps_done)
+    session, named = _Session(connection, limits), with_names_of_now(connection, plan)
+    oids = oids_of(connection, labels(plan))
+    scope = Scope(named, phase, oids, limits, steps_done, declared=plan)
     items = _before(session, scope, target)
     items = _with_later(items, _stays_in_later_phases(session, scope))
     items = worst_first(items)
@@ -307,9 +309,9 @@ def readiness(
     """Ask what would stop or hurt any phase from this one on. Never raises for the database."""
     try:
         with target.connect() as connection:
-            session = _Session(connection, limits)
+            session, named = _Session(connection, limits), with_names_of_now(connection, plan)
             oids = oids_of(connection, labels(plan))
-            scope = Scope(plan, phase, oids, limits, steps_done)
+            scope = Scope(named, phase, oids, limits, steps_done, declared=plan)
             items = _before(session, scope, target)
             for later in _later_scopes(scope):
                 lifetimes = {Lifetime.CHANGES, Lifetime.STAYS}

@@ -302,7 +302,8 @@ def _dropped(scope: Scope, table: Table) -> list[str]:
 
 def _shapes(scope: Scope, phase: int) -> tuple[Shape, Shape]:
     """The columns before a phase and after it."""
-    return expected(scope.plan, phase).shape, expected(scope.plan, phase + 1).shape
+    plan = scope.declared or scope.plan
+    return expected(plan, phase).shape, expected(plan, phase + 1).shape
 
 
 def _item(name: str, problems: list[str], *, none: str, advice: str) -> Item:

@@ -73,6 +73,8 @@ class Scope:
     steps_done: int | None = None
     """How many of the phase's steps are done, where it stopped in its middle; None before it
     began."""
+    declared: Plan | None = None
+    """The plan with the names that it declares, where ``plan`` has those that columns have now."""
 
     @cached_property
     def statements(self) -> list[Statement]:

@@ -123,10 +123,9 @@ def publications(connection: Connection, scope: Scope) -> Item:
 def schema_drift(connection: Connection, scope: Scope) -> Item:
     """The live schema against what the plan expects before the phase."""
     name = "schema"
-    live = catalog.read(connection, catalog.labels_of(scope.plan))
-    drifts = catalog.compare(
-        scope.plan, phases_done=scope.phase, live=live, steps_done=scope.steps_done
-    )
+    plan = scope.declared or scope.plan
+    live = catalog.read(connection, catalog.labels_of(plan))
+    drifts = catalog.compare(plan, phases_done=scope.phase, live=live, steps_done=scope.steps_done)
     if not drifts:
         tables = len(live.tables)
         matches = "1 table matches" if tables == 1 else f"{tables:,} tables match"

@@ -13,7 +13,7 @@ from psycopg import sql
 
 from rollout.engine import catalog
 from rollout.engine.target import Connection
-from rollout.plan.names import in_target, normal
+from rollout.plan.names import escaped, in_target, normal
 from rollout.plan.plan import Plan
 from rollout.plan.table import Table
 from rollout.plan.translations import Lookup
@@ -192,11 +192,11 @@ def _written(
         sql.SQL(
             "(SELECT string_agg(format('%%s was written as %%s, is %%s', o.key, o.value,"
             " n.value), '; ' ORDER BY o.key)"
-            " FROM jsonb_each(w.row) AS o JOIN jsonb_each(to_jsonb(t)) AS n ON n.key = o.key"
+            " FROM jsonb_each({row}) AS o JOIN jsonb_each(to_jsonb(t)) AS n ON n.key = o.key"
             " WHERE o.key = ANY (CASE WHEN w.names IS NULL THEN %(columns)s::text[]"
             "  ELSE %(plain)s::text[] END)"
             "   AND n.value IS DISTINCT FROM o.value)"
-        ),
+        ).format(row=escaped(_with_names_of_before(plan, table))),
         *(_means_another(plan, lookup) for lookup in lookups if lookup.legacy in columns),
     ]
     question = sql.SQL(
@@ -228,6 +228,27 @@ def _written(
         sentences.append(f"{table.label}: {rows[0][4] - len(rows):,} more rows lost writes.")
     total = connection.execute(sql.SQL("SELECT count(*) FROM {written}").format(**names)).fetchone()
     return sentences, total[0] if total else 0
+
+
+def _with_names_of_before(plan: Plan, table: Table) -> sql.Composable:
+    """SQL of what the traffic wrote, with legacy values under the names that they have at the end.
+
+    Where the new column has the name already and the legacy one is gone, there is none to compare.
+    """
+    row: sql.Composable = sql.SQL("w.row")
+    for t in plan.keeping_names_of(table):
+        (legacy,), (new,) = t.legacy, t.columns
+        row = sql.SQL(
+            "(SELECT CASE WHEN r.row ? {new} THEN r.row WHEN r.row ? {aside} THEN"
+            " r.row || jsonb_build_object({legacy}::text, r.row -> {aside})"
+            " ELSE r.row - {legacy} END FROM (SELECT {row} AS row) AS r)"
+        ).format(
+            new=sql.Literal(new),
+            aside=sql.Literal(t.names_after_cutover[legacy]),
+            legacy=sql.Literal(legacy),
+            row=row,
+        )
+    return row
 
 
 def _means_another(plan: Plan, lookup: Lookup) -> sql.Composable:

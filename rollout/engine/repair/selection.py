@@ -8,6 +8,7 @@ from typing import Any
 from psycopg import sql
 
 from rollout.engine.repair.cells import SELECTABLE
+from rollout.plan.conversions import Conversion
 from rollout.plan.errors import RolloutError
 from rollout.plan.plan import Plan
 from rollout.plan.table import Table
@@ -125,4 +126,6 @@ class Selection:
 def _names_of(translation: Translation) -> list[str]:
     """What a translation's column is called; a report calls computed ones by all their names."""
     names = list(translation.added)
-    return [*names, ", ".join(names)]
+    # A review of values knows its columns by the names that the plan declares.
+    declared = map(translation.declared, names) if isinstance(translation, Conversion) else ()
+    return [*names, ", ".join(names), *declared]

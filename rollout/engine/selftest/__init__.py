@@ -17,6 +17,7 @@ from rollout.engine.audit import CATEGORIES, AuditResult, RowMismatch, Sample, r
 from rollout.engine.audit.random_samples import Function, population, sampled
 from rollout.engine.audit.rows import is_one_of
 from rollout.engine.audit.scan import TableScan
+from rollout.engine.kept_names import with_names_of_now
 from rollout.engine.quarantine import key_of
 from rollout.engine.selftest.defects import QUARANTINE_JOB, Defect, PlantedDefects, plant
 from rollout.engine.selftest.fixture_databases import (
@@ -97,9 +98,8 @@ def run_selftest(
     Raises SelftestUndecided where it could not be made, and psycopg.Error.
     """
     began = time.monotonic()
-    plan = _for_the_copy(plan)
     with live.connect() as connection, scratch_database(connection, live) as scratch:
-        result = SelftestResult()
+        plan, result = _for_the_copy(with_names_of_now(connection, plan)), SelftestResult()
         with scratch.connect() as copy:
             build(copy, plan, needed_of(live, plan, programs))
             result.rows = fill(connection, copy, plan, function_of, rows=rows)
