@@ -9,7 +9,7 @@
 # make bench-audit  the full audit against count(*) and other ways, with ROWS rows; some minutes
 # make bench-phases  phases 1, 3, 4 and back beside an application, with ROWS rows; 10 minutes
 # make bench-telemetry  what measuring the application costs, with and without within one run
-# make docs   docs/ as pages, in site/; a warning is an error
+# make docs   docs/ as pages, in site/VERSION/; a warning is an error; DOCS_EDIT_URL adds links to edit them
 # make bench-pages  how long pages take and what 50 open tabs cost, with ROWS rows; 15 minutes
 # make reference  writes the parts of docs/ that are made from the code
 # make pictures  takes pictures of the main pages for docs/images, light and dark; some minutes
@@ -21,6 +21,8 @@ PYTHON ?= python3
 # One for each Python: make test PYTHON=python3.13 VENV=.venv-3.13
 VENV ?= .venv
 TESTS ?= tests
+# The documents of each version stay beside one another, with a menu.
+VERSION ?= $(shell sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)
 # One more than the cores: much of the tests waits, for processes that start and for locks.
 WORKERS ?= $(shell echo $$(($$(getconf _NPROCESSORS_ONLN) + 1)))
 # Percent of the plan language, which runs without a database: 89 when it was set.
@@ -65,7 +67,8 @@ bench-phases: $(VENV)/.demo
 	@exec $(VENV)/bin/python -m bench.phases --rows $(or $(ROWS),2000000)
 
 docs: $(VENV)/.docs
-	NO_MKDOCS_2_WARNING=1 $(VENV)/bin/mkdocs build --strict
+	NO_MKDOCS_2_WARNING=1 $(VENV)/bin/mkdocs build --strict --site-dir site/$(VERSION)
+	$(VENV)/bin/python -m config.doc_versions site
 
 pictures: $(VENV)/.development
 	PICTURES=$(or $(PICTURES),docs/images) $(VENV)/bin/python -m pytest -q tests/in_browser/test_pictures.py

@@ -1,6 +1,7 @@
 """What is written for people is so: links lead somewhere, commands parse, names exist."""
 
 import ast
+import json
 import os
 import re
 import sys
@@ -15,6 +16,7 @@ from django.conf import settings
 from django.urls import URLPattern, URLResolver
 
 from config import reference, reference_parts
+from config.doc_versions import list_versions
 from config.home import ROOT
 from properties import images
 from rollout import permissions
@@ -116,11 +118,17 @@ def test_the_variables_of_the_demo_pass_through_make() -> None:
     assert {f"{name}={value}" for name, value in given.items()} <= set(done.stdout.splitlines())
 
 
+EDITED_AT = "https://code.example/rollout/edit/main/docs/"
+
+
 @pytest.fixture(scope="module")
 def built_site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     pytest.importorskip("material", reason="the documents' builder is not here")
     target = tmp_path_factory.mktemp("site")
-    done = completed([sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", target])
+    done = completed(
+        [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", target],
+        env={**os.environ, "DOCS_EDIT_URL": EDITED_AT},
+    )
     assert done.returncode == 0, done.stderr
     return target
 
@@ -136,6 +144,17 @@ def test_the_documents_build_without_a_warning_and_ask_no_other_host_for_anythin
         asked = re.findall(r'<(?:script|img|iframe)[^>]+src="([^"]+)"', html)
         asked += re.findall(r'<link[^>]+href="([^"]+)"', html)
         assert [address for address in asked if "//" in address] == []
+    assert f"{EDITED_AT}runbook.md" in (built_site / "runbook.html").read_text()
+
+
+def test_the_documents_of_each_version_are_listed_newest_first(tmp_path: Path) -> None:
+    for version in ("0.9.0", "0.10.0", "0.2.1"):
+        (tmp_path / version).mkdir()
+        (tmp_path / version / "index.html").touch()
+    list_versions(tmp_path)
+    listed = json.loads((tmp_path / "versions.json").read_text())
+    assert [entry["version"] for entry in listed] == ["0.10.0", "0.9.0", "0.2.1"]
+    assert "url=0.10.0/index.html" in (tmp_path / "index.html").read_text()
 
 
 def routes(patterns: list[URLPattern | URLResolver], before: str = "") -> Iterator[str]:
