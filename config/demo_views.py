@@ -50,15 +50,17 @@ def mark_everything(rollout: Rollout, *, actor: Actor) -> None:
             runner.tick(rollout, item.item.id, actor=actor)
 
 
+def phases_to_approve(rollout: Rollout) -> list[int]:
+    """Each phase that needs an approval and is not done."""
+    runs = Evidence(rollout, 0, plan=PLAN).runs
+    done = {n for n, x in runs.items() if x.state == RunState.DONE and x.direction == "forward"}
+    return [n for n in range(len(PLAN.phases)) if PLAN.is_guarded(n) and n not in done]
+
+
 def approve_everything(rollout: Rollout, *, actor: Actor) -> None:
     """Approve each phase that needs it and is not done. Raises Refused."""
-    runs = Evidence(rollout, 0, plan=PLAN).runs
-    for number in range(len(PLAN.phases)):
-        run = runs.get(number)
-        is_done = run is not None and run.state == RunState.DONE and run.direction == "forward"
-        if PLAN.is_guarded(number) and not is_done:
-            seen = PLAN.digest_of(number)
-            runner.approve(rollout, number, seen=seen, actor=actor)
+    for number in phases_to_approve(rollout):
+        runner.approve(rollout, number, seen=PLAN.digest_of(number), actor=actor)
 
 
 def lift_limit(rollout: Rollout, *, actor: Actor) -> None:
@@ -125,10 +127,11 @@ def approve(request: ConsoleRequest) -> HttpResponse:
     if name not in LEADS:
         raise Http404(f"The demo has no such lead. It has: {', '.join(LEADS)}.")
     lead = get_object_or_404(User, username=name)
+    phases = " and ".join(f"phase {number}" for number in phases_to_approve(rollout))
     perform(
         request,
         lambda: approve_everything(rollout, actor=lead),
-        f"{name} approved each phase that needs it. Its start page shows the SQL.",
+        f"{name} approved {phases or 'nothing'}.",
     )
     return redirect_back(request, rollout)
 

@@ -26,6 +26,7 @@ def demo_button(label: str, view: str, permission: str, back: str, **fields: str
 class DemoGuide(RolloutGuide):
     title = "Guide to this demo"
     checklist_title = "Mark two items of the checklist"
+    approval_title = "Get phases 3 and 4 approved"
     checklist_why = (
         "Rollout checks the others itself. For these, your name stands beside them; nobody needs "
         "telling in this demo."

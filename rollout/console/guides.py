@@ -86,6 +86,7 @@ class RolloutGuide:
     title: ClassVar[str] = "Guide to your first rollout"
     closing: ClassVar[str] = ""
     checklist_title: ClassVar[str] = "Mark the items of the checklist"
+    approval_title: ClassVar[str] = "Get phase 3 approved"
     checklist_why: ClassVar[str] = (
         "Rollout checks the others itself. For these, your name stands beside them."
     )
@@ -252,8 +253,11 @@ class RolloutGuide:
         return self.post(f"Mark done: {item.text}", "tick", item.id, permission="tick_checklist")
 
     def approval(self) -> GuideStep:
-        title = "Request approval, and have it given"
-        why = "What restricts or removes needs a second lead, who approves the exact SQL."
+        title = self.approval_title
+        why = (
+            "Phase 3 refuses writes that were allowed before. A second lead reads its SQL and "
+            "approves it."
+        )
         phase = self.status.phases[ENFORCE]
         gate = approved_gate(phase)
         # Who approved waits for the other lead, who is to start it.

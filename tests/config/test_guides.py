@@ -226,7 +226,8 @@ def test_a_superuser_of_a_site_is_none_of_the_demos_accounts(demo_lead: Client) 
 def test_the_other_lead_is_one_of_the_two(demo_lead: Client) -> None:
     assert demo_lead.post("/demo/approve/", {"name": "viewer"}).status_code == 404
     assert not SignOff.objects.exists()
-    demo_lead.post("/demo/approve/", {"name": "lead2"})
+    answer = demo_lead.post("/demo/approve/", {"name": "lead2"}, follow=True)
+    assert "lead2 approved phase 3 and phase 4." in answer.content.decode()
     approvals = SignOff.objects.order_by("phase").values_list("phase", "actor_name")
     assert list(approvals) == [(3, "lead2"), (4, "lead2")]
 
