@@ -21,6 +21,7 @@ from rollout.management.commands.rollout import Command
 from rollout.notifications.kinds import KINDS
 from rollout.plan import gates, rules
 from rollout.plan.checklist import Item
+from rollout.worker.failures import ENTRIES
 
 Row = Sequence[str]
 # Options of nearly every verb: the page describes them once.
@@ -290,6 +291,22 @@ def audit_categories() -> str:
     )
 
 
+def errors() -> str:
+    """What stops a phase, the narrowest first: an error has the entry of the first that fits."""
+    rows = (
+        (f"`{kind.__name__}`", _what_stopped(kind), f"[{entry.heading}](runbook.md#{entry})")
+        for kind, entry in ENTRIES
+    )
+    return table(("error", "meaning", "runbook"), rows)
+
+
+def _what_stopped(kind: type[Exception]) -> str:
+    state = getattr(kind, "sqlstate", None)
+    if kind.__module__.startswith("psycopg"):
+        return f"SQLSTATE {state}" if state else "any SQLSTATE of class 23"
+    return summary_of(kind)
+
+
 PARTS: dict[str, Callable[[], str]] = {
     "verbs": verbs,
     "gates": gate_table,
@@ -303,6 +320,7 @@ PARTS: dict[str, Callable[[], str]] = {
     "checks": checks,
     "preflight checks": preflight_checks,
     "categories": audit_categories,
+    "errors": errors,
     **{
         f"parameters of {name}": partial(fields, kind)
         for name in (

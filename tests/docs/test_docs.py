@@ -167,6 +167,7 @@ def routes(patterns: list[URLPattern | URLResolver], before: str = "") -> Iterat
 
 
 CONSOLE = Document(ROOT / "docs/console.md")
+IMAGES = ROOT / "docs/images"
 
 
 def test_the_guide_to_the_console_names_every_address_and_no_other() -> None:
@@ -177,6 +178,30 @@ def test_the_guide_to_the_console_names_every_address_and_no_other() -> None:
         if re.fullmatch(r"[\w{}/.-]+(/|\.csv|\.jsonl?|\.sql|\.ts)", code)
     }
     assert named - {"/rollout/"} == there
+
+
+# A picture is at most so large, and all of them together.
+MOST_BYTES, MOST_BYTES_TOGETHER = 100_000, 2_000_000
+WITHOUT_PICTURE = {
+    *("Find", "Every list", "The header of a rollout", "Logging in", "Who may do what"),
+    *("Light, dark, and the reader's time", "A guide through the first rollout", "Parts"),
+}
+
+
+def test_every_main_page_has_its_picture_in_both_schemes() -> None:
+    sections = re.split(r"^## (.+)\n", CONSOLE.text, flags=re.M)[1:]
+    pictured = {
+        heading: set(re.findall(r'"images/(\w+)-(dark|light)\.png"', text))
+        for heading, text in zip(sections[::2], sections[1::2], strict=True)
+    }
+    for heading, pictures in pictured.items():
+        schemes = sorted(scheme for _, scheme in pictures)
+        assert schemes == ([] if heading in WITHOUT_PICTURE else ["dark", "light"]), heading
+    taken = {tuple(path.stem.rsplit("-", 1)): path for path in IMAGES.glob("*.png")}
+    assert set().union(*pictured.values()) == set(taken), "run: make pictures"
+    sizes = [path.stat().st_size for path in taken.values()]
+    assert max(sizes) <= MOST_BYTES
+    assert sum(sizes) <= MOST_BYTES_TOGETHER
 
 
 def test_the_guide_to_the_console_says_who_may_do_what() -> None:

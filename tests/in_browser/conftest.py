@@ -61,10 +61,12 @@ def site(
 
 
 @pytest.fixture(scope="module")
-def worker(database: Database, tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+def worker(
+    database: Database, variables: dict[str, str], tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[None]:
     """A real queue cluster and a watchdog that work on the site's database."""
     logs = tmp_path_factory.mktemp("worker")
-    env = database.env(LOG_LEVEL="INFO")
+    env = database.env(LOG_LEVEL="INFO", **variables)
     with (
         stopped_after(manage_process("qcluster", env=env, log=logs / "qcluster.log")) as cluster,
         stopped_after(manage_process("rollout", "watchdog", env=env, log=logs / "watchdog.log")),

@@ -7,19 +7,35 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from rollout.models import AuditReport, BackfillJob, PhaseRun, RunState
+from rollout import runner
+from rollout.models import (
+    AuditReport,
+    BackfillJob,
+    PhaseRun,
+    Rehearsal,
+    RehearsalState,
+    Rollout,
+    RunState,
+    Snapshot,
+)
 from tests.console import journal
 from tests.in_browser.visiting import Site, Visitor
 from tests.support import rollouts
-from tests.support.processes import wait_until
+from tests.support.processes import manage_process, stopped_after, wait_until
 from tests.support.servers import Database
 
 pytestmark = pytest.mark.xdist_group("in_browser")
 PAGE = journal.PAGE
-# Enough that a backfill can be seen at work.
-ROWS = 120_000
+# So many that a backfill at the limit below can be seen at work.
+ROWS = 12_000
 # Pages have few colours: a palette makes a picture a third of its size, and nobody sees it.
 COLOURS = 96
+
+
+@pytest.fixture(scope="module")
+def variables() -> dict[str, str]:
+    """A backfill that can be seen at work, and an application that is measured."""
+    return {"BACKFILL_ROWS_PER_SECOND": "400", "ROLLOUT_TELEMETRY": "1"}
 
 
 def pictured(visitor: Visitor, name: str) -> None:
@@ -43,24 +59,47 @@ def share_done(visitor: Visitor) -> float:
     return float(visitor.page.locator("main progress").first.get_attribute("value") or 0)
 
 
+def carry_out(rollout: Rollout, phase: int) -> None:
+    run = rollouts.start(rollout, phase)
+    wait_until(partial(is_done, run), seconds=300)
+
+
 @pytest.mark.slow
 @pytest.mark.skipif("PICTURES" not in os.environ, reason="taken by `make pictures`")
 def test_the_main_pages_have_their_pictures_taken(
-    site: Site, database: Database, worker: None
+    site: Site, database: Database, worker: None, variables: dict[str, str], tmp_path: Path
 ) -> None:
     rollouts.load_listings(ROWS)
     rollout = rollouts.the_rollout()
-    with site.visitor("lead") as lead:
-        for phase in (0, 1, 2):
-            run = rollouts.start(rollout, phase)
-            if phase == 2:
-                wait_until(lambda: BackfillJob.objects.filter(kind="fill").exists(), seconds=120)
-                lead.open(BackfillJob.objects.get(kind="fill").get_absolute_url())
-                wait_until(lambda: share_done(lead) > 0.3, seconds=120)
-                pictured(lead, "backfill")
-                lead.open(PAGE)
-                pictured(lead, "rollout")
-            wait_until(partial(is_done, run), seconds=300)
+    env = database.env(**variables)
+    with (
+        stopped_after(manage_process("traffic", env=env, log=tmp_path / "traffic.log")),
+        site.visitor("lead") as lead,
+    ):
+
+        def picture(name: str, path: str) -> None:
+            lead.open(path)
+            pictured(lead, name)
+
+        carry_out(rollout, 0)
+        snapshot = runner.take_snapshot(rollout, actor=rollouts.ADA)
+        wait_until(Snapshot.objects.filter(pk=snapshot.pk, state="verified").exists, seconds=120)
+        rehearsal = runner.rehearse(rollout, actor=rollouts.ADA)
+        passed = Rehearsal.objects.filter(pk=rehearsal.pk, state=RehearsalState.PASSED)
+        wait_until(passed.exists, seconds=600)
+        picture("rehearsal", rehearsal.get_absolute_url())
+        picture("snapshot", snapshot.get_absolute_url())
+        carry_out(rollout, 1)
+        run = rollouts.start(rollout, 2)
+        jobs = BackfillJob.objects.filter(kind="fill", step_run__run=run)
+        wait_until(jobs.exists, seconds=120)
+        lead.open(jobs.get().get_absolute_url())
+        wait_until(lambda: share_done(lead) > 0.3, seconds=120)
+        pictured(lead, "backfill")
+        picture("rollout", PAGE)
+        picture("phase", f"{PAGE}phases/2/")
+        picture("rollouts", "/rollout/")
+        wait_until(partial(is_done, run), seconds=300)
         lead.open(f"{PAGE}mappings/properties/type/")
         lead.page.locator("main table").first.evaluate("table => table.scrollIntoView()")
         pictured(lead, "mapping")
@@ -69,10 +108,13 @@ def test_the_main_pages_have_their_pictures_taken(
             " WHERE name = 'House') WHERE id IN (SELECT id FROM properties WHERE type LIKE 'Ap%%'"
             " ORDER BY id LIMIT 12)"
         )
-        lead.open(PAGE)
-        lead.press("Start full audit")
-        wait_until(lambda: AuditReport.objects.filter(status="mismatched").exists(), seconds=120)
-        lead.open(AuditReport.objects.filter(status="mismatched")[0].get_absolute_url())
-        pictured(lead, "audit")
-        lead.open(f"{PAGE}phases/3/start/")
-        pictured(lead, "start")
+        audit = runner.start_audit(rollout, actor=rollouts.ADA)
+        mismatched = AuditReport.objects.filter(pk=audit.pk, status="mismatched")
+        wait_until(mismatched.exists, seconds=120)
+        picture("audit", audit.get_absolute_url())
+        picture("start", f"{PAGE}phases/3/start/")
+        picture("rollback", f"{PAGE}phases/2/roll-back/")
+        picture("schema", f"{PAGE}schema/")
+        picture("monitoring", f"{PAGE}monitoring/")
+        picture("activity", f"{PAGE}activity/")
+        picture("inbox", "/rollout/inbox/")
