@@ -177,6 +177,8 @@ class DualWriteTriggers(TriggerFunction):
             "lookup": lookup.lookup_sql,
             "text": text_of_row(lookup, self.plan, "l"),
             "no_text": lookup.no_text,
+            # A text that nobody gave means the row of blanks: where it must be one, it is empty.
+            "given": code("given" if lookup.of_legacy.null else "coalesce(given, '')"),
             "no_row": sql.Literal(
                 f"{self.table.label}.{lookup.column} was written as a row that is not there. "
                 f"Write the id of a row of {lookup.lookup_label}, not "
@@ -190,7 +192,7 @@ class DualWriteTriggers(TriggerFunction):
             "      MESSAGE = {no_row} || wanted;",
             "  END IF;",
             # Another spelling of what means the row may be one that nobody has written yet.
-            "  IF {to_new} (given, false) = wanted THEN RETURN given; END IF;",
+            "  IF {to_new} (given, false) = wanted THEN RETURN {given}; END IF;",
             "  RETURN usual;",
         )
         return owned_function(

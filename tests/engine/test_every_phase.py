@@ -93,8 +93,9 @@ def test_a_legacy_column_that_is_not_null_stays_so_until_it_is_dropped_and_is_so
     # An application that knows the new columns alone.
     REQUIRED.insert(app, 101, kind_id=castle)
     REQUIRED.insert(app, 102)
+    REQUIRED.insert(app, 106, kind_id=REQUIRED.lookup_id(app, "Unspecified"))
     REQUIRED.update(app, 1, kind_id=castle, state_id=None)
-    written = {(101,): ("Castle", ""), (102,): ("", ""), (1,): ("Castle", "")}
+    written = {(101,): ("Castle", ""), (102,): ("", ""), (106,): ("", ""), (1,): ("Castle", "")}
     assert REQUIRED.texts(app) == texts | written
     *before, drop, _index, _feature = REQUIRED.plan.phases[4].steps
     for step in before:
