@@ -7,9 +7,8 @@ from dataclasses import dataclass
 from rollout.engine import catalog_sql
 from rollout.engine.target import Connection
 from rollout.plan.catalog import (
-    A_TABLE,
-    A_VIEW,
     EXPRESSION,
+    PLAIN,
     POPULATED,
     VIEW,
     Catalog,
@@ -20,6 +19,7 @@ from rollout.plan.catalog import (
     foreign_key_text,
     trigger_text,
     unique_text,
+    what_has,
 )
 from rollout.plan.expected_catalogs import (
     changed_by,
@@ -103,6 +103,8 @@ def read(connection: Connection, tables: Iterable[str], *, in_full: bool = False
         catalog.tables[label] = {}
         if kind == "m":
             catalog.put(label, VIEW, POPULATED if populated else "not populated")
+        elif kind == "v":
+            catalog.put(label, VIEW, PLAIN)
     for label, name, type_, null, default in columns:
         catalog.put(label, Part("column", name), column_text(Column(type_, null)))
         if default:
@@ -177,13 +179,10 @@ def compare(
 def _table_drift(
     table: str, wanted: dict[Part, str] | None, actual: dict[Part, str] | None
 ) -> Drift:
-    def what(parts: dict[Part, str] | None) -> str:
-        return A_VIEW if parts and VIEW in parts else A_TABLE
-
     if wanted is None:
-        there = what(actual)
+        there = what_has(actual or {})
         return Drift(table, "", f"no {there.removeprefix('a ')} in this phase", there)
-    return Drift(table, "", what(wanted), "none")
+    return Drift(table, "", what_has(wanted), "none")
 
 
 def differences(

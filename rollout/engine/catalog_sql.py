@@ -9,14 +9,17 @@ _NULLABLE = """NOT a.attnotnull OR EXISTS (SELECT FROM pg_constraint k WHERE k.c
            AND k.contype = 'n' AND k.conkey[1] = a.attnum AND NOT k.convalidated)"""
 _OF_TABLES = """
           FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace {joins}
-         WHERE c.relkind IN ('r', 'p', 'm') AND {label} = ANY (%(tables)s)
+         WHERE (c.relkind IN ('r', 'p', 'm') OR c.relkind = 'v'
+                AND starts_with(obj_description(c.oid, 'pg_class'), {own}))
+           AND {label} = ANY (%(tables)s)
 """
 
 
 def _query(columns: str, joins: str = "", more: str = "") -> str:
     label = LABEL.format(n="n", c="c")
     row = f"SELECT json_build_array({label}, {columns})"
-    return row + _OF_TABLES.format(joins=joins, label=label) + more.format(label=label)
+    of_tables = _OF_TABLES.format(joins=joins, label=label, own=f"'{CHECK_COMMENT}'")
+    return row + of_tables + more.format(label=label)
 
 
 _TABLES = _query("c.relkind::text, c.relispopulated")

@@ -29,6 +29,7 @@ from rollout.plan.gates import (
     Soak,
 )
 from rollout.plan.indexes import CreateIndex, CreateMaterializedView, DropIndex
+from rollout.plan.legacy_views import LegacyView
 from rollout.plan.names import normal_form
 from rollout.plan.plan import Phase, Plan, Step
 from rollout.plan.registry import plans
@@ -83,6 +84,7 @@ __all__ = [
     "Gate",
     "InBounds",
     "Item",
+    "LegacyView",
     "Lookup",
     "MaintenanceWindow",
     "MapLegacyValues",

@@ -14,8 +14,6 @@ from rollout.plan.table import Column, Shape
 Kind = Literal["view", "column", "default", "primary key", "index", "constraint", "trigger"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
 
-A_TABLE, A_VIEW = "a table", "a materialized view"
-
 
 class Part(NamedTuple):
     """One part of a table. A primary key and a view's own state have no name."""
@@ -26,7 +24,9 @@ class Part(NamedTuple):
 
 VIEW = Part("view")
 _NOT_NULL = " not null"
+# A materialized view's state, or that it is none.
 POPULATED = "populated"
+PLAIN = "not materialized"
 
 
 @dataclass
@@ -79,6 +79,13 @@ class Catalog:
             for table, parts in sorted(self.tables.items())
             if VIEW not in parts
         }
+
+
+def what_has(parts: Mapping[Part, str]) -> str:
+    """What a relation with these parts is, with its article."""
+    if VIEW not in parts:
+        return "a table"
+    return "a view" if parts[VIEW] == PLAIN else "a materialized view"
 
 
 def column_text(column: Column) -> str:

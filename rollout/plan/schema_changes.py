@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Literal
 
-from rollout.plan.catalog import KINDS, VIEW, Catalog, Kind, Part
+from rollout.plan.catalog import KINDS, VIEW, Catalog, Kind, Part, what_has
 from rollout.plan.expected_catalogs import expected
 from rollout.plan.plan import Plan
 from rollout.plan.sql_files import SqlFile
@@ -31,6 +31,8 @@ class TableChange:
 
     table: str
     sign: Sign
+    noun: str
+    """Table, view or materialized view."""
     is_view: bool
     parts: tuple[Change, ...]
 
@@ -78,11 +80,12 @@ def between(before: Catalog, after: Catalog) -> tuple[TableChange, ...]:
     tables = []
     for label in sorted(before.tables.keys() | after.tables.keys()):
         was, now = before.tables.get(label), after.tables.get(label)
+        noun = what_has(was or now or {}).removeprefix("a ")
         is_view = VIEW in (was or {}) or VIEW in (now or {})
         parts = tuple(p for p in _parts(was or {}, now or {}) if not is_view or p.kind != "column")
         if parts or was is None or now is None:
             sign: Sign = "added" if was is None else "dropped" if now is None else "changed"
-            tables.append(TableChange(label, sign, is_view, parts))
+            tables.append(TableChange(label, sign, noun, is_view, parts))
     return tuple(tables)
 
 

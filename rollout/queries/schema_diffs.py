@@ -10,7 +10,7 @@ from rollout.engine.catalog import Drift
 from rollout.journal.environments import target_of
 from rollout.models import PhaseRun, Rollout
 from rollout.plan import plans
-from rollout.plan.catalog import A_TABLE, A_VIEW, KINDS, VIEW, Catalog, Part
+from rollout.plan.catalog import KINDS, Catalog, Part, what_has
 from rollout.plan.expected_catalogs import expected, known_parts
 from rollout.plan.plan import Plan
 
@@ -115,7 +115,7 @@ def differences(here: Schema, there: Schema) -> list[Drift]:
     for table in sorted(here.live.tables.keys() | there.live.tables.keys()):
         left, right = here.live.tables.get(table), there.live.tables.get(table)
         if left is None or right is None:
-            what = A_VIEW if VIEW in (left or right or {}) else A_TABLE
+            what = what_has(left or right or {})
             wanted, actual = ("none" if side is None else what for side in (left, right))
             drifts.append(Drift(table, "", wanted, actual))
         else:

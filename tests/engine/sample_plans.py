@@ -115,6 +115,14 @@ def with_step(plan: r.Plan, number: int, step: r.Step) -> r.Plan:
     return with_phases(plan, phases)
 
 
+def before_drop(plan: r.Plan, step: r.Step) -> r.Plan:
+    """The plan with one more step right before the legacy columns are dropped."""
+    *phases, contract = plan.phases
+    number = [isinstance(other, r.DropLegacy) for other in contract.steps].index(True)
+    steps = (*contract.steps[:number], step, *contract.steps[number:])
+    return with_phases(plan, (*phases, replace(contract, steps=steps)))
+
+
 def with_phases(plan: r.Plan, phases: Iterable[r.Phase]) -> r.Plan:
     """The plan with five other phases."""
     prepare, expand, backfill, enforce, contract = phases

@@ -14,10 +14,10 @@ from config import embedded
 from properties.rollout import PLAN as SHIPPED
 from rollout import plan as language
 from rollout.engine.target import Connection, Target, install
-from rollout.plan import Plan, SqlFiles, Step
+from rollout.plan import Plan, SqlFiles, Step, Table
 from rollout.plan.psql_scripts import forward_script, rollback_script
 from tests.engine.old_server import old_server
-from tests.engine.sample_plans import with_step
+from tests.engine.sample_plans import before_drop, with_step
 from tests.engine.samples import BIGINT, DIRTY, ODD, PARTITIONED, REQUIRED, Sample
 from tests.engine.test_every_phase import schema_of, whole_schema_of
 from tests.schemas import plan_of
@@ -97,7 +97,13 @@ def with_files(plan: Plan, directory: Path) -> Plan:
     for step in SqlFiles(directory).steps:
         assert step.problems == ()
         plan = with_step(plan, step.phase, step)
-    return with_step(plan, 2, TASK)
+    return with_step(with_step(plan, 2, TASK), 4, view_of(BIGINT.table))
+
+
+def view_of(table: Table) -> language.LegacyView:
+    return language.LegacyView(
+        id="view", description="Show it as it was", table=table, name=f"{table.name} of old"
+    )
 
 
 # One of them takes its legacy column's name.
@@ -122,7 +128,7 @@ class Case:
         return self.name
 
 
-def over(sample: Sample, *, files: bool = False) -> Case:
+def over(sample: Sample, *, files: bool = False, view: bool = False) -> Case:
     def create(connection: Connection) -> None:
         sample.create(connection)
         for number, kind in enumerate(DIRTY):
@@ -131,9 +137,10 @@ def over(sample: Sample, *, files: bool = False) -> Case:
                 texts = ((texts[0] or "")[:24], (texts[1] or "")[:24])
             sample.insert(connection, number, kind=texts[0], state=texts[1])
 
+    plan = before_drop(sample.plan, view_of(sample.table)) if view else sample.plan
     return Case(
         f"{sample}{' and files' if files else ''}",
-        lambda directory: with_files(sample.plan, directory) if files else sample.plan,
+        lambda directory: with_files(plan, directory) if files else plan,
         create,
     )
 
@@ -167,9 +174,13 @@ CASES = (
     Case("shipped", lambda _: SHIPPED, create_listings),
     over(BIGINT, files=True),
     over(ODD),
-    over(REQUIRED),
+    over(REQUIRED, view=True),
     over(PARTITIONED),
-    Case("conversions", lambda _: CONVERSIONS, create_offers),
+    Case(
+        "conversions",
+        lambda _: before_drop(CONVERSIONS, view_of(CONVERSIONS.tables[0])),
+        create_offers,
+    ),
 )
 ON_OLDEST = CASES[0], CASES[3]
 
