@@ -224,6 +224,7 @@ BADGES: dict[str, dict[str, Badge]] = {
         "untouched": Badge("Untouched", "good", "done"),
         "restored": Badge("Restored, verified", "good", "done"),
         "safe": Badge("Verified", "good", "done"),
+        "archived": Badge("Verified by archive", "good", "done"),
         # All rows were right; something has changed since.
         "due": Badge("Audit due", "info", "queued"),
         "unproven": Badge("Not verified", "warn", "unknown"),

@@ -17,13 +17,13 @@ from rollout.models import (
     StepState,
 )
 from rollout.plan.archives import ArchiveLegacy
-from rollout.plan.plan import PREPARE, Plan, Step
+from rollout.plan.plan import CONTRACT, PREPARE, Plan, Step
 from rollout.plan.removals import DropLegacy
 from rollout.plan.transition import StartDualWrite, StopDualWrite
 from rollout.queries.rehearsals import RehearsedTimes
 from rollout.queries.status import RolloutStatus
 
-Verdict = Literal["untouched", "restored", "safe", "due", "unproven", "mismatched"]
+Verdict = Literal["untouched", "restored", "safe", "archived", "due", "unproven", "mismatched"]
 
 
 @dataclass(frozen=True)
@@ -90,8 +90,11 @@ def data_safety_of(status: RolloutStatus) -> DataSafety:
     outdated = _outdated(clean, facts, is_active=status.active is not None)
     restored_at = _restored_at(status)
     is_archived = any(isinstance(step, ArchiveLegacy) for step in in_effect)
+    verdict = _verdict(in_effect, audit, clean, outdated, restored_at)
+    if verdict == "due" and clean is not None and is_archived and _is_compared(status, clean):
+        verdict = "archived"
     return DataSafety(
-        verdict=_verdict(in_effect, audit, clean, outdated, restored_at),
+        verdict=verdict,
         dual_write=_dual_write(plan, in_effect, facts),
         restored_at=restored_at,
         audit=audit,
@@ -141,6 +144,17 @@ def _verdict(
     if not is_clean:
         return "unproven"
     return "due" if outdated else "safe"
+
+
+def _is_compared(status: RolloutStatus, clean: AuditReport) -> bool:
+    """Whether nothing but phase 4 has come since the audit: it compares all rows as it archives."""
+    facts, run = status.evidence.facts, status.evidence.runs.get(CONTRACT)
+    if status.active is not None or run is None or run.state != RunState.DONE:
+        return False
+    steps = [row for row in facts.write_path_steps if row.run_id != run.pk]
+    changes = [row.finished_at or row.started_at for row in steps]
+    changes += [change.at for change in (facts.review, facts.repair) if change is not None]
+    return all(at is not None and at <= clean.started_at for at in changes)
 
 
 def _restored_at(status: RolloutStatus) -> datetime | None:

@@ -184,13 +184,18 @@ def test_after_the_last_phase_the_archive_holds_the_legacy_values(
     clean(rollout, minutes=9)
     went_through(rollout, 4, minutes=1)
     result = safety(rollout)
-    assert (result.verdict, result.dual_write.state) == ("due", "ended")
+    assert (result.verdict, result.dual_write.state) == ("archived", "ended")
     assert result.is_archived
     text = sentence(viewer)
+    assert "Verified by archive" in text
+    assert "Phase 4 compared every row with its archive before the columns went." in text
     assert "Every legacy value is archived exactly, without expiry." in text
     assert "with the legacy columns." in text
     button = 'id="verb-audit-data">Start full audit</button>'
     lead = journal.browser_of("lead")
+    assert button not in text_of(lead, PAGE), "phase 4 compared all rows"
+    journal.reviewed(rollout)
+    assert safety(rollout).verdict == "due"
     assert button in text_of(lead, PAGE), "no gate is left that would offer it"
     assert button not in text_of(viewer, PAGE)
     clean(rollout, minutes=0)
