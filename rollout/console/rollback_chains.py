@@ -118,11 +118,15 @@ def rollbacks_of(status: RolloutStatus, last: int) -> list[PhaseRollback]:
 
 def destroys(status: RolloutStatus, last: int) -> bool:
     """Whether the rollbacks down to a phase drop or empty tables or columns that hold data."""
-    plan = status.plan
     return any(
-        _cleared(plan, number) or _named(of_phase(plan, number, back=True), "dropped", views=False)
-        for number in gates.started_after(status.evidence.runs, last - 1)
+        loses(status.plan, number) for number in gates.started_after(status.evidence.runs, last - 1)
     )
+
+
+def loses(plan: Plan, phase: int) -> bool:
+    """Whether the rollback of a phase drops or empties tables or columns that hold data."""
+    dropped = _named(of_phase(plan, phase, back=True), "dropped", views=False)
+    return bool(_cleared(plan, phase) or dropped)
 
 
 def _named(changes: SchemaChange, sign: Sign, *, views: bool = True) -> list[str]:

@@ -14,6 +14,7 @@ from rollout.console.http.access import SAFE, ConsoleRequest, may
 from rollout.console.http.links import page_of_ours
 from rollout.console.http.sessions import confirmed_recently, field_sent, is_guarded
 from rollout.console.http.shortcuts import rollout_or_404, run_or_404
+from rollout.console.rollback_chains import loses
 from rollout.journal.rollouts import active_run
 from rollout.models import Direction, PhaseRun, Rollout
 from rollout.plan import plans
@@ -68,10 +69,10 @@ def cancel(request: ConsoleRequest, plan: str, environment: str) -> HttpResponse
 @confirmed_recently(when=_retries_guarded_run)
 @require_http_methods(["GET", "HEAD", "POST"])
 def retry(request: ConsoleRequest, plan: str, environment: str) -> HttpResponse:
-    """Go on with a run that stopped; of a guarded phase only for its plan's name, typed."""
+    """Go on with a run that stopped; only for its plan's name, typed, where its start asks too."""
     rollout = rollout_or_404(plan, environment)
     run = _run_to_retry(request, rollout)
-    destroys = run is not None and run.direction == Direction.FORWARD and is_guarded(run)
+    destroys = run is not None and _asks_for_name(run)
     posted = request.method == "POST"
     if posted and (not destroys or has_typed_name(request, plans.get(plan))):
         perform(
@@ -85,11 +86,18 @@ def retry(request: ConsoleRequest, plan: str, environment: str) -> HttpResponse:
         "run": run,
         "name": run.name if run is not None else "",
         "destroys": destroys,
-        "destructive": run is not None and plans.get(plan).is_destructive(run.phase),
+        "destructive": run is not None
+        and (run.direction == Direction.BACKWARD or plans.get(plan).is_destructive(run.phase)),
         "next": request.POST.get("next", ""),
         **typed_name(request, plans.get(plan)),
     }
     return render(request, "rollout/confirm_retry.html", page, status=422 if posted else 200)
+
+
+def _asks_for_name(run: PhaseRun) -> bool:
+    if run.direction == Direction.BACKWARD:
+        return loses(plans.get(run.rollout.plan), run.phase)
+    return run.direction == Direction.FORWARD and is_guarded(run)
 
 
 def _run_to_retry(request: HttpRequest, rollout: Rollout) -> PhaseRun | None:

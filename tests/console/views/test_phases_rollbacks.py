@@ -71,7 +71,7 @@ def test_rolling_back_to_a_phase_shows_what_each_rollback_does_and_needs_one_pre
     assert "Undo: Install dual-write triggers" in dual_write
     assert "Empties property_type_id, property_status_id, currency" in dual_write
     assert '<span class="step-kind">Clear new columns</span>' in dual_write
-    for number, name in ((3, "Phase 2"), (1, "Phase 0"), (0, "Before phase 0")):
+    for number, name in ((3, "Phases 0 to 2"), (1, "Phase 0"), (0, "No phase")):
         assert f"{PAGE}phases/{number}/roll-back/" in text
         assert f">{name}</a>" in text
     seen = seen_in(text)
@@ -134,6 +134,29 @@ def test_the_fate_of_a_value_follows_from_its_translation() -> None:
     assert fates["Lost"] == ["places.note"]
     kept = [name for fate in fates_of(plan, gone, []) for name in fate.names]
     assert kept == ["places.led", "places.closed", "places.open", "places.note"]
+
+
+def test_the_retry_of_a_rollback_that_loses_data_asks_for_the_name(
+    rollout: Rollout, lead: Client
+) -> None:
+    for phase, asks in ((1, True), (2, True), (3, False)):
+        run = ran(rollout, phase, "failed", direction="backward")
+        address = f"{PAGE}retry/?run={run.pk}"
+        assert ("This rollback is destructive" in text_of(lead, address)) == asks, phase
+        untyped = lead.post(address, {"run": run.pk})
+        assert untyped.status_code == (422 if asks else 302), phase
+        rollout.runs.all().delete()
+        for number in range(phase + 1):
+            ran(rollout, number)
+
+
+def test_the_start_of_a_phase_says_how_long_the_way_back_takes(
+    rollout: Rollout, lead: Client
+) -> None:
+    for phase in range(3):
+        ran(rollout, phase)
+    for page in ("start/", "approval/"):
+        assert "Rollback of phase 3 not rehearsed yet" in text_of(lead, f"{PAGE}phases/3/{page}")
 
 
 def test_a_rollback_of_several_phases_that_stopped_says_why_and_can_be_continued(
