@@ -229,7 +229,8 @@ def test_a_constraint_that_stopped_half_way_is_taken_back(
     before = schema_of(target)
     for action in step.forward(plan)[:actions]:
         act(target, connection, plan, 3, action)
-    assert schema_of(target) != before
+    # The first action of an index only removes what a failed build left.
+    assert schema_of(target) != before or (step_of is unique_of and actions == 1)
     undo_step(target, connection, plan, 3, step)
     assert schema_of(target) == before
 
