@@ -19,8 +19,9 @@ from rollout.journal import labels
 from rollout.journal.events import Event, Kind
 from rollout.management.commands.rollout import Command
 from rollout.notifications.kinds import KINDS
-from rollout.plan import gates, rules
+from rollout.plan import gates
 from rollout.plan.checklist import Item
+from rollout.plan.guardrails import ALWAYS, STANDARD, Guardrail
 from rollout.worker.failures import ENTRIES
 
 Row = Sequence[str]
@@ -219,12 +220,12 @@ def guardrails() -> str:
         ("guardrail", "breached when", "action"),
         (
             (f"`{rule.id}`", rule.sentence, rule.action + _ends(rule))
-            for rule in (*rules.STANDARD, *rules.ALWAYS)
+            for rule in (*STANDARD, *ALWAYS)
         ),
     )
 
 
-def _ends(rule: rules.Rule) -> str:
+def _ends(rule: Guardrail) -> str:
     return "; ends automatically" if rule.resumes else ""
 
 
@@ -332,7 +333,7 @@ PARTS: dict[str, Callable[[], str]] = {
             "Convert",
             "Derived",
             "Computed",
-            "Rule",
+            "Guardrail",
             "Item",
         )
         if (kind := getattr(language, name))

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from rollout.plan.gates import NoRuleHolds
+from rollout.plan.gates import NoGuardrailHolds
 
 ROOT = Path(__file__).resolve().parents[1]
 SOURCES = ("rollout", "properties", "config")
@@ -63,7 +63,7 @@ BANNED_IN_NOTES = {
     r"\b[Ss]o (?:many|much|long|young) (?:is|are|may|after)\b": "at most N, for N seconds",
 }
 # Stored keys, which pages show by their labels.
-KEYS = {gate.name for gate in (NoRuleHolds,)}
+KEYS = {gate.name for gate in (NoGuardrailHolds,)}
 
 
 # What is counted agrees with its number: templates by ``pluralize``, messages by ``counted``.

@@ -8,8 +8,8 @@ from zoneinfo import available_timezones
 from rollout.checks.ids import CheckId
 from rollout.checks.problems import Problem
 from rollout.plan.gates import ChecklistComplete, MaintenanceWindow, MappingReviewed
+from rollout.plan.guardrails import COUNTED, Guardrail
 from rollout.plan.plan import BACKFILL, Plan
-from rollout.plan.rules import COUNTED, Rule
 from rollout.telemetry.recorder import INTERVAL_SECONDS
 
 # Older measurements are merged into longer ones.
@@ -17,20 +17,20 @@ MAX_LOOK_BACK = timedelta(minutes=4)
 
 
 def guardrail_problems(plan: Plan) -> Iterator[Problem]:
-    for rule_id, count in Counter(rule.id for rule in plan.judged_rules).items():
+    for rule_id, count in Counter(rule.id for rule in plan.all_guardrails).items():
         if count > 1:
             yield Problem(
                 CheckId.RULE_ID_TWICE,
                 f"{count} guardrails have the id '{rule_id}'.",
                 "Guardrail ids must be unique: rename all but one.",
             )
-    for rule in plan.rules:
+    for rule in plan.guardrails:
         reason = _wrong_with(rule)
         if reason:
             yield Problem(CheckId.WRONG_RULE, f"Guardrail '{rule.id}' {reason[0]}", reason[1])
 
 
-def _wrong_with(rule: Rule) -> tuple[str, str] | None:
+def _wrong_with(rule: Guardrail) -> tuple[str, str] | None:
     if rule.at_most is None and not rule.is_relative:
         return "has no limit.", "Set at_most, or times and above."
     if rule.statistic in COUNTED and (rule.at_most is None or rule.is_relative):

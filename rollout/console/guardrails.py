@@ -7,7 +7,7 @@ from typing import Any
 from rollout.journal.labels import ACTIONS
 from rollout.models import Rollout, RuleState
 from rollout.plan import plans
-from rollout.plan.rules import Rule, Trend
+from rollout.plan.guardrails import Guardrail, Trend
 from rollout.queries.pauses import trend_of
 from rollout.telemetry.signals import with_unit
 
@@ -16,7 +16,7 @@ from rollout.telemetry.signals import with_unit
 class RuleRow:
     """A rule of the plan beside what it says at present; a rule that was never judged has none."""
 
-    rule: Rule
+    rule: Guardrail
     state: RuleState | None
 
     @property
@@ -83,4 +83,4 @@ class RuleRow:
 def rules_of(rollout: Rollout, judged: Iterable[RuleState]) -> list[RuleRow]:
     """The rules of a rollout's plan, in the plan's order, with what was last said of each."""
     states = {state.rule: state for state in judged}
-    return [RuleRow(rule, states.get(rule.id)) for rule in plans.get(rollout.plan).judged_rules]
+    return [RuleRow(rule, states.get(rule.id)) for rule in plans.get(rollout.plan).all_guardrails]

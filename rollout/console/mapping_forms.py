@@ -35,7 +35,7 @@ SHOW_CHOICES = {
     "open": "Not reviewed",
 }
 # What the buttons of the bar do with the selected values.
-OF_SELECTED = ("to", "like", "none", "keep", "rule")
+OF_SELECTED = ("to", "like", "none", "keep", "default")
 # Percent. Lower ones also take what only begins with a name: "Condo for sale".
 SIMILARITIES = (100, 95, 90, 85, 70, 50, 0)
 DEFAULT_SIMILARITY = 85
@@ -99,7 +99,7 @@ def asked_in(form: QueryDict) -> dict[str, Decision]:
                 "to": Decision(form.get("to", "").strip()),
                 "like": Decision(form.get(f"like-{number}", was) or None),
                 "none": Decision(None),
-                "rule": Decision(by_rule=True),
+                "default": Decision(by_default=True),
             }.get(bulk, Decision(form.get(f"as-written-{number}") or was or None))
             if bulk == "like":
                 suggested.append(text)
@@ -202,8 +202,8 @@ def carried(text: str) -> dict[str, Decision]:
     try:
         given = json.loads(text or "[]")
         decisions = {
-            str(form): Decision(None if name is None else str(name), by_rule=bool(by_rule))
-            for form, name, by_rule in given
+            str(form): Decision(None if name is None else str(name), by_default=bool(by_default))
+            for form, name, by_default in given
         }
     except (ValueError, TypeError, RecursionError):
         return {}
@@ -213,7 +213,7 @@ def carried(text: str) -> dict[str, Decision]:
 
 
 def to_carry(decisions: dict[str, Decision]) -> str:
-    return json.dumps([[form, d.name, d.by_rule] for form, d in decisions.items()])
+    return json.dumps([[form, d.name, d.by_default] for form, d in decisions.items()])
 
 
 def matching(
@@ -263,7 +263,7 @@ def rows_of(
     for number, value in enumerate(values):
         decision = asked.get(value.normal)
         was = value.name or ""
-        typed = was if decision is None or decision.by_rule else decision.name or ""
+        typed = was if decision is None or decision.by_default else decision.name or ""
         rows.append(
             ValueRow(
                 number=number,

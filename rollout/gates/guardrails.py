@@ -14,8 +14,8 @@ from rollout.journal.moments import duration, in_words, is_to_come, staleness
 from rollout.logs.texts import counted
 from rollout.models import Direction, Measurement
 from rollout.plan.gates import InBounds, MaintenanceWindow, ProbesPassed, Soak
+from rollout.plan.guardrails import COUNTED, Guardrail
 from rollout.plan.plan import PREPARE
-from rollout.plan.rules import COUNTED, Rule
 from rollout.telemetry.baselines import baseline_of
 from rollout.telemetry.operation_stats import OperationStats, merged, stats_by_operation
 from rollout.telemetry.signals import MIN_CALLS, baseline_value_of, stats_of, value_of, with_unit
@@ -85,7 +85,7 @@ def _calls_since(moment: datetime) -> int:
 
 @check(InBounds)
 def in_bounds(gate: InBounds, evidence: Evidence) -> GateResult:
-    rules = [rule for rule in evidence.plan.rules if rule.statistic not in COUNTED]
+    rules = [rule for rule in evidence.plan.guardrails if rule.statistic not in COUNTED]
     if not rules:
         return unknown(
             "edit_plan", "The plan has no guardrails for latency or errors. Add some to the plan."
@@ -119,7 +119,7 @@ def in_bounds(gate: InBounds, evidence: Evidence) -> GateResult:
     return passed(f"{over}: {_first_of_each(results)}.")
 
 
-def _first_of_each(results: list[tuple[Rule, str, str]]) -> str:
+def _first_of_each(results: list[tuple[Guardrail, str, str]]) -> str:
     """The first guardrail of each statistic and operation: plans name the strictest first."""
     first: dict[tuple[str, str], str] = {}
     for rule, _, sentence in results:
@@ -128,7 +128,7 @@ def _first_of_each(results: list[tuple[Rule, str, str]]) -> str:
 
 
 def _evaluate(
-    rule: Rule, now: dict[str, OperationStats], baseline: dict[str, OperationStats]
+    rule: Guardrail, now: dict[str, OperationStats], baseline: dict[str, OperationStats]
 ) -> tuple[str, str]:
     """The verdict, and a sentence with the numbers."""
     stats = stats_of(rule, now)

@@ -9,7 +9,7 @@ from rollout.journal.audits import against
 from rollout.journal.moments import in_words
 from rollout.logs.texts import counted
 from rollout.models import AuditMode, AuditStatus, PhaseRun, RuleVerdict, RunState
-from rollout.plan.gates import AuditClean, BackfillComplete, EarlierPhaseDone, NoRuleHolds
+from rollout.plan.gates import AuditClean, BackfillComplete, EarlierPhaseDone, NoGuardrailHolds
 from rollout.plan.plan import BACKFILL
 
 
@@ -38,13 +38,13 @@ def phase_done(run: PhaseRun | None, number: int) -> GateResult:
     return pending("wait", f"{message} Wait until it has finished.")
 
 
-@check(NoRuleHolds)
-def no_rule_holds(gate: NoRuleHolds, evidence: Evidence) -> GateResult:
+@check(NoGuardrailHolds)
+def no_guardrail_holds(gate: NoGuardrailHolds, evidence: Evidence) -> GateResult:
     rule = evidence.facts.blocking_rule
     if rule is None:
         return passed("No guardrail blocks the next phase.")
     blocks = f"Guardrail “{rule.rule}” blocks the next phase: {rule.message}"
-    own = next((own for own in evidence.plan.judged_rules if own.id == rule.rule), None)
+    own = next((own for own in evidence.plan.all_guardrails if own.id == rule.rule), None)
     if own is not None and own.resumes and own.statistic == "wrong_values":
         return failed(
             "review_audit",

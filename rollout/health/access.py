@@ -15,7 +15,7 @@ REFUSED = (
 
 
 @dataclass(frozen=True)
-class Rules:
+class Access:
     """Either is enough; without both, nobody has access."""
 
     token: str = ""
@@ -42,7 +42,6 @@ class Rules:
         return any(client in ip_network(network, strict=False) for network in self.networks)
 
 
-def of_settings(configured: Mapping[str, Any]) -> Rules:
+def of_settings(configured: Mapping[str, Any]) -> Access:
     """``ROLLOUT["METRICS"]``: {"TOKEN": text, "NETWORKS": ["10.0.0.0/8", ...]}."""
-    rules = configured.get("METRICS", {})
-    return Rules(rules.get("TOKEN", ""), tuple(rules.get("NETWORKS", ())))
+    return Access(configured.get("TOKEN", ""), tuple(configured.get("NETWORKS", ())))

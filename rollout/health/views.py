@@ -1,11 +1,11 @@
 """`/healthz`, `/readyz` and `/metrics`."""
 
-from django.conf import settings
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_safe
 from prometheus_client import exposition
 
+from rollout.conf import setting
 from rollout.health import access, collector, readiness
 
 
@@ -47,15 +47,15 @@ def readyz(request: HttpRequest) -> HttpResponse:
 @require_safe
 def metrics(request: HttpRequest) -> HttpResponse:
     """Metrics in Prometheus's format, for clients that the settings allow."""
-    rules = access.of_settings(getattr(settings, "ROLLOUT", {}))
-    if refusal := rules.refusal(
+    allowed = access.of_settings(setting("METRICS", {}))
+    if refusal := allowed.refusal(
         address=request.META.get("REMOTE_ADDR", ""), header=request.headers.get("Authorization", "")
     ):
         return HttpResponse(
             f"{refusal}\n",
-            status=403 if not rules.token else 401,
+            status=403 if not allowed.token else 401,
             content_type="text/plain; charset=utf-8",
-            headers={"WWW-Authenticate": "Bearer"} if rules.token else {},
+            headers={"WWW-Authenticate": "Bearer"} if allowed.token else {},
         )
     encode, content_type = exposition.choose_encoder(request.headers.get("Accept", ""))
     return HttpResponse(encode(collector.registry()), content_type=content_type)

@@ -1,4 +1,4 @@
-"""Runs that no worker carried out: adopted, rolled back by hand, restored with a snapshot."""
+"""Runs that no worker made: adopted, rolled back by hand, restored with a snapshot."""
 
 from collections.abc import Callable, Iterable
 

@@ -78,7 +78,7 @@ GATES = {
     gates.SnapshotVerified.name: Entry.SNAPSHOT_FAILED,
     gates.RehearsalPassed.name: Entry.REHEARSAL_FAILED,
     gates.NoDrift.name: Entry.DRIFT,
-    gates.NoRuleHolds.name: Entry.GUARDRAIL,
+    gates.NoGuardrailHolds.name: Entry.GUARDRAIL,
     gates.FilesUnchanged.name: Entry.PLAN_CHANGED,
     gates.Soak.name: Entry.GUARDRAIL,
     gates.InBounds.name: Entry.GUARDRAIL,

@@ -28,13 +28,13 @@ from rollout.plan.gates import (
     SnapshotVerified,
     Soak,
 )
+from rollout.plan.guardrails import STANDARD, Guardrail
 from rollout.plan.indexes import CreateIndex, CreateMaterializedView, DropIndex
 from rollout.plan.legacy_views import LegacyView
 from rollout.plan.names import normal_form
 from rollout.plan.plan import Phase, Plan, Step
 from rollout.plan.registry import plans
 from rollout.plan.removals import DropLegacy, FreezeLegacy, UseFeature
-from rollout.plan.rules import STANDARD, Rule
 from rollout.plan.schema import AddColumns, AddForeignKey, CreateLookupTable, RequireValues
 from rollout.plan.sql_files import SqlFile, SqlFiles
 from rollout.plan.table import Column, Table
@@ -82,6 +82,7 @@ __all__ = [
     "FreezeLegacy",
     "FullAudit",
     "Gate",
+    "Guardrail",
     "InBounds",
     "Item",
     "LegacyView",
@@ -97,7 +98,6 @@ __all__ = [
     "ProbesPassed",
     "RehearsalPassed",
     "RequireValues",
-    "Rule",
     "RunTask",
     "SetDefault",
     "SnapshotVerified",

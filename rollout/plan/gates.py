@@ -104,7 +104,7 @@ class NoDrift(Gate):
 
 
 @dataclass(frozen=True)
-class NoRuleHolds(Gate):
+class NoGuardrailHolds(Gate):
     """No guardrail blocks the next phase. Every phase but the first has this gate automatically."""
 
     name = "no rule holds"

@@ -19,11 +19,11 @@ from rollout.plan.gates import (
     EarlierPhaseDone,
     FilesUnchanged,
     Gate,
-    NoRuleHolds,
+    NoGuardrailHolds,
     ValuesDecided,
 )
+from rollout.plan.guardrails import ALWAYS, STANDARD, Guardrail
 from rollout.plan.hazards import Hazard
-from rollout.plan.rules import ALWAYS, STANDARD, Rule
 from rollout.plan.table import Shape, Table
 from rollout.plan.translations import ColumnTranslation, Computed, Lookup, Translation
 
@@ -151,7 +151,7 @@ class Plan:
     """
     traffic_rate: float = 20
     """Operations per second of a rehearsal."""
-    rules: tuple[Rule, ...] = STANDARD
+    guardrails: tuple[Guardrail, ...] = STANDARD
     """The plan's guardrails. Those of ``ALWAYS`` apply in addition."""
 
     def translations_of(self, table: Table) -> tuple[ColumnTranslation, ...]:
@@ -258,9 +258,9 @@ class Plan:
         return self.backfilled_tables
 
     @property
-    def judged_rules(self) -> tuple[Rule, ...]:
-        """Its own rules, and those of every plan."""
-        return (*self.rules, *ALWAYS)
+    def all_guardrails(self) -> tuple[Guardrail, ...]:
+        """Its own guardrails, and those of every plan."""
+        return (*self.guardrails, *ALWAYS)
 
     @cached_property
     def flows(self) -> tuple[str, ...]:
@@ -284,7 +284,7 @@ class Plan:
         files = (FilesUnchanged(),) if self.has_files else ()
         if number == ENFORCE and self.reviewed_conversions:
             own = (ValuesDecided(), *own)
-        return (EarlierPhaseDone(), NoRuleHolds(), *files, *own)
+        return (EarlierPhaseDone(), NoGuardrailHolds(), *files, *own)
 
     @cached_property
     def has_files(self) -> bool:

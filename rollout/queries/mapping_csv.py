@@ -17,7 +17,7 @@ COLUMNS = ("legacy", "rows", "lookup", "why", "decided_by")
 # In the column ``lookup`` of a text that means no lookup row.
 NO_VALUE = "(no value)"
 # In the column ``lookup``, to withdraw a decision.
-BY_RULE = "(plan default)"
+BY_DEFAULT = "(plan default)"
 MAX_BYTES = 5_000_000
 MAX_PROBLEMS = 50
 
@@ -97,8 +97,8 @@ def decisions_in(data: bytes, values: Iterable[Value]) -> dict[str, Decision]:
             )
             continue
         decision = Decision(None if lookup == NO_VALUE else lookup)
-        if lookup == BY_RULE:
-            decision = Decision(by_rule=True)
+        if lookup == BY_DEFAULT:
+            decision = Decision(by_default=True)
         earlier = decided_at.setdefault(value.normal, (line, decision))
         if earlier[1] != decision:
             problems.append(

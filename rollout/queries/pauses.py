@@ -7,8 +7,8 @@ from datetime import datetime
 from rollout.gates.facts import Facts
 from rollout.models import PhaseRun, RuleState, RuleVerdict, RunState
 from rollout.plan import plans
+from rollout.plan.guardrails import Guardrail, Trend
 from rollout.plan.registry import UnknownPlan
-from rollout.plan.rules import Rule, Trend
 from rollout.queries.side_work import SideWork, side_work_of
 
 PAUSED = (RunState.PAUSING, RunState.PAUSED)
@@ -23,7 +23,7 @@ class Pause:
     guardrail: str = ""
     """Its id; empty where a person paused the run."""
     message: str = ""
-    rule: Rule | None = None
+    rule: Guardrail | None = None
     """None where the plan no longer has it."""
     now: RuleState | None = None
     side_work: Sequence[SideWork] = ()
@@ -81,8 +81,8 @@ class Pause:
         return f"{ready}{wait}Earlier windows no longer count then. Or cancel and roll back."
 
 
-def trend_of(rule: Rule | None, state: RuleState) -> tuple[Trend, str]:
-    """Which way a breached guardrail goes while it acts: ``Rule.trend`` of its windows."""
+def trend_of(rule: Guardrail | None, state: RuleState) -> tuple[Trend, str]:
+    """Which way a breached guardrail goes while it acts: ``Guardrail.trend`` of its windows."""
     if rule is None or not state.acting or state.verdict != RuleVerdict.BROKEN:
         return "", ""
     return rule.trend([window["verdict"] for window in state.windows])
@@ -99,7 +99,7 @@ def pause_of(run: PhaseRun | None, facts: Facts | None = None) -> Pause | None:
     rule = state = None
     if guardrail:
         try:
-            rules = plans.get(run.rollout.plan).judged_rules
+            rules = plans.get(run.rollout.plan).all_guardrails
             rule = next((rule for rule in rules if rule.id == guardrail), None)
         except UnknownPlan:
             pass

@@ -126,7 +126,7 @@ def review_mapping(
                 for value in outcome.changes
             ],
             decided=outcome.decided,
-            earlier=[[form, d.name, d.by_rule] for form, d in outcome.earlier.items()],
+            earlier=[[form, d.name, d.by_default] for form, d in outcome.earlier.items()],
             mapped=outcome.mapped,
             rows_affected=outcome.rows_affected,
             rows_changed=outcome.rows_changed,

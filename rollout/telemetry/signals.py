@@ -8,7 +8,7 @@ from django.utils import timezone
 from rollout.engine.health import Signal
 from rollout.journal.environments import is_protected
 from rollout.models import PhaseRun, RuleState
-from rollout.plan.rules import COUNTED, Rule
+from rollout.plan.guardrails import COUNTED, Guardrail
 from rollout.telemetry.baselines import baseline_of
 from rollout.telemetry.operation_stats import OperationStats, merged, stats_by_operation
 
@@ -78,26 +78,26 @@ def judge(now: OperationStats, before: OperationStats) -> Signal:
     return Signal(NAME, "ok", f"The application is as fast as before: {against}", p95, bound)
 
 
-def stats_of(rule: Rule, by_operation: Mapping[str, OperationStats]) -> OperationStats:
+def stats_of(rule: Guardrail, by_operation: Mapping[str, OperationStats]) -> OperationStats:
     """The statistics of the rule's operation, or of all operations."""
     if rule.operation:
         return by_operation.get(rule.operation, OperationStats())
     return merged(by_operation.values())
 
 
-def value_of(rule: Rule, stats: OperationStats) -> float | None:
+def value_of(rule: Guardrail, stats: OperationStats) -> float | None:
     """The rule's statistic; None without calls."""
     value: float | None = getattr(stats, rule.statistic) if stats.calls else None
     return value
 
 
-def baseline_value_of(rule: Rule, baseline: Mapping[str, OperationStats]) -> float | None:
+def baseline_value_of(rule: Guardrail, baseline: Mapping[str, OperationStats]) -> float | None:
     """The rule's statistic before the phase; None with too few calls to compare with."""
     stats = stats_of(rule, baseline)
     return value_of(rule, stats) if stats.calls >= MIN_CALLS else None
 
 
-def with_unit(rule: Rule, value: float) -> str:
+def with_unit(rule: Guardrail, value: float) -> str:
     """A value in the unit of the rule's statistic."""
     if rule.is_share:
         return f"{value:.1%}"

@@ -20,7 +20,7 @@ from rollout.models import (
     RuleVerdict,
     ShadowTally,
 )
-from rollout.plan.rules import Rule, WindowVerdict
+from rollout.plan.guardrails import Guardrail, WindowVerdict
 from rollout.telemetry import operation_stats
 from rollout.telemetry.operation_stats import OperationStats, merged
 from rollout.telemetry.signals import baseline_value_of, stats_of, value_of, with_unit
@@ -55,7 +55,7 @@ class Evaluation:
 
 
 def evaluation_of(
-    rule: Rule,
+    rule: Guardrail,
     state: RuleState,
     run: PhaseRun,
     now: datetime,
@@ -73,7 +73,7 @@ def evaluation_of(
     return _by_windows(rule, windows, baseline_value_of(rule, baseline), acting=state.acting)
 
 
-def _windows(rule: Rule, now: datetime) -> dict[datetime, OperationStats]:
+def _windows(rule: Guardrail, now: datetime) -> dict[datetime, OperationStats]:
     """The statistics of the last windows by their starts, which lie on whole seconds."""
     number = int((now - SETTLED).timestamp()) // rule.seconds
     until = datetime.fromtimestamp(number * rule.seconds, UTC)
@@ -86,7 +86,11 @@ def _windows(rule: Rule, now: datetime) -> dict[datetime, OperationStats]:
 
 
 def _by_windows(
-    rule: Rule, windows: Mapping[datetime, OperationStats], baseline: float | None, *, acting: bool
+    rule: Guardrail,
+    windows: Mapping[datetime, OperationStats],
+    baseline: float | None,
+    *,
+    acting: bool,
 ) -> Evaluation:
     evaluated = []
     for at, stats in windows.items():
@@ -115,7 +119,7 @@ def _by_windows(
 
 
 def _sentence(
-    rule: Rule,
+    rule: Guardrail,
     windows: Sequence[Window],
     value: float | None,
     over: str,
@@ -142,7 +146,7 @@ def _sentence(
     return f"{measured}; {above}{f', {few} with too few calls' if few else ''}."
 
 
-def _in_a_row(rule: Rule, windows: dict[datetime, OperationStats]) -> Evaluation:
+def _in_a_row(rule: Guardrail, windows: dict[datetime, OperationStats]) -> Evaluation:
     """How many of the newest calls failed in a row, as far as windows can tell."""
     most = math.inf if rule.at_most is None else rule.at_most
     failed = 0
@@ -165,7 +169,7 @@ def _in_a_row(rule: Rule, windows: dict[datetime, OperationStats]) -> Evaluation
     )
 
 
-def _wrong_values(rule: Rule, rollout: Rollout, since: datetime) -> Evaluation:
+def _wrong_values(rule: Guardrail, rollout: Rollout, since: datetime) -> Evaluation:
     """What audits and shadow reads found since the last clean full audit."""
     done = AuditReport.objects.filter(rollout=rollout, finished_at__gt=since)
     clean = done.filter(status=AuditStatus.CLEAN, mode=AuditMode.FULL, tables=[])

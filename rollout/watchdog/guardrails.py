@@ -23,9 +23,9 @@ from rollout.models import (
     RunState,
 )
 from rollout.plan import plans
+from rollout.plan.guardrails import Guardrail
 from rollout.plan.plan import CONTRACT
 from rollout.plan.registry import UnknownPlan
-from rollout.plan.rules import Rule
 from rollout.runner import phases
 from rollout.telemetry.baselines import baseline_of, keep_baseline
 from rollout.watchdog.evaluations import Evaluation, evaluation_of
@@ -52,7 +52,7 @@ def evaluate(rollout: Rollout, *, now: datetime) -> None:
     environment: the others have no application.
     """
     try:
-        rules = plans.get(rollout.plan).judged_rules
+        rules = plans.get(rollout.plan).all_guardrails
     except UnknownPlan:
         return
     run = PhaseRun.objects.filter(rollout=rollout).first()
@@ -113,7 +113,7 @@ def _is_paused(run: PhaseRun | None) -> bool:
 
 
 def _apply(
-    rule: Rule, state: RuleState, evaluation: Evaluation, run: PhaseRun, now: datetime
+    rule: Guardrail, state: RuleState, evaluation: Evaluation, run: PhaseRun, now: datetime
 ) -> None:
     """Update the guardrail's state, and begin or end its action."""
     if state.verdict != evaluation.verdict:
@@ -137,7 +137,7 @@ def _apply(
         _end(rule, state, run)
 
 
-def _broken_at(rule: Rule, evaluation: Evaluation, known: datetime | None) -> datetime:
+def _broken_at(rule: Guardrail, evaluation: Evaluation, known: datetime | None) -> datetime:
     """When it was last breached: the end of the newest window above the limit.
 
     A guardrail stays breached for as long as windows of before count; no soak begins again by that.
@@ -148,7 +148,7 @@ def _broken_at(rule: Rule, evaluation: Evaluation, known: datetime | None) -> da
     return known if evaluation.windows and known else by_the_database()
 
 
-def _begin(rule: Rule, state: RuleState, run: PhaseRun) -> None:
+def _begin(rule: Guardrail, state: RuleState, run: PhaseRun) -> None:
     if rule.action == "pause":
         state.acting = _pause(rule, state, run)
         return
@@ -161,7 +161,7 @@ def _begin(rule: Rule, state: RuleState, run: PhaseRun) -> None:
     _record(event, rule, state, run, f"Guardrail “{rule.id}” {what}. {state.message}")
 
 
-def _pause(rule: Rule, state: RuleState, run: PhaseRun) -> bool:
+def _pause(rule: Guardrail, state: RuleState, run: PhaseRun) -> bool:
     """Whether there was something to pause. A rollback is not paused: it may be the remedy."""
     if run.state not in (RunState.QUEUED, RunState.RUNNING):
         return False
@@ -186,7 +186,7 @@ def _pause(rule: Rule, state: RuleState, run: PhaseRun) -> bool:
     return True
 
 
-def _end(rule: Rule, state: RuleState, run: PhaseRun) -> None:
+def _end(rule: Guardrail, state: RuleState, run: PhaseRun) -> None:
     """Once OK again, warnings and throttles end, other actions only if the rule resumes."""
     if rule.action in ("pause", "hold") and not rule.resumes:
         return
@@ -198,7 +198,7 @@ def _end(rule: Rule, state: RuleState, run: PhaseRun) -> None:
         _record(Event.RULE_KEPT_AGAIN, rule, state, run, message)
 
 
-def _resume(rule: Rule, state: RuleState) -> bool:
+def _resume(rule: Guardrail, state: RuleState) -> bool:
     """Whether the paused run was resumed, or stays paused by another guardrail."""
     run = state.run
     if run is None or run.state != RunState.PAUSED:
@@ -217,13 +217,13 @@ def _resume(rule: Rule, state: RuleState) -> bool:
 class RuleActor:
     """The actor in the log when a guardrail acts."""
 
-    rule: Rule
+    rule: Guardrail
 
     def get_username(self) -> str:
         return f"guardrail {self.rule.id}"
 
 
-def _record(event: Event, rule: Rule, state: RuleState, run: PhaseRun, message: str) -> None:
+def _record(event: Event, rule: Guardrail, state: RuleState, run: PhaseRun, message: str) -> None:
     activity_log.record(
         event,
         message,

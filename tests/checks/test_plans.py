@@ -29,9 +29,9 @@ from rollout.plan import (
     Step,
     Table,
 )
+from rollout.plan.guardrails import Guardrail
 from rollout.plan.plan import Actions
 from rollout.plan.registry import Registry
-from rollout.plan.rules import Rule
 from tests.engine.sample_plans import with_step
 from tests.engine.samples import BIGINT, COMPOSITE, SAMPLES, Sample
 
@@ -257,8 +257,8 @@ def test_a_legacy_column_may_be_not_null() -> None:
 
 
 def test_a_rule_that_can_never_be_judged_is_e011() -> None:
-    rules = (Rule(id="boundless", statistic="p95", action="warn"),)
-    assert problems(replace(PLAN, rules=rules)) == [
+    rules = (Guardrail(id="boundless", statistic="p95", action="warn"),)
+    assert problems(replace(PLAN, guardrails=rules)) == [
         ("rollout.E011", "Guardrail 'boundless' has no limit.")
     ]
 

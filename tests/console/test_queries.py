@@ -144,7 +144,7 @@ def much_goes_on(rollout: Rollout) -> None:
         actor_name="lead:production",
         phase_digest=plan.digest_of(3),
     )
-    for rule in plan.judged_rules:
+    for rule in plan.all_guardrails:
         RuleState.objects.create(
             rollout=rollout,
             rule=rule.id,

@@ -160,7 +160,7 @@ def test_no_value_is_null_where_the_column_may_be_empty(target: Target, mapped: 
 
 def test_a_decision_that_is_taken_back_leaves_the_rule_of_the_plan(mapped: Connection) -> None:
     decide(mapped, {"apt": "Studio", "House for sale": "House"})
-    back = {"apt": Decision(by_rule=True), "House for sale": Decision(by_rule=True)}
+    back = {"apt": Decision(by_default=True), "House for sale": Decision(by_default=True)}
     mapping.decide(mapped, PLAN, KIND, back, reviewer="ada", keep=True)
     assert meanings(mapped)["apt"] == "Apartment"
     assert whys(mapped)["apt"] == "synonym"

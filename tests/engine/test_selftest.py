@@ -7,7 +7,7 @@ from typing import Any, Literal
 import pytest
 
 from rollout.engine.audit import CATEGORIES
-from rollout.engine.audit.rules import LookupRules
+from rollout.engine.audit.lookup_pairs import LookupPairs
 from rollout.engine.selftest import SelftestResult, SelftestUndecided, run_selftest
 from rollout.engine.selftest.fixture_databases import scratch_database, scratch_name
 from rollout.engine.target import Connection, Target
@@ -181,13 +181,13 @@ def test_an_audit_that_overlooks_a_category_fails_it(
 ) -> None:
     legacy(connection)
     do_until(target, connection, BIGINT.plan, "backfill")
-    right: Callable[..., str] = LookupRules.classify
+    right: Callable[..., str] = LookupPairs.classify
 
-    def careless(rules: LookupRules, text: str | None, new: int | None) -> str:
+    def careless(rules: LookupPairs, text: str | None, new: int | None) -> str:
         category = right(rules, text, new)
         return "ok" if category == "wrong" else category
 
-    monkeypatch.setattr(LookupRules, "classify", careless)
+    monkeypatch.setattr(LookupPairs, "classify", careless)
     result = tried(target)
     scores = {score.category: score for score in result.full}
     assert (scores["wrong"].planted, scores["wrong"].found) == (10, 0)
@@ -199,13 +199,13 @@ def test_an_audit_that_cries_wolf_fails_it(
 ) -> None:
     legacy(connection)
     do_until(target, connection, BIGINT.plan, "backfill")
-    right: Callable[..., str] = LookupRules.classify
+    right: Callable[..., str] = LookupPairs.classify
 
-    def nervous(rules: LookupRules, text: str | None, new: int | None) -> str:
+    def nervous(rules: LookupPairs, text: str | None, new: int | None) -> str:
         category = right(rules, text, new)
         return "wrong" if text == "House" and category == "ok" else category
 
-    monkeypatch.setattr(LookupRules, "classify", nervous)
+    monkeypatch.setattr(LookupPairs, "classify", nervous)
     result = tried(target)
     assert sum(score.false_alarms for score in result.full) > 0
     assert not result.passed

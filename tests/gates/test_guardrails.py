@@ -19,7 +19,7 @@ from rollout.plan.gates import (
     Gate,
     InBounds,
     MaintenanceWindow,
-    NoRuleHolds,
+    NoGuardrailHolds,
     ProbesPassed,
     Soak,
 )
@@ -395,6 +395,6 @@ def test_a_hold_that_a_clean_audit_ends_asks_nobody_to_release_it(
         since=now,
         judged_at=now,
     )
-    result = gates.check_gate(NoRuleHolds(), Evidence(rollout, 1))
+    result = gates.check_gate(NoGuardrailHolds(), Evidence(rollout, 1))
     assert result.action == action
     assert result.message.endswith(says)

@@ -27,22 +27,22 @@ class TestAccess:
     @pytest.mark.parametrize(
         ("rules", "address", "header", "let_in"),
         [
-            (access.Rules(), "127.0.0.1", "", False),
-            (access.Rules(TOKEN), "10.0.0.1", f"Bearer {TOKEN}", True),
-            (access.Rules(TOKEN), "10.0.0.1", f"bearer  {TOKEN}", True),
-            (access.Rules(TOKEN), "10.0.0.1", "Bearer another", False),
-            (access.Rules(TOKEN), "10.0.0.1", TOKEN, False),
-            (access.Rules(TOKEN), "10.0.0.1", "", False),
-            (access.Rules(), "10.0.0.1", "Bearer ", False),
-            (access.Rules(networks=["10.0.0.0/8"]), "10.1.2.3", "", True),
-            (access.Rules(networks=["10.0.0.0/8"]), "11.1.2.3", "", False),
-            (access.Rules(networks=["::1"]), "::1", "", True),
-            (access.Rules(networks=["0.0.0.0/0"]), "", "", False),
-            (access.Rules(TOKEN, ["10.0.0.0/8"]), "10.1.2.3", "", True),
+            (access.Access(), "127.0.0.1", "", False),
+            (access.Access(TOKEN), "10.0.0.1", f"Bearer {TOKEN}", True),
+            (access.Access(TOKEN), "10.0.0.1", f"bearer  {TOKEN}", True),
+            (access.Access(TOKEN), "10.0.0.1", "Bearer another", False),
+            (access.Access(TOKEN), "10.0.0.1", TOKEN, False),
+            (access.Access(TOKEN), "10.0.0.1", "", False),
+            (access.Access(), "10.0.0.1", "Bearer ", False),
+            (access.Access(networks=["10.0.0.0/8"]), "10.1.2.3", "", True),
+            (access.Access(networks=["10.0.0.0/8"]), "11.1.2.3", "", False),
+            (access.Access(networks=["::1"]), "::1", "", True),
+            (access.Access(networks=["0.0.0.0/0"]), "", "", False),
+            (access.Access(TOKEN, ["10.0.0.0/8"]), "10.1.2.3", "", True),
         ],
     )
     def test_a_token_or_a_network_lets_in_and_neither_lets_nobody_in(
-        self, rules: access.Rules, address: str, header: str, let_in: bool
+        self, rules: access.Access, address: str, header: str, let_in: bool
     ) -> None:
         assert (rules.refusal(address=address, header=header) == "") is let_in
 

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from rollout.engine.audit.rules import LookupRules
+from rollout.engine.audit.lookup_pairs import LookupPairs
 from rollout.models import Rollout
 from tests.support.rollouts import PLAN, Cli
 
@@ -31,7 +31,7 @@ def test_a_selftest_finds_everything_that_it_plants(filled: Rollout, cli: Cli) -
 def test_a_selftest_ends_with_one_when_an_audit_overlooks_something(
     properties: Rollout, cli: Cli, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(LookupRules, "classify", lambda rules, legacy, new: "ok")
+    monkeypatch.setattr(LookupPairs, "classify", lambda rules, legacy, new: "ok")
     code, out, _ = cli("audit-selftest", PLAN)
     assert code == 1
     assert out.startswith("FAILED")

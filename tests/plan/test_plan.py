@@ -6,7 +6,7 @@ import pytest
 
 from rollout.plan import BackfillComplete, Column, Phase
 from rollout.plan.actions import LockMode
-from rollout.plan.gates import EarlierPhaseDone, NoRuleHolds
+from rollout.plan.gates import EarlierPhaseDone, NoGuardrailHolds
 from tests.engine.sample_plans import with_step
 from tests.engine.samples import BIGINT, COMPOSITE
 
@@ -70,12 +70,12 @@ def test_a_change_of_a_translation_changes_the_digest() -> None:
 def test_every_phase_but_the_first_waits_for_the_one_before_it() -> None:
     gated = replace(PLAN, phases=(*PLAN.phases[:4], Phase(steps=(), gates=(BackfillComplete(),))))
     assert gated.gates_of(0) == ()
-    assert gated.gates_of(1) == (EarlierPhaseDone(), NoRuleHolds())
-    assert gated.gates_of(4) == (EarlierPhaseDone(), NoRuleHolds(), BackfillComplete())
+    assert gated.gates_of(1) == (EarlierPhaseDone(), NoGuardrailHolds())
+    assert gated.gates_of(4) == (EarlierPhaseDone(), NoGuardrailHolds(), BackfillComplete())
 
 
 def test_a_plan_without_rules_still_stops_at_a_wrong_lookup_value() -> None:
-    rules = replace(PLAN, rules=()).judged_rules
+    rules = replace(PLAN, guardrails=()).all_guardrails
     assert {(rule.statistic, rule.action) for rule in rules} == {
         ("wrong_values", "pause"),
         ("wrong_values", "hold"),

@@ -195,7 +195,7 @@ TEXTS = st.sampled_from([*DIRTY, "h", "H ", "haus", "flat", "n/a", "N/A ", "casa
 NAMES = st.sampled_from(["House", "Flat", "casa", "Open", "n/a"])
 DECISIONS = st.dictionaries(
     TEXTS.filter(lambda text: bool(text)),
-    st.builds(Decision, NAMES) | st.just(Decision()) | st.just(Decision(by_rule=True)),
+    st.builds(Decision, NAMES) | st.just(Decision()) | st.just(Decision(by_default=True)),
     max_size=4,
 )
 
@@ -215,7 +215,7 @@ class People:
             except CannotDecide:
                 continue
             self.decided.pop(form, None)
-            if not decision.by_rule:
+            if not decision.by_default:
                 self.decided[form] = decision.name or self.lookup.blank
 
     def form_of(self, text: str) -> str:

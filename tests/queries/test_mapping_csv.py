@@ -53,7 +53,7 @@ def test_changed_lines_are_decided() -> None:
     data = file("House,Home", "Condo,(plan default)", "never,Once", "what,(no value)")
     assert mapping_csv.decisions_in(data, VALUES) == {
         "House": Decision("Home"),
-        "Condo": Decision(by_rule=True),
+        "Condo": Decision(by_default=True),
         "never": Decision("Once"),
         "what": Decision(None),
     }

@@ -29,7 +29,7 @@ def plan_with(*own: Gate, description: str = "", destructive: bool = False) -> P
         steps=(step(id=f"x{description}", description="Try", flow="tests.support.rollouts.flow"),),
     )
     phases = tuple(phase if n == PHASE else other for n, other in enumerate(TINY.phases))
-    return replace(TINY, name="signed", phases=phases, rules=())  # type: ignore[arg-type]
+    return replace(TINY, name="signed", phases=phases, guardrails=())  # type: ignore[arg-type]
 
 
 class Known:

@@ -19,7 +19,7 @@ from rollout.models import (
     RunState,
 )
 from rollout.plan import plans
-from rollout.plan.rules import ALWAYS, Rule
+from rollout.plan.guardrails import ALWAYS, Guardrail
 from rollout.telemetry.signals import application_signals
 from rollout.watchdog import evaluations, guardrails
 from tests.console import journal
@@ -27,7 +27,7 @@ from tests.support import rollouts
 from tests.support.rollouts import ADA, TINY
 
 SECONDS = 3
-SLOW = Rule(id="slow", statistic="p95", times=2.0, above=50.0, action="pause")
+SLOW = Guardrail(id="slow", statistic="p95", times=2.0, above=50.0, action="pause")
 
 
 class Clock:
@@ -63,8 +63,8 @@ def clock(tiny: Rollout) -> Iterator[Clock]:
     plans._plans[-1] = TINY
 
 
-def follows(*of_the_plan: Rule) -> None:
-    plans._plans[-1] = replace(TINY, rules=of_the_plan)
+def follows(*of_the_plan: Guardrail) -> None:
+    plans._plans[-1] = replace(TINY, guardrails=of_the_plan)
 
 
 def running(rollout: Rollout) -> PhaseRun:
@@ -218,7 +218,7 @@ def test_a_rollback_continues_however_slow_the_application_is(tiny: Rollout, clo
 def test_calls_that_fail_one_after_the_other_need_no_window_full_of_calls(
     tiny: Rollout, clock: Clock
 ) -> None:
-    follows(Rule(id="failing", statistic="consecutive_errors", at_most=4, action="pause"))
+    follows(Guardrail(id="failing", statistic="consecutive_errors", at_most=4, action="pause"))
     run = running(tiny)
     clock.windows(2, calls=2, errors=2)
     clock.window(calls=2, errors=1)
@@ -230,8 +230,10 @@ def test_calls_that_fail_one_after_the_other_need_no_window_full_of_calls(
 
 def test_errors_of_one_operation_are_not_lost_among_all_others(tiny: Rollout, clock: Clock) -> None:
     follows(
-        Rule(id="create", statistic="error_rate", operation="create", at_most=0.1, action="pause"),
-        Rule(id="all", statistic="error_rate", at_most=0.1, action="pause"),
+        Guardrail(
+            id="create", statistic="error_rate", operation="create", at_most=0.1, action="pause"
+        ),
+        Guardrail(id="all", statistic="error_rate", at_most=0.1, action="pause"),
     )
     run = running(tiny)
     for _ in range(3):
@@ -339,7 +341,7 @@ def test_a_rule_that_cannot_be_judged_acts_on_nothing_and_is_reported_once(
     run = running(tiny)
     judged = evaluations.evaluation_of
 
-    def fails(rule: Rule, *rest: object) -> evaluations.Evaluation:
+    def fails(rule: Guardrail, *rest: object) -> evaluations.Evaluation:
         if rule.id == "slow":
             raise ValueError("a number is none")
         return judged(rule, *rest)  # type: ignore[arg-type]

@@ -375,7 +375,7 @@ def _review_page(
         **_to_confirm(chosen),
         "rows": rows_of(on_page, suggestions, asked, problems),
         "problems": problems.values(),
-        "carried": to_carry({f: d for f, d in asked.items() if f not in shown or d.by_rule}),
+        "carried": to_carry({f: d for f, d in asked.items() if f not in shown or d.by_default}),
         "uncorrected": uncorrected(rollout, history),
     }
     response = render(request, "rollout/mapping.html", page, status=status)
@@ -397,4 +397,4 @@ def _history(rollout: Rollout, lookup: Lookup) -> list[MappingChange]:
 
 def _undo(change: MappingChange) -> str:
     """The decisions before a review, to preview."""
-    return to_carry({form: Decision(name, by_rule) for form, name, by_rule in change.earlier})
+    return to_carry({form: Decision(name, by_default) for form, name, by_default in change.earlier})

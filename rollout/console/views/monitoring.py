@@ -22,7 +22,7 @@ from rollout.console.views.runs import perform, redirect_back
 from rollout.console.views.shadow_reads import shadow_card
 from rollout.engine.target import TargetAway
 from rollout.models import PhaseRun, Rollout, RuleState
-from rollout.plan.rules import COUNTED
+from rollout.plan.guardrails import COUNTED
 from rollout.queries.modes import modes_of
 from rollout.queries.status import summaries_of
 from rollout.shadow.shares import has_both

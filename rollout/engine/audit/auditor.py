@@ -103,9 +103,9 @@ class Auditor:
                 self.connection, self.plan, table, columns, jobs, refusing=self.refusing
             )
             self.scans.append(scan)
-            for rules in scan.lookups:
-                digest.update(rules.digest.encode())
-                self._count_reviewed(rules.lookup)
+            for pairs in scan.lookups:
+                digest.update(pairs.digest.encode())
+                self._count_reviewed(pairs.lookup)
             self._audit_table(scan, sample, function_of)
         self.result.mapping_digest = digest.hexdigest()[:12]
         self.result.sql_digest = self._queries.hexdigest()[:12]

@@ -75,20 +75,20 @@ def keys_of_pair(
     if refusal_to_audit(connection, plan, table, columns):
         return []
     scan = TableScan(connection, plan, table, columns)
-    rules = next(
-        (lookup_rules for lookup_rules in scan.lookups if lookup_rules.lookup.column == column),
+    pairs = next(
+        (p for p in scan.lookups if p.lookup.column == column),
         None,
     )
-    if rules is None:
+    if pairs is None:
         return []
-    ids = [None] if new is None else [id_ for id_, name in rules.names.items() if name == new]
+    ids = [None] if new is None else [id_ for id_, name in pairs.names.items() if name == new]
     query = sql.SQL(
         "SELECT {key} FROM {table} WHERE {legacy} IS NOT DISTINCT FROM {text} AND ({same})"
         " LIMIT {most}"
     ).format(
         key=quarantine.key_of(scan.table),
         table=scan.source(),
-        legacy=sql.SQL("{}::text").format(sql.Identifier("t", rules.lookup.legacy)),
+        legacy=sql.SQL("{}::text").format(sql.Identifier("t", pairs.lookup.legacy)),
         text=sql.Literal(legacy),
         same=sql.SQL(" OR ").join(
             sql.SQL("{} IS NOT DISTINCT FROM {}").format(sql.Identifier("t", column), id_)
@@ -104,7 +104,7 @@ def keys_of_pair(
 def _texts(
     connection: Connection, scan: TableScan, keys: Collection[Sequence[str]]
 ) -> tuple[dict[Key, dict[str, str | None]], frozenset[Key], frozenset[Key]]:
-    names = [rules.lookup.column for rules in scan.lookups]
+    names = [pairs.lookup.column for pairs in scan.lookups]
     texts: dict[Key, dict[str, str | None]] = {}
     mapped, joined = set(), set()
     for key in keys:
@@ -114,7 +114,7 @@ def _texts(
             if any(category == "ok_mapped" for _, _, category in cells):
                 mapped.add(tuple(key))
             row = dict(zip(scan.grouped, values, strict=False))
-            if any(rules.values(row)[1] in rules.joined for rules in scan.lookups):
+            if any(pairs.values(row)[1] in pairs.joined for pairs in scan.lookups):
                 joined.add(tuple(key))
     return texts, frozenset(mapped), frozenset(joined)
 
@@ -143,7 +143,7 @@ def cells_of_row(
     scan = TableScan(connection, plan, table, columns, refusing=True)
     condition = is_one_of(scan, [list(key)])
     rows = connection.execute(scan.query(condition)).fetchall()
-    names = [rules.lookup.column for rules in scan.lookups]
+    names = [pairs.lookup.column for pairs in scan.lookups]
     names += [question.column for question in scan.questions]
     return [
         CellNow(name, *cell, lookup=number < len(scan.lookups))

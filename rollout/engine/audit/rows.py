@@ -6,7 +6,7 @@ from typing import Any
 from psycopg import sql
 
 from rollout.engine.audit.categories import MATCHED, MISMATCHED, RowMismatch
-from rollout.engine.audit.rules import LookupRules
+from rollout.engine.audit.lookup_pairs import LookupPairs
 from rollout.engine.audit.scan import Combination, Question, TableScan
 from rollout.engine.audit.states import texts
 from rollout.engine.quarantine import key_of
@@ -27,13 +27,14 @@ def mismatches_of(
 
     ``combinations`` are those that the scan found; in a transaction its snapshot is the same one.
     """
-    for rules in scan.lookups:
+    for of_lookup in scan.lookups:
         pairs = {
-            rules.values(dict(zip(scan.grouped, values, strict=False))) for values in combinations
+            of_lookup.values(dict(zip(scan.grouped, values, strict=False)))
+            for values in combinations
         }
-        bad = [pair for pair in pairs if rules.classify(*pair) in MISMATCHED]
+        bad = [pair for pair in pairs if of_lookup.classify(*pair) in MISMATCHED]
         if bad:
-            yield from _of_lookup(connection, scan, rules, bad, condition)
+            yield from _of_lookup(connection, scan, of_lookup, bad, condition)
     for number, question in enumerate(scan.questions):
         states = {values[len(scan.grouped) + number] for values in combinations}
         if not states <= set(MATCHED):
@@ -43,12 +44,12 @@ def mismatches_of(
 def _of_lookup(
     connection: Connection,
     scan: TableScan,
-    rules: LookupRules,
+    of_lookup: LookupPairs,
     bad: Sequence[Pair],
     condition: sql.Composable,
 ) -> Iterator[RowMismatch]:
-    legacy = sql.SQL("{}::text").format(sql.Identifier("t", rules.lookup.legacy))
-    new = sql.Identifier("t", rules.lookup.column)
+    legacy = sql.SQL("{}::text").format(sql.Identifier("t", of_lookup.lookup.legacy))
+    new = sql.Identifier("t", of_lookup.lookup.column)
     # A pair as a text tells NULL from an empty one, and many are looked up by hash.
     query = sql.SQL(
         "SELECT {key}, {legacy}, {new} FROM {table} WHERE {condition} AND"
@@ -68,11 +69,11 @@ def _of_lookup(
             table=scan.table.label,
             key=",".join(key),
             key_parts=key,
-            column=rules.lookup.column,
-            category=rules.classify(text, value),
+            column=of_lookup.lookup.column,
+            category=of_lookup.classify(text, value),
             legacy=text,
-            expected=rules.expected_name(text),
-            actual=rules.new_name(value),
+            expected=of_lookup.expected_name(text),
+            actual=of_lookup.new_name(value),
         )
 
 

@@ -12,7 +12,7 @@ from typing import Any
 from psycopg import sql
 
 from rollout.engine.audit.categories import CATEGORIES, Cell, TranslationResult, worst
-from rollout.engine.audit.rules import LookupRules
+from rollout.engine.audit.lookup_pairs import LookupPairs
 from rollout.engine.audit.states import archived_state, conversion_state, expected_text
 from rollout.engine.quarantine import key_of
 from rollout.engine.target import Connection, fetch_bool
@@ -63,10 +63,10 @@ class TableScan:
         self._refusing = _refusing(connection, plan, table) if careful else set()
         self.columns, self.jobs = columns, jobs
         self.lookups = [
-            LookupRules(connection, plan, lookup, archived=lookup.legacy not in columns)
+            LookupPairs(connection, plan, lookup, archived=lookup.legacy not in columns)
             for lookup in plan.lookups_of(table)
         ]
-        self.grouped = list(dict.fromkeys(c for rules in self.lookups for c in rules.columns))
+        self.grouped = list(dict.fromkeys(c for pairs in self.lookups for c in pairs.columns))
         derived = [t for t in plan.conversions_of(table) if columns.issuperset(t.reads)]
         # Of what is gone only an archive tells.
         self.archived = [t for t in plan.conversions_of(table) if t.drops and t not in derived]
@@ -99,12 +99,12 @@ class TableScan:
     def normal_forms(self) -> dict[str, sql.Composable]:
         """Where the normal form of a legacy column is at hand: in its mapping, for almost all."""
         return {
-            rules.lookup.legacy: sql.SQL("coalesce({}, {})").format(
-                sql.Identifier(rules.lookup.mapping_alias, "normal"),
-                normal(rules.lookup.legacy_text("t")),
+            pairs.lookup.legacy: sql.SQL("coalesce({}, {})").format(
+                sql.Identifier(pairs.lookup.mapping_alias, "normal"),
+                normal(pairs.lookup.legacy_text("t")),
             )
-            for rules in self.lookups
-            if not rules.archived
+            for pairs in self.lookups
+            if not pairs.archived
         }
 
     def source(self, relation: sql.Composable | None = None) -> sql.Composed:
@@ -112,7 +112,7 @@ class TableScan:
         where its column is gone: as the way back would restore it. Of a conversion its state.
         """
         relation = relation or self.table.identifier
-        archived = {rules.lookup.legacy for rules in self.lookups if rules.archived}
+        archived = {pairs.lookup.legacy for pairs in self.lookups if pairs.archived}
         if not archived and not self.archived:
             return sql.SQL("{} AS t").format(relation)
         known = [
@@ -145,18 +145,18 @@ class TableScan:
     @property
     def all_joins(self) -> sql.Composable:
         """Every mapping of the table."""
-        return self._joins_for({rules.lookup.legacy for rules in self.lookups})
+        return self._joins_for({pairs.lookup.legacy for pairs in self.lookups})
 
     def _joins_for(self, read: set[str]) -> sql.Composable:
         return sql.SQL("").join(
             sql.SQL(" LEFT JOIN {} AS {} ON {} = {}").format(
-                in_target(rules.lookup.mapping_name(self.plan.name)),
-                sql.Identifier(rules.lookup.mapping_alias),
-                sql.Identifier(rules.lookup.mapping_alias, "legacy"),
-                rules.lookup.legacy_text("t"),
+                in_target(pairs.lookup.mapping_name(self.plan.name)),
+                sql.Identifier(pairs.lookup.mapping_alias),
+                sql.Identifier(pairs.lookup.mapping_alias, "legacy"),
+                pairs.lookup.legacy_text("t"),
             )
-            for rules in self.lookups
-            if not rules.archived and rules.lookup.legacy in read
+            for pairs in self.lookups
+            if not pairs.archived and pairs.lookup.legacy in read
         )
 
     def query(
@@ -205,9 +205,9 @@ class TableScan:
         """Legacy value, new value and category in each translation, lookups first."""
         row = dict(zip(self.grouped, values, strict=False))
         classes = []
-        for rules in self.lookups:
-            legacy, new = rules.values(row)
-            classes.append((legacy, rules.new_name(new), rules.classify(legacy, new)))
+        for pairs in self.lookups:
+            legacy, new = pairs.values(row)
+            classes.append((legacy, pairs.new_name(new), pairs.classify(legacy, new)))
         states = values[len(self.grouped) : len(self.grouped) + len(self.questions)]
         classes += [(None, None, state) for state in states]
         return classes
@@ -230,7 +230,7 @@ class TableScan:
                 counted[cell] += rows
             per_row[worst([category for _, _, category in classes])] += rows
         translations = [
-            *(self._of_lookup(rules.lookup) for rules in self.lookups),
+            *(self._of_lookup(pairs.lookup) for pairs in self.lookups),
             *(self._of_question(question) for question in self.questions),
         ]
         for translation, counted in zip(translations, cells, strict=True):

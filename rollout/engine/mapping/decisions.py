@@ -23,10 +23,10 @@ class MappingLocked(RolloutError):
 
 @dataclass(frozen=True)
 class Decision:
-    """What a text becomes: the lookup row of a name, or no value. ``by_rule`` takes it back."""
+    """What a text becomes: the lookup row of a name, or no value. ``by_default`` takes it back."""
 
     name: str | None = None
-    by_rule: bool = False
+    by_default: bool = False
 
 
 @dataclass(frozen=True)
@@ -113,8 +113,8 @@ def checked(lookup: Lookup, wanted: Mapping[str, Decision]) -> dict[str, Decisio
             )
             continue
         name = decision.name
-        if decision.by_rule:
-            checked[form] = Decision(by_rule=True)
+        if decision.by_default:
+            checked[form] = Decision(by_default=True)
             continue
         if name is None and lookup.required:
             # There is a row for texts without a value, and the column must have one.

@@ -203,7 +203,7 @@ class _Transaction:
         other = {
             form: decision
             for form, decision in wanted.items()
-            if (form in known) == decision.by_rule or known.get(form) != decision.name
+            if (form in known) == decision.by_default or known.get(form) != decision.name
         }
         self.connection.execute(
             sql.SQL("DELETE FROM {} AS d WHERE {} AND d.normal = ANY (%s)").format(
@@ -211,7 +211,9 @@ class _Transaction:
             ),
             [list(other)],
         )
-        kept = [(form, decision.name) for form, decision in other.items() if not decision.by_rule]
+        kept = [
+            (form, decision.name) for form, decision in other.items() if not decision.by_default
+        ]
         self.connection.execute(
             sql.SQL(
                 "INSERT INTO {} (plan, table_label, legacy_column, reviewer, normal, name)"
@@ -224,7 +226,7 @@ class _Transaction:
             ],
         )
         return {
-            form: Decision(known[form]) if form in known else Decision(by_rule=True)
+            form: Decision(known[form]) if form in known else Decision(by_default=True)
             for form in other
         }
 

@@ -76,8 +76,8 @@ def lookup_cell(
     reverse: bool,
 ) -> Cell:
     """The cell of a lookup. ``wanted`` are the categories to repair, ``filtered`` picks texts."""
-    rules = _Rules(plan, lookup)
-    category = _where(filtered, rules.category)
+    pairs = _Pairs(plan, lookup)
+    category = _where(filtered, pairs.category)
     # Without a row of its own a value says nothing, not even after the cutover.
     forward = [
         c
@@ -97,24 +97,24 @@ def lookup_cell(
         writes.append(
             Write(
                 column=lookup.column,
-                condition=_is_one_of(category, forward, rules.known),
-                value=rules.mapped,
+                condition=_is_one_of(category, forward, pairs.known),
+                value=pairs.mapped,
                 category=category,
                 legacy=legacy,
-                before=rules.name_of(column),
-                after=rules.name_of(rules.mapped),
+                before=pairs.name_of(column),
+                after=pairs.name_of(pairs.mapped),
             )
         )
     if back:
         writes.append(
             Write(
                 column=lookup.legacy,
-                condition=_is_one_of(category, back, rules.name_means_its_row),
-                value=lookup.of_text(rules.text_of_row),
+                condition=_is_one_of(category, back, pairs.name_means_its_row),
+                value=lookup.of_text(pairs.text_of_row),
                 category=category,
                 legacy=legacy,
                 before=lookup.text(legacy),
-                after=rules.text_of_row,
+                after=pairs.text_of_row,
                 from_lookup=True,
             )
         )
@@ -206,7 +206,7 @@ def not_kept_aside(computed: Computed, jobs: Sequence[int]) -> sql.Composable:
     ).format(key_of(computed.table), sql.Literal(list(jobs)))
 
 
-class _Rules:
+class _Pairs:
     """How a lookup's pairs of text and value differ, where its mapping is joined."""
 
     def __init__(self, plan: Plan, lookup: Lookup) -> None:

@@ -79,7 +79,7 @@ def test_typed_decisions_are_previewed_recorded_by_name_and_listed(
         ("to", ["home", False]),
         ("like", ["house", False]),
         ("none", [None, False]),
-        ("rule", [None, True]),
+        ("default", [None, True]),
         ("keep", ["house for sale", False]),
     ],
 )
@@ -90,9 +90,9 @@ def test_all_that_are_ticked_can_be_decided_at_once(
     number = number_of(fields, "house for sale")
     sent = {**fields, "chosen": [number], "bulk": bulk, "to": "Home"}
     page = reviewer.post(f"{TYPES}preview/", sent).content.decode()
-    ((form, name, by_rule),) = decisions_in(page)
+    ((form, name, by_default),) = decisions_in(page)
     assert form == "house for sale"
-    assert [name and str(name).lower(), by_rule] == expected
+    assert [name and str(name).lower(), by_default] == expected
 
 
 def test_a_press_without_a_change_goes_back_and_says_so(reviewer: Client) -> None:

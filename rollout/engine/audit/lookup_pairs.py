@@ -13,7 +13,7 @@ from rollout.plan.plan import Plan
 from rollout.plan.translations import Lookup
 
 
-class LookupRules:
+class LookupPairs:
     """How one lookup's pairs are classified.
 
     ``archived``: the legacy column is dropped, and the archive has its text.

@@ -2,10 +2,10 @@
 
 import pytest
 
-from rollout.plan.rules import ALWAYS, STANDARD, Rule, WindowVerdict
+from rollout.plan.guardrails import ALWAYS, STANDARD, Guardrail, WindowVerdict
 
-SLOW = Rule(id="slow", statistic="p95", times=2.0, above=50.0, action="pause")
-ERRORS = Rule(id="errors", statistic="error_rate", above=0.05, at_most=0.2, action="pause")
+SLOW = Guardrail(id="slow", statistic="p95", times=2.0, above=50.0, action="pause")
+ERRORS = Guardrail(id="errors", statistic="error_rate", above=0.05, at_most=0.2, action="pause")
 
 
 @pytest.mark.parametrize(
@@ -28,7 +28,7 @@ ERRORS = Rule(id="errors", statistic="error_rate", above=0.05, at_most=0.2, acti
     ],
 )
 def test_a_window_breaks_a_rule_above_its_bounds(
-    rule: Rule, value: float | None, calls: int, usual: float | None, verdict: str
+    rule: Guardrail, value: float | None, calls: int, usual: float | None, verdict: str
 ) -> None:
     assert rule.verdict(value, calls=calls, usual=usual) == verdict
 

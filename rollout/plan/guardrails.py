@@ -1,4 +1,4 @@
-"""Rules about the application's latency and errors, evaluated while a plan is running.
+"""Guardrails: rules about the application's latency and errors, evaluated while a plan is running.
 
 The style is that of analysis in progressive delivery: one bad window says little, three of five do,
 and a window without data proves nothing either way.
@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 Statistic = Literal["p50", "p95", "p99", "error_rate", "consecutive_errors", "wrong_values"]
-RuleAction = Literal["warn", "throttle", "pause", "hold"]
+GuardrailAction = Literal["warn", "throttle", "pause", "hold"]
 WindowVerdict = Literal["kept", "broken", "inconclusive"]
 Trend = Literal["", "recovering", "worsening"]
 
@@ -18,10 +18,10 @@ COUNTED = ("consecutive_errors", "wrong_values")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Rule:
+class Guardrail:
     """A bound on what the application's calls do, and what happens once it is broken.
 
-    Latencies are in milliseconds, error rates are shares from 0 to 1. A window breaks the rule when
+    Latencies are in milliseconds, error rates are shares from 0 to 1. A window breaches it when
     its value is above ``at_most``, or above ``times`` the baseline *and* above the baseline plus
     ``above``, of those that are given. The baseline is the hour before the run was requested.
 
@@ -30,14 +30,14 @@ class Rule:
     pause     pauses what is running, a rollback excepted: that may be the cure
     hold      lets no further phase start
 
-    A person resumes what a rule paused or holds, unless ``resumes``.
+    A person resumes what a guardrail paused or holds, unless ``resumes``.
     """
 
     id: str
     """Unique in the plan."""
     statistic: Statistic
     """What is measured."""
-    action: RuleAction
+    action: GuardrailAction
     """What happens when it is breached."""
     operation: str = ""
     """One of the application's operations; empty for all together."""
@@ -54,7 +54,7 @@ class Rule:
     windows: int = 5
     """How many of the last windows count."""
     broken_windows: int = 3
-    """This many broken ones of the last ``windows`` break the rule."""
+    """This many broken ones of the last ``windows`` breach the guardrail."""
     resumes: bool = False
     """Whether a hold ends without a person."""
 
@@ -67,7 +67,7 @@ class Rule:
         return self.statistic == "error_rate"
 
     def bound(self, usual: float | None) -> float | None:
-        """The value above which a window breaks the rule; None while nothing can be said."""
+        """The value above which a window breaches it; None while nothing can be said."""
         bounds = [] if self.at_most is None else [self.at_most]
         if self.is_relative and usual is not None:
             bounds.append(max(usual * (self.times or 1.0), usual + (self.above or 0.0)))
@@ -83,7 +83,7 @@ class Rule:
     def together(self, verdicts: Sequence[WindowVerdict], *, acting: bool) -> WindowVerdict:
         """What the last windows say together.
 
-        A rule that acts is kept again only when no window breaks it any more.
+        A guardrail that acts is kept again only when no window breaks it any more.
         """
         broken = verdicts.count("broken")
         if broken >= self.broken_windows or (acting and broken):
@@ -110,7 +110,7 @@ class Rule:
 
     @property
     def sentence(self) -> str:
-        """The rule as people read it."""
+        """The guardrail as people read it."""
         who = f"of {self.operation}" if self.operation else "of all operations"
         what = {
             "error_rate": f"error rate {who}",
@@ -141,8 +141,8 @@ class Rule:
 
 # Guardrails of every plan: a wrong lookup value stops a rollout, whatever else its plan allows.
 ALWAYS = (
-    Rule(id="wrong-values", statistic="wrong_values", at_most=0, action="pause"),
-    Rule(
+    Guardrail(id="wrong-values", statistic="wrong_values", at_most=0, action="pause"),
+    Guardrail(
         id="wrong-values-before-a-phase",
         statistic="wrong_values",
         at_most=0,
@@ -154,10 +154,10 @@ ALWAYS = (
 
 # Guardrails of a plan that names none, besides those of every plan.
 STANDARD = (
-    Rule(id="slower", statistic="p95", times=2.0, above=50.0, action="throttle"),
-    Rule(id="slow", statistic="p95", times=3.0, above=250.0, action="pause"),
-    Rule(id="tail", statistic="p99", times=4.0, above=500.0, action="warn"),
-    Rule(id="errors", statistic="error_rate", above=0.05, at_most=0.2, action="pause"),
-    Rule(id="failing", statistic="consecutive_errors", at_most=9, action="pause"),
-    Rule(id="errors-before-a-phase", statistic="error_rate", at_most=0.05, action="hold"),
+    Guardrail(id="slower", statistic="p95", times=2.0, above=50.0, action="throttle"),
+    Guardrail(id="slow", statistic="p95", times=3.0, above=250.0, action="pause"),
+    Guardrail(id="tail", statistic="p99", times=4.0, above=500.0, action="warn"),
+    Guardrail(id="errors", statistic="error_rate", above=0.05, at_most=0.2, action="pause"),
+    Guardrail(id="failing", statistic="consecutive_errors", at_most=9, action="pause"),
+    Guardrail(id="errors-before-a-phase", statistic="error_rate", at_most=0.05, action="hold"),
 )
