@@ -24,6 +24,8 @@ from rollout.models import (
     Rollout,
     RunState,
 )
+from rollout.plan import plans
+from tests.schemas.test_kept_names import NUMBERED, WIDENING
 from tests.support import rollouts
 from tests.support.processes import Running, manage_process, stopped_after, wait_until
 from tests.support.rollouts import ADA, PLAN
@@ -209,6 +211,67 @@ def test_every_message_delivered_twice_does_everything_once(
     assert list(done.values_list("phase", flat=True)) == [0, 1, 2]
     steps = LogEntry.objects.filter(event="step done").values_list("phase", "data__step")
     assert len(steps) == len(set(steps))
+
+
+# The names are handed on by then, in the transaction in which the triggers are turned.
+HALTED = """
+CREATE FUNCTION halt() RETURNS event_trigger LANGUAGE plpgsql AS
+$$ BEGIN PERFORM pg_sleep(60); END $$;
+CREATE EVENT TRIGGER halt ON ddl_command_end WHEN TAG IN ('CREATE TRIGGER')
+  EXECUTE FUNCTION halt();
+"""
+HALTED_AT = """SELECT pid FROM pg_stat_activity WHERE datname = current_database()
+ AND wait_event = 'PgSleep' AND position('RENAME COLUMN' IN query) > 0"""
+AMOUNT = """SELECT string_agg(attname || ' ' || atttypid::regtype, ', ' ORDER BY attname)
+ FROM pg_attribute WHERE attrelid = '"Order Item"'::regclass AND starts_with(attname, 'Amount')"""
+
+
+def test_a_worker_killed_while_names_are_handed_on_leaves_those_of_before(
+    committed_db: Database, watchdog: Running, own_plans: None, tmp_path: Path
+) -> None:
+    plans.register(WIDENING)
+    (tmp_path / "kept").mkdir()
+    (tmp_path / "kept/__init__.py").touch()
+    (tmp_path / "kept/rollout.py").write_text(
+        "from rollout.plan import plans\nfrom tests.schemas.test_kept_names import WIDENING\n\n"
+        "plans.register(WIDENING)\n"
+    )
+    (tmp_path / "kept_settings.py").write_text(
+        "from config.settings import *\n\nINSTALLED_APPS = [*INSTALLED_APPS, 'kept']\n"
+    )
+    env = committed_db.env(
+        LOG_LEVEL="INFO", DJANGO_SETTINGS_MODULE="kept_settings", PYTHONPATH=str(tmp_path)
+    )
+    rollouts.execute(NUMBERED)
+    rollout = rollouts.the_rollout(WIDENING.name)
+    rollouts.carry_out(rollout, 0, 1, 2)
+    before = rollouts.ask(AMOUNT)
+    rollouts.execute(HALTED)
+    log = tmp_path / "kept.log"
+    with stopped_after(manage_process("qcluster", env=env, log=log)) as cluster:
+        run = rollouts.start(rollout, 3)
+        wait_until(lambda: rollouts.ask(HALTED_AT) is not None, seen=cluster.output)
+        run.refresh_from_db()
+        dead = run.worker
+        psutil.Process(int(dead.rpartition(":")[2])).kill()
+        rollouts.execute("DROP EVENT TRIGGER halt")
+        # The server notices at its next answer that nobody is there.
+        rollouts.execute(f"SELECT pg_terminate_backend(pid) FROM ({HALTED_AT}) AS halted")
+        assert rollouts.ask(AMOUNT) == before
+        rollouts.execute('UPDATE "Order Item" SET "Amount" = 70 WHERE "Order" = 5')
+        ten_seconds_pass(run)
+        wait_for(run, RunState.DONE)
+        assert rollouts.ask(AMOUNT) == "Amount bigint, Amount_legacy integer"
+        rollouts.execute('UPDATE "Order Item" SET "Amount" = 80 WHERE "Order" = 6')
+        for phase in (4, 3):
+            if phase == 4:
+                wait_for(rollouts.start(rollout, phase), RunState.DONE)
+            wait_for(runner.roll_back(rollout, phase, actor=ADA), RunState.DONE)
+    assert rollouts.ask(AMOUNT) == before
+    amounts = 'SELECT array_agg("Amount" ORDER BY "Order") FROM "Order Item" WHERE "Order" < 8'
+    assert rollouts.ask(amounts) == [3, 6, 9, 12, 70, 80, 21]
+    assert LogEntry.objects.filter(event="brought back").exists()
+    assert activity_log.verify().broken is None
 
 
 def test_a_database_that_was_shut_down_in_the_middle_is_waited_for(
