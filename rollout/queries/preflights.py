@@ -19,7 +19,13 @@ from rollout.journal.environments import target_of
 from rollout.models import Direction, Rollout
 from rollout.plan import Plan, plans
 from rollout.plan.plan import CONTRACT, PREPARE
-from rollout.queries import migrations, project_models, rehearsals, snapshot_trials
+from rollout.queries import (
+    migrations,
+    other_plans,
+    project_models,
+    rehearsals,
+    snapshot_trials,
+)
 
 
 def preflight_of(rollout: Rollout, phase: int) -> Preflight:
@@ -72,6 +78,7 @@ def _beside(rollout: Rollout, plan: Plan, phase: int) -> list[Item]:
         return [adoptable]
     of_models = [project_models.item_of(plan, environment)] if phase == CONTRACT else []
     return [
+        other_plans.item_of(plan, environment, phase),
         migrations.item_of(plan, environment, phase),
         *of_models,
         *snapshot_trials.items_of(target_of(environment), plan, environment, phase),

@@ -1,0 +1,66 @@
+"""Other plans that are in progress on the columns of a plan, in the same environment."""
+
+from collections.abc import Iterator
+
+from rollout.engine.preflight import Item
+from rollout.plan.plan import Plan
+from rollout.plan.registry import plans
+from rollout.queries.migrations import progress_of
+
+NAME = "other plans"
+
+# Column of a table, by the table's label.
+_Columns = set[tuple[str, str]]
+
+
+def item_of(plan: Plan, environment: str, phase: int) -> Item:
+    """Whether another plan has begun and not ended that works with the same columns."""
+    ahead = list(_ahead(plan, environment))
+    if not ahead:
+        return Item(NAME, "pass", "No other plan works with the same columns.", phase=phase)
+    names = " ".join(
+        f"The plan {other} is in progress and works with {columns}." for other, columns in ahead
+    )
+    return Item(
+        NAME,
+        "blocks",
+        names,
+        f"Finish phase 4 of {ahead[0][0]}, or roll it back, before this plan starts.",
+        phase=phase,
+    )
+
+
+def _ahead(plan: Plan, environment: str) -> Iterator[tuple[str, str]]:
+    """Name of each such plan, and the columns that both work with."""
+    for other in plans:
+        common = _in_common(plan, other) if other.name != plan.name else set()
+        if not common:
+            continue
+        progress = progress_of(other.name, environment)
+        if progress.expanding_since and not progress.finished:
+            yield other.name, ", ".join(".".join(column) for column in sorted(common))
+
+
+def _in_common(plan: Plan, other: Plan) -> _Columns:
+    """The columns that one of the plans changes and the other one declares or adds."""
+    known, changed = _columns(plan)
+    known_too, changed_too = _columns(other)
+    return (changed & known_too) | (changed_too & known)
+
+
+def _columns(plan: Plan) -> tuple[_Columns, _Columns]:
+    """Those that a plan declares or adds, and of these the ones that it alters or writes."""
+    shapes = [plan.shape(done) for done in range(len(plan.phases) + 1)]
+    known = {(label, column) for shape in shapes for label in shape for column in shape[label]}
+    followed = {
+        (table.label, column)
+        for table in plan.tables
+        for t in plan.conversions_of(table)
+        for column in t.ways_back
+    }
+    changed = {
+        (label, column)
+        for label, column in known
+        if len({shape.get(label, {}).get(column) for shape in shapes}) > 1
+    }
+    return known, changed | followed

@@ -1,0 +1,48 @@
+"""A plan does not start while another one changes its columns; the refusal names that one."""
+
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+from django.utils import timezone
+
+from rollout import runner
+from rollout.models import PhaseRun, RunState
+from rollout.plan import plans
+from rollout.queries.other_plans import item_of
+from tests.schemas import plan_of
+from tests.schemas.test_conversions import PRICE
+from tests.support import rollouts
+from tests.support.servers import Database
+
+
+def phase_done(phase: int) -> None:
+    """As if a phase of the plan that ships had run."""
+    PhaseRun.objects.create(
+        rollout=rollouts.the_rollout(),
+        phase=phase,
+        state=RunState.DONE,
+        plan_digest=plans.get(rollouts.PLAN).digest,
+        lease_until=timezone.now() + timedelta(minutes=1),
+    )
+
+
+def test_a_plan_waits_for_another_one_that_changes_its_columns(
+    committed_db: Database, own_plans: None
+) -> None:
+    second = plans.register(replace(plans.get(rollouts.PLAN), name="second"))
+    elsewhere = plan_of(PRICE, name="elsewhere")
+    rollout = rollouts.the_rollout(second.name)
+    assert item_of(second, "production", 0).level == "pass"
+    phase_done(1)
+    waiting = item_of(second, "production", 0)
+    assert waiting.level == "blocks"
+    assert f"The plan {rollouts.PLAN} is in progress and works with" in waiting.evidence
+    assert "properties.status" in waiting.evidence
+    assert f"Finish phase 4 of {rollouts.PLAN}, or roll it back" in waiting.advice
+    assert item_of(elsewhere, "production", 0).level == "pass"
+    assert item_of(second, "staging", 0).level == "pass"
+    with pytest.raises(runner.Refused, match=f"“other plans”: The plan {rollouts.PLAN} is in"):
+        rollouts.start(rollout, 0)
+    phase_done(4)
+    assert item_of(second, "production", 0).level == "pass"
