@@ -205,8 +205,8 @@ class Convert(Conversion):
 
     ``unconvertible`` is what becomes of a row whose ``forward`` raises an error: ``quarantine``
     leaves the new columns empty, keeps the row aside with the reason, and lets no audit be clean
-    until its legacy value is corrected; ``null`` leaves them empty for good, which is right then,
-    and ``required`` must be false; ``refuse`` refuses the write.
+    until people decide what it becomes, or correct its legacy value; ``null`` leaves them empty for
+    good, which is right then, and ``required`` must be false; ``refuse`` refuses the write.
 
     With ``keeps_name`` one column becomes one that takes its name with the cutover, in the same
     transaction, and gives it back in its rollback. Until phase 4 drops it, the legacy column is
