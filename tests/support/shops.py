@@ -271,5 +271,5 @@ while not is_told_to_stop:
     print(json.dumps({"tick": tick, "by": write.__name__, "written": written}), file=ledger)
     if tick % 4 == 0:
         print(json.dumps({"seen": read()}), file=ledger)
-    time.sleep(0.02)
+    time.sleep(0.03)
 '''
