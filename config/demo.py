@@ -25,7 +25,7 @@ import psycopg
 
 from config import embedded, processes
 from config.home import ROOT, Home, read_or_none, write_private
-from config.variables import MOST_COUNTED, SECONDS_OF_SCENES, BadVariable, Variables
+from config.variables import FRESH, MOST_COUNTED, SCENES, BadVariable, Variables
 
 OLDEST_SERVER = 14
 READY_SECONDS = 60
@@ -171,7 +171,7 @@ class Demo:
             if time.monotonic() > deadline:
                 raise Refused(f"The web server did not start; see {self.home.logs}")
             self._look_after(kept)
-        self._welcome(self._play(kept))
+        self._welcome(*self._play(kept))
         database_seen = time.monotonic()
         while True:
             self._look_after(kept)
@@ -181,10 +181,10 @@ class Demo:
                 say("PostgreSQL stopped; restarting it.")
                 embedded.start(self.home.postgres)
 
-    def _play(self, kept: list[processes.Kept]) -> str:
-        """Sets the scene; the path of the page to begin with."""
-        if self.variables.scene not in SECONDS_OF_SCENES:
-            return PAGE
+    def _play(self, kept: list[processes.Kept]) -> tuple[str, str]:
+        """Sets the scene; the path of the page to begin with, and what to do there."""
+        if self.variables.scene == FRESH:
+            return PAGE, SCENES[FRESH].next
         say(f"Setting the scene: {self.variables.scene} …")
         play = f"from config.scenes import play; play({self.variables.scene!r})"
         log = self.home.logs / "scene.log"
@@ -196,9 +196,9 @@ class Demo:
         while (path := _path_in(log)) is None and process.poll() is None:
             self._look_after(kept)
         if path := path or _path_in(log):
-            return path
+            return path, SCENES[self.variables.scene].next
         say(f"No scene. {log.read_text().strip().rpartition(chr(10))[2]}")
-        return PAGE
+        return PAGE, SCENES[FRESH].next
 
     def _processes(self) -> list[processes.Kept]:
         """In the order of their start: the page is not to be there before its workers."""
@@ -240,12 +240,12 @@ class Demo:
         except (urllib.error.URLError, OSError):
             return False
 
-    def _welcome(self, path: str) -> None:
+    def _welcome(self, path: str, next_: str) -> None:
         say(
             f"""
 Rollout is ready:  {self.address}{path.lstrip("/")}   (Ctrl-C stops it; your progress is kept)
 Log in:            lead, password {self.password}   (lead2, engineer, viewer: the same)
-Next:              follow the guide on that page, to phase 4 and back
+Next:              {next_}
 Application:       {self.address}properties/
 Skip ahead:        make demo RESET=1 SCENE=backfilling | mismatches | blocked | contract
 Shell, logs:       .venv/bin/python manage.py rollout list   {self.home.logs}

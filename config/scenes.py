@@ -5,6 +5,7 @@ For a rollout that has not begun, beside a worker and a watchdog that run.
 
 import time
 from collections.abc import Callable
+from contextlib import suppress
 
 import psycopg
 from django.contrib.auth.models import User
@@ -17,6 +18,7 @@ from config.demo_views import (
 )
 from properties.mistakes import plant_wrong_types
 from rollout import runner
+from rollout.engine.target import Connection
 from rollout.journal.environments import target_of
 from rollout.models import (
     AuditReport,
@@ -82,8 +84,7 @@ def blocked() -> None:
     carry_out(0)
     with target_of(the_rollout().environment).connect() as other:
         other.execute("SET application_name = 'nightly report'")
-        other.execute("BEGIN")
-        other.execute("SELECT count(*) FROM properties")
+        read_on(other)
         start(1)
         waiting = StepRun.objects.filter(state="running").exclude(waiting_for="", activity=None)
         wait_for(waiting.exists)
@@ -95,6 +96,19 @@ def blocked() -> None:
                 other.execute("SELECT 1")
             except psycopg.Error:
                 return
+            if the_run(1).state == RunState.FAILED:
+                # It tries so many times to get its lock, and a preflight refuses to try again
+                # beside a transaction as old as this one is by then.
+                read_on(other)
+                with suppress(runner.Refused):
+                    runner.retry(the_rollout(), actor=user("lead"))
+
+
+def read_on(connection: Connection) -> None:
+    """Begin a new transaction that holds a lock on the table."""
+    connection.rollback()
+    connection.execute("BEGIN")
+    connection.execute("SELECT count(*) FROM properties")
 
 
 def contract() -> None:
@@ -130,11 +144,13 @@ def carry_out(*numbers: int) -> None:
         wait_until_done(number)
 
 
-def wait_until_done(number: int) -> None:
-    runs = PhaseRun.objects.filter(rollout=the_rollout(), phase=number)
+def the_run(number: int) -> PhaseRun:
+    return PhaseRun.objects.get(rollout=the_rollout(), phase=number)
 
+
+def wait_until_done(number: int) -> None:
     def is_done() -> bool:
-        run = runs.get()
+        run = the_run(number)
         if run.state == RunState.PAUSED:
             # By a guardrail, on a busy machine.
             runner.resume(the_rollout(), actor=user("lead"))

@@ -8,12 +8,32 @@ from pathlib import Path
 from config.home import Home
 
 SOAK_SECONDS = "5"
-# How long a backfill takes, whatever the machine and the number of rows: long enough to watch it,
-# pause it and see it throttled.
-BACKFILL_SECONDS = 45
-# Of each scene: one shows the backfill, the others come after it.
-SECONDS_OF_SCENES = {"backfilling": 180, "mismatches": 0, "blocked": 0, "contract": 0}
-SCENES = ("fresh", *SECONDS_OF_SCENES)
+
+
+@dataclass(frozen=True)
+class Scene:
+    """A page of the demo in its most telling state, there within a minute.
+
+    ``next`` is what to do on it. A backfill takes ``backfill_seconds``, whatever the machine and
+    the number of rows; with 0 it has no limit. Of a rollout that waits for a lock, the guardrails
+    would soon make one that is paused, so its scene has no ``traffic``.
+    """
+
+    next: str
+    rows: int = 20_000
+    backfill_seconds: int = 0
+    traffic: bool = True
+
+
+FRESH = "fresh"
+SCENES = {
+    # Long enough to watch the backfill, pause it and see it throttled.
+    FRESH: Scene("follow the guide on that page, to phase 4 and back", 50_000, 45),
+    "backfilling": Scene("watch the rate, pause it, set another row limit", 50_000, 180),
+    "mismatches": Scene("open the rows of a pair, then repair them all"),
+    "blocked": Scene("see who holds the lock, and terminate that session", traffic=False),
+    "contract": Scene("read what is dropped, then start phase 4"),
+}
 # More rows are not counted: they take longer than this without a limit.
 MOST_COUNTED = 3_000_000
 
@@ -38,15 +58,17 @@ class Variables:
     def from_environ(cls, environ: Mapping[str, str]) -> "Variables":
         """Raises BadVariable, whose message says which and what is possible."""
         given = {name: value.strip() for name, value in environ.items() if value.strip()}
+        name = _choice(given, "SCENE", tuple(SCENES))
+        scene = SCENES[name]
         variables = cls(
             home=Home.from_environ(given),
             port=_whole_number(given, "PORT", 8000, least=1, most=65535),
-            rows=_whole_number(given, "ROWS", 50_000, least=0, most=100_000_000),
+            rows=_whole_number(given, "ROWS", scene.rows, least=0, most=100_000_000),
             listings=_readable_file(given, "LISTINGS"),
-            traffic=_switch(given, "TRAFFIC", default=True),
+            traffic=_switch(given, "TRAFFIC", default=scene.traffic),
             reset=_switch(given, "RESET", default=False),
             strict=_switch(given, "STRICT", default=False),
-            scene=_choice(given, "SCENE", SCENES),
+            scene=name,
             database_url=_postgresql(given, "DATABASE_URL"),
         )
         if variables.reset and variables.database_url:
@@ -66,15 +88,15 @@ class Variables:
         shared = {"DEMO": "1", "DEMO_STRICT": "1" if self.strict else ""}
         if not self.strict:
             shared |= {"SOAK_SECONDS": self._soak}
-        if self.scene in SECONDS_OF_SCENES:
+        if self.scene != FRESH:
             # Nothing is rehearsed or soaked before a scene, which must be there within a minute.
             shared |= {"SOAK_SECONDS": "0", "REHEARSED": ""}
         return shared | {name: environ[name] for name in shared if name in environ}
 
     def rows_per_second(self, rows: int) -> int:
         """The limit with which a backfill of so many rows takes its time; 0 for none."""
-        usual = 0 if self.strict else BACKFILL_SECONDS
-        seconds = SECONDS_OF_SCENES.get(self.scene, usual)
+        is_usual = self.strict and self.scene == FRESH
+        seconds = 0 if is_usual else SCENES[self.scene].backfill_seconds
         return math.ceil(rows / seconds) if seconds and rows < MOST_COUNTED else 0
 
 

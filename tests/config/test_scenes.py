@@ -9,7 +9,7 @@ import pytest
 
 from config.home import ROOT
 from config.prepare import make_people
-from config.variables import SECONDS_OF_SCENES
+from config.variables import FRESH, SCENES
 from tests.support import rollouts
 from tests.support.processes import Running, manage_process, stopped_after
 from tests.support.servers import Database, database_of_its_own
@@ -30,7 +30,7 @@ STATES = {
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", SECONDS_OF_SCENES)
+@pytest.mark.parametrize("name", [name for name in SCENES if name != FRESH])
 def test_a_scene_is_set(
     template: str, django_db_blocker: "DjangoDbBlocker", tmp_path: Path, name: str
 ) -> None:
