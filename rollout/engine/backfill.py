@@ -271,7 +271,11 @@ class Worker:
     def _checkpoint(self, lane: Lane, range_end: int, counts: Counts, started: float) -> Lane:
         elapsed = max(self.clock() - started, 0.001)
         after = next_position(
-            lane, self.stripes, range_end, elapsed, target_seconds=self.pace.target_seconds
+            lane,
+            self.stripes,
+            range_end,
+            self.pace.stretched(elapsed, counts.read),
+            target_seconds=self.pace.target_seconds,
         )
         # What is scanned commits with its stripe, so that no page shows work that is still to do.
         of_stripes = counts.of_stripes or lane.stripe_rows

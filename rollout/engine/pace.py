@@ -13,6 +13,8 @@ from rollout.engine.throttles import Throttle
 TARGET_MS = 75
 TARGET_SECONDS = TARGET_MS / 1000
 SIGNAL_POLL_SECONDS = 1.0
+# With a limit of rows a second, a range has no more rows than it allows in so long.
+SMOOTH_SECONDS = 1.0
 # A rest that is shorter is the noise of a clock.
 MIN_REST_SECONDS = 0.001
 # Writes of each look: its record, and the sampler's.
@@ -71,6 +73,17 @@ class Pace:
     @property
     def target_seconds(self) -> float:
         return self._settings().target_seconds
+
+    def stretched(self, elapsed: float, rows: int) -> float:
+        """The seconds of a batch as the next range's length goes by them.
+
+        Where a limit allows its rows more than ``SMOOTH_SECONDS``, they are longer than the batch
+        was, so that ranges become short and the rests between them do too.
+        """
+        limit = self._settings().rows_per_second
+        if limit is None:
+            return elapsed
+        return max(elapsed, self.target_seconds * rows / limit / SMOOTH_SECONDS)
 
     def before_batch(self, control: Control, keep: Callable[[], None]) -> None:
         """Wait for as long as a signal says to stop, keeping the lane. Raises Interrupted."""

@@ -110,8 +110,9 @@ def job_of(connection: Connection, action: Pass, step_run: StepRun, position: in
             job.pk,
             action.table,
             named=action.named,
-            # A function may take seconds for a page of rows: nobody knows before the first.
-            range_blocks=1 if isinstance(action, Compute) else None,
+            # A function may take seconds for a page of rows: nobody knows before the first. With
+            # a limit, a long range would begin with a long rest.
+            range_blocks=1 if isinstance(action, Compute) or job.rows_per_second else None,
             before=None if isinstance(action, Proof) else _counted_before(job),
         )
     return job

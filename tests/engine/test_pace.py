@@ -92,6 +92,14 @@ class TestRests:
         world.settings = Settings()
         assert world.batch(pace, control, rows=2000) == 0
 
+    def test_a_row_limit_makes_ranges_so_short_that_their_rests_are(self) -> None:
+        world = World(settings=Settings(rows_per_second=1000))
+        pace = world.pace()
+        assert pace.stretched(0.01, 4000) == pytest.approx(4 * pace.target_seconds)
+        assert pace.stretched(0.06, 500) == 0.06
+        world.settings = Settings()
+        assert pace.stretched(0.01, 4000) == 0.01
+
     def test_rests_change_with_the_settings_from_the_next_batch_on(self) -> None:
         world = World()
         pace, control = world.pace(), NoControl()
