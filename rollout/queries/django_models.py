@@ -56,8 +56,12 @@ class _Class:
         blocks = [*self.fields]
         if self.manager:
             blocks += ["", f"objects = {self.manager}()"]
-        meta = [f"db_table = {_quoted(self.table)}", *self.options]
-        blocks += ["", "class Meta:", *_indented(meta), *self.methods.splitlines()]
+        meta = [f"db_table = {_quoted(self.table)}"] if self.table else []
+        meta += self.options
+        if any(line[0] != "#" for line in meta):
+            meta = ["class Meta:", *_indented(meta)]
+        blocks += ["", *meta] if meta else []
+        blocks += self.methods.splitlines()
         note = [self.note] if self.note else []
         return "\n".join(_indented([*note, *blocks], [f"class {self.name}(models.Model):"]))
 
@@ -130,9 +134,18 @@ class _Writer:
             prefix = "\0"
         return self._name(lookup.lookup_label, lookup.lookup_table, prefix)
 
+    def _db_table(self, label: str, schema: str, name: str) -> str:
+        """The option ``db_table``; empty for a model that leaves it to Django."""
+        model = self._model(label)
+        if model and "db_table" not in vars(model._meta)["original_attrs"]:
+            return ""
+        return _db_table(schema, name)
+
     def _lookup_table(self, lookup: Lookup) -> Iterator[str]:
         name = self._lookup_name(lookup)
-        made = _Class(name, _db_table(lookup.table.schema, lookup.lookup_table))
+        made = _Class(
+            name, self._db_table(lookup.lookup_label, lookup.table.schema, lookup.lookup_table)
+        )
         made.manager = f"{name}Manager"
         columns = self.shape[lookup.lookup_label]
         made.fields.append(f"id = models.{_KEYS[columns['id'].type]}(primary_key=True)")
@@ -153,7 +166,8 @@ class _Writer:
 
     def _table(self, table: Table) -> _Class:
         model = self._model(table.label)
-        made = _Class(self._name(table.label, table.name), _db_table(table.schema, table.name))
+        name = self._name(table.label, table.name)
+        made = _Class(name, self._db_table(table.label, table.schema, table.name))
         if model:
             made.note = "# Its other fields, options and methods stay as they are."
         kept = {f.column: f for f in model._meta.local_concrete_fields} if model else {}

@@ -14,7 +14,7 @@ from django.db.migrations.state import ModelState, ProjectState
 from django.db.migrations.writer import MigrationWriter
 
 from rollout.operations import RolloutPhase
-from rollout.plan import AddForeignKey, AddUnique, CreateIndex, DropIndex, Plan
+from rollout.plan import AddCheck, AddForeignKey, AddUnique, CreateIndex, DropIndex, Plan
 from rollout.plan.errors import RolloutError
 from rollout.plan.plan import EXPAND
 from rollout.plan.table import Column
@@ -255,6 +255,7 @@ def _mixed(plan: Plan, phase: int, label: str, old: ModelState, new: ModelState)
     steps = [step for number in range(phase + 1) for step in plan.phases[number].steps]
     made = {s.name for s in steps if isinstance(s, CreateIndex) and s.table.label == label}
     made |= {s.constraint for s in steps if isinstance(s, AddUnique) and s.table.label == label}
+    made |= {s.name for s in steps if isinstance(s, AddCheck) and s.table.label == label}
     dropped = {s.name for s in steps if isinstance(s, DropIndex) and s.table.label == label}
     for option in ("indexes", "constraints"):
         kept = [

@@ -158,6 +158,13 @@ def test_a_lookup_field_has_the_options_and_in_the_end_the_name_of_the_text(
             False,
         )
         assert list(field.choices) == [("house", "House")]
+    assert 'db_table = "things"' in source
+    monkeypatch.delitem(vars(Thing._meta)["original_attrs"], "db_table")
+    for phase in (1, 4):
+        source = models_source(plan, phase, "default")
+        assert 'db_table = "things"' not in source
+        with isolate_apps("properties"):
+            assert classes(source)["Thing"]._meta.db_table == "properties_thing"
 
 
 def test_the_verb_prints_each_release_or_one(cli: Cli) -> None:
