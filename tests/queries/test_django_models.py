@@ -19,6 +19,8 @@ from rollout.queries import django_models
 from rollout.queries.django_models import models_source, phases_with_models
 from tests.engine.sample_plans import with_step
 from tests.engine.samples import COMPOSITE, LISTED, REQUIRED, TEXTS, UUIDS, Sample
+from tests.schemas import plan_of
+from tests.schemas.test_conversions import PRICE
 from tests.support.rollouts import Cli
 from tests.support.servers import Database
 
@@ -165,6 +167,15 @@ def test_a_lookup_field_has_the_options_and_in_the_end_the_name_of_the_text(
         assert 'db_table = "things"' not in source
         with isolate_apps("properties"):
             assert classes(source)["Thing"]._meta.db_table == "properties_thing"
+
+
+def test_a_column_that_keeps_its_name_is_one_field_whose_type_changes_with_phase_3() -> None:
+    plan = plan_of(replace(PRICE, keeps_name=True))
+    assert phases_with_models(plan) == [3]
+    sources = [models_source(plan, phase, "default") for phase in range(5)]
+    assert all("price_cents" not in source and "price_legacy" not in source for source in sources)
+    types = ["TextField"] * 3 + ["BigIntegerField"] * 2
+    assert all(f"price = models.{of}(" in s for of, s in zip(types, sources, strict=True))
 
 
 def test_the_verb_prints_each_release_or_one(cli: Cli) -> None:

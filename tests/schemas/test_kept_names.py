@@ -12,6 +12,7 @@ from rollout.engine.rehearsal import fingerprints
 from rollout.engine.repair import RepairPlan, Selection, count, refusal_to_repair
 from rollout.engine.target import Target
 from rollout.engine.value_decisions import decide_values, unconvertible_values
+from rollout.plan.switch import has_new_columns_alone
 from tests.schemas import MakeScenario, RefusedByPreflight, Scenario, plan_of
 from tests.schemas.test_conversions import LEGACY, NAMES, NOTE, OFFER, OFFERS, PRICE
 
@@ -150,6 +151,9 @@ def test_a_text_becomes_cents_under_its_name_and_comes_back_to_the_letter(
     offers.application("UPDATE offer SET price = 'on request' WHERE id IN (7, 8)")
     before, write = offers.application(LEGACY), offers.application
     before_prices = before_fingerprint(offers)
+    alone = has_new_columns_alone(offers.plan)
+    assert alone is not None
+    assert offers.application(alone.as_string()) == [(False,)]
     offers.carry_out(0, 1, 2)
     assert write("UPDATE offer SET price = '7.5' WHERE id = 2 RETURNING price_cents") == [(750,)]
     traffic_writes(offers, "UPDATE offer SET price = ' 9' WHERE id = 10")
@@ -177,6 +181,7 @@ def test_a_text_becomes_cents_under_its_name_and_comes_back_to_the_letter(
     assert cell.category == "computed_differs"
     write("SET session_replication_role = replica; UPDATE offer SET price = 75 WHERE id = 3")
     offers.carry_out(4)
+    assert offers.application(alone.as_string()) == [(True,)]
     assert write("INSERT INTO offer (is_priced) VALUES (true) RETURNING price") == [(0,)]
     write("UPDATE offer SET price = 999 WHERE id = 4")
     traffic_writes(offers, "UPDATE offer SET price = 1200 WHERE id = 12")
