@@ -12,7 +12,7 @@ from datetime import timedelta
 from functools import partial
 
 import psycopg
-from psycopg import errors, sql
+from psycopg import errors
 
 from rollout.engine.kept_names import with_names_of_now
 from rollout.engine.preflight import data, probes, server
@@ -143,17 +143,15 @@ class _Session:
         if left <= 0:
             raise errors.QueryCanceled("the time for all checks is over")
         with self.connection.transaction(force_rollback=True):
-            # One snapshot for all of a question's statements: the application keeps writing.
+            # One snapshot for all of a question's statements: the application keeps writing. In one
+            # message: dozens of questions are asked, and most are answered sooner than they travel.
             mode = "READ WRITE" if tries_writes else "READ ONLY"
             self.connection.execute(
-                f"SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, {mode}".encode()
+                f"SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, {mode};"
+                f"SET LOCAL statement_timeout = {max(1, int(left * 1000))};"
+                "SET LOCAL lock_timeout = '500ms'".encode(),
+                prepare=False,
             )
-            for name, value in (("statement_timeout", left), ("lock_timeout", 0.5)):
-                self.connection.execute(
-                    sql.SQL("SET LOCAL {} = {}").format(
-                        sql.Identifier(name), sql.Literal(max(1, int(value * 1000)))
-                    )
-                )
             yield
 
     def ask(self, name: str, question: Callable[[], Item], *, tries_writes: bool = False) -> Item:
