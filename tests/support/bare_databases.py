@@ -64,15 +64,68 @@ def app(target: Target, connection: Connection) -> Iterator[Connection]:
         yield application
 
 
+# By database: the catalog's rows of the engine's schema as they were after its installation, each
+# with the transaction that wrote it. Whatever alters one of its tables changes them.
+_installed: dict[str, dict[str, str]] = {}
+_CATALOG = """
+WITH relations AS (
+  SELECT *, xmin FROM pg_class WHERE relnamespace = to_regnamespace('rollout')
+)
+SELECT 'schema', xmin::text FROM pg_namespace WHERE nspname = 'rollout'
+UNION ALL SELECT 'version', obj_description(to_regnamespace('rollout'), 'pg_namespace')
+UNION ALL SELECT oid::text, xmin::text FROM relations
+UNION ALL SELECT concat_ws(' ', attrelid, attnum), a.xmin::text
+  FROM pg_attribute a JOIN relations r ON r.oid = attrelid
+UNION ALL SELECT concat('constraint ', c.oid), c.xmin::text
+  FROM pg_constraint c JOIN relations r ON r.oid = conrelid
+UNION ALL SELECT concat('trigger ', t.oid), t.xmin::text
+  FROM pg_trigger t JOIN relations r ON r.oid = tgrelid
+UNION ALL SELECT concat('type ', oid), xmin::text
+  FROM pg_type WHERE typnamespace = to_regnamespace('rollout')
+UNION ALL SELECT concat('routine ', oid), xmin::text
+  FROM pg_proc WHERE pronamespace = to_regnamespace('rollout')
+"""
+
+
 def clear(connection: Connection) -> None:
-    """Take away everything that a test left, and install the engine's schema."""
-    schemas = connection.execute(
-        "SELECT nspname FROM pg_namespace WHERE nspname !~ '^pg_' AND nspname <> "
-        "'information_schema'"
-    ).fetchall()
+    """Take away everything that a test left, and install the engine's schema.
+
+    Of that the rows alone go, and what a phase made in it, where its tables are as they were
+    installed: making them again costs more than many a test.
+    """
+    database = connection.info.dbname
+    installed = _installed.get(database)
     with connection.transaction():
         connection.execute("SET LOCAL client_min_messages = warning")
-        for (schema,) in schemas:
+        for (schema,) in connection.execute(
+            "SELECT nspname FROM pg_namespace WHERE nspname !~ '^pg_' AND nspname NOT IN "
+            "('information_schema', 'rollout')"
+        ).fetchall():
             connection.execute(sql.SQL("DROP SCHEMA {} CASCADE").format(sql.Identifier(schema)))
         connection.execute("CREATE SCHEMA public")
-    install(connection)
+        if installed is None or not _emptied(connection, installed):
+            connection.execute("DROP SCHEMA IF EXISTS rollout CASCADE")
+            installed = None
+    if installed is None:
+        install(connection)
+        _installed[database] = dict(connection.execute(_CATALOG.encode()).fetchall())
+
+
+def _emptied(connection: Connection, installed: dict[str, str]) -> bool:
+    """Leave what was installed, without rows. False where that is something else by now."""
+    routines = connection.execute(
+        "SELECT oid::regprocedure::text FROM pg_proc "
+        "WHERE pronamespace = to_regnamespace('rollout')"
+    ).fetchall()
+    tables = connection.execute(
+        "SELECT oid::text, oid::regclass::text FROM pg_class "
+        "WHERE relnamespace = to_regnamespace('rollout') AND relkind = 'r'"
+    ).fetchall()
+    statements = [
+        *(f"DROP ROUTINE IF EXISTS {name} CASCADE" for (name,) in routines),
+        *(f"DROP TABLE IF EXISTS {name} CASCADE" for oid, name in tables if oid not in installed),
+        *(f"DELETE FROM {name}" for oid, name in tables if oid in installed),
+    ]
+    if statements:
+        connection.execute(";".join(statements).encode())
+    return dict(connection.execute(_CATALOG.encode()).fetchall()) == installed
