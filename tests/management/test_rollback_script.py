@@ -18,8 +18,8 @@ from tests.engine.samples import REQUIRED
 from tests.engine.test_every_phase import schema_lines
 from tests.support import rollouts
 from tests.support.rollback_scripts import carry_out, everything, printed, psql, stop_after
-from tests.support.rollouts import ADA, PLAN
-from tests.support.servers import Database, filled_template, manage
+from tests.support.rollouts import ADA
+from tests.support.servers import Database, filled_template
 
 if TYPE_CHECKING:
     from pytest_django.plugin import DjangoDbBlocker
@@ -79,7 +79,7 @@ def test_after_a_phase_its_script_brings_everything_back_and_the_console_recogni
     before = everything(committed_db)
     rollouts.carry_out(allowed, phase)
     assert everything(committed_db) != before
-    script = printed(phase, committed_db)
+    script = printed(phase)
     code, output = carry_out(script, committed_db, tmp_path)
     assert code == 0, output
     assert everything(committed_db) == before
@@ -109,7 +109,7 @@ def test_half_way_through_a_phase_its_script_brings_everything_back(
         stop_after(steps, killing)
         run = start_and_die(allowed, phase)
     assert everything(committed_db) != before
-    code, output = carry_out(printed(phase, committed_db), committed_db, tmp_path)
+    code, output = carry_out(printed(phase), committed_db, tmp_path)
     assert code == 0, output
     assert everything(committed_db) == before
     assert [run.phase for run in runner.recognise(allowed, phase, actor=ADA)] == [phase]
@@ -124,7 +124,7 @@ def test_four_scripts_one_after_the_other_bring_everything_back_and_are_recognis
     before = everything(committed_db)
     rollouts.carry_out(allowed, 1, 2, 3, 4)
     for phase in (4, 3, 2, 1):
-        code, output = carry_out(printed(phase, committed_db), committed_db, tmp_path)
+        code, output = carry_out(printed(phase), committed_db, tmp_path)
         assert code == 0, output
     assert everything(committed_db) == before
     assert [run.phase for run in runner.recognise(allowed, 1, actor=ADA)] == [4, 3, 2, 1]
@@ -137,7 +137,7 @@ def test_four_scripts_one_after_the_other_bring_everything_back_and_are_recognis
 def test_a_phase_that_was_run_by_hand_is_resumed_by_the_console(
     phase: int, allowed: Rollout, committed_db: Database, tmp_path: Path
 ) -> None:
-    script = manage("rollout", "sql", PLAN, "2", url=committed_db.url)
+    script = printed(2, rollback=False)
     code, output = carry_out(script, committed_db, tmp_path)
     assert (code, "left to the console: full audit" in output) == (0, True), output
     lead = rollouts.person("ada")
@@ -157,7 +157,7 @@ def test_an_older_phase_is_not_taken_back_under_a_newer_one(
 ) -> None:
     rollouts.carry_out(allowed, 3)
     before = everything(committed_db)
-    code, output = carry_out(printed(2, committed_db), committed_db, tmp_path)
+    code, output = carry_out(printed(2), committed_db, tmp_path)
     assert code == 3
     assert "Phase 3 has begun" in output
     assert everything(committed_db) == before
@@ -169,7 +169,7 @@ def test_nothing_is_changed_while_a_worker_is_connected(
     rollouts.carry_out(allowed, 1)
     before = everything(committed_db)
     with rollouts.target():
-        code, output = carry_out(printed(1, committed_db), committed_db, tmp_path)
+        code, output = carry_out(printed(1), committed_db, tmp_path)
     assert (code, everything(committed_db)) == (3, before)
     assert "Stop its workers" in output
 
@@ -179,7 +179,7 @@ def test_a_lock_that_is_held_is_tried_again_until_it_is_let_go(
 ) -> None:
     before = everything(committed_db)
     rollouts.carry_out(allowed, 1)
-    script = printed(1, committed_db)
+    script = printed(1)
     file = tmp_path / "rollback.sql"
     file.write_text(script)
     with rollouts.target() as holder:
@@ -217,7 +217,7 @@ def test_a_cutover_that_was_taken_back_by_hand_is_recognised_once_its_rows_say_t
 ) -> None:
     """It is found here again by those who continue by hand past the script's own comparison."""
     rollouts.carry_out(allowed, 3)
-    assert carry_out(printed(3, committed_db), committed_db, tmp_path)[0] == 0
+    assert carry_out(printed(3), committed_db, tmp_path)[0] == 0
     key = rollouts.ask("SELECT min(id::text) FROM properties WHERE type = 'House'")
     with rollouts.target() as around_the_triggers:
         around_the_triggers.execute("SET session_replication_role = replica")
@@ -282,7 +282,7 @@ class TestWhatTheScriptProves:
     def test_the_script_says_how_many_rows_were_compared(
         self, key: str, committed_db: Database, tmp_path: Path
     ) -> None:
-        code, output = carry_out(printed(4, committed_db), committed_db, tmp_path)
+        code, output = carry_out(printed(4), committed_db, tmp_path)
         assert code == 0, output
         assert "60 rows compared: 60 to the letter, 0 by their lookup row; none differs" in output
 
@@ -291,7 +291,7 @@ class TestWhatTheScriptProves:
     ) -> None:
         before = everything(committed_db)
         rollouts.execute(f"UPDATE {self.ARCHIVE} SET type = 'tampered' WHERE id = '{key}'")
-        code, output = carry_out(printed(4, committed_db), committed_db, tmp_path)
+        code, output = carry_out(printed(4), committed_db, tmp_path)
         assert code == 3
         assert f"{key}: the archive has another text or lookup row" in output
         assert everything(committed_db)["properties"] == before["properties"]
@@ -300,7 +300,7 @@ class TestWhatTheScriptProves:
         self, key: str, committed_db: Database, tmp_path: Path
     ) -> None:
         rollouts.execute(f"DELETE FROM {self.ARCHIVE} WHERE id = '{key}'")
-        code, output = carry_out(printed(4, committed_db), committed_db, tmp_path)
+        code, output = carry_out(printed(4), committed_db, tmp_path)
         assert code == 3
         assert "had 60 rows and has 59 rows, or other ones" in output
 
@@ -313,7 +313,7 @@ class TestWhatTheScriptProves:
             "CREATE TRIGGER zz_meddle BEFORE UPDATE ON properties FOR EACH ROW"
             f" WHEN (old.id = '{key}') EXECUTE FUNCTION meddle ()"
         )
-        script = printed(4, committed_db)
+        script = printed(4)
         code, output = carry_out(script, committed_db, tmp_path)
         assert code == 3
         assert f"changes more than was written, of rows: {key}." in output
@@ -338,7 +338,7 @@ class TestWhatTheScriptOfTheCutoverProves:
             for sign in "+-"
         )
         rollouts.execute(wrong)
-        script = printed(3, committed_db)
+        script = printed(3)
         for _ in range(2):
             code, output = carry_out(script, committed_db, tmp_path)
             assert code == 3, output

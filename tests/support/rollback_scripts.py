@@ -2,18 +2,21 @@
 
 import os
 import shutil
+from contextlib import redirect_stdout
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from config import embedded
+from rollout.management.commands.rollout import Command
 from rollout.worker.runs import RunJob
 from tests.engine.test_every_phase import schema_lines
 from tests.support import rollouts
 from tests.support.processes import completed
 from tests.support.rollouts import PLAN
-from tests.support.servers import Database, manage
+from tests.support.servers import Database
 
 ROWS = {
     "properties": "SELECT jsonb_object_agg(id, to_jsonb(p)) FROM properties AS p",
@@ -49,8 +52,13 @@ def carry_out(script: str, database: Database, directory: Path, *more: str) -> t
     return done.returncode, done.stdout + done.stderr
 
 
-def printed(phase: int, database: Database) -> str:
-    return manage("rollout", "sql", PLAN, str(phase), "--rollback", url=database.url)
+def printed(phase: int, *, rollback: bool = True) -> str:
+    """What `manage.py rollout sql` prints of a phase, run in this process."""
+    options = ["--rollback"] if rollback else []
+    with redirect_stdout(StringIO()) as output, pytest.raises(SystemExit) as end:
+        Command().run_from_argv(["manage.py", "rollout", "sql", PLAN, str(phase), *options])
+    assert not end.value.code
+    return output.getvalue()
 
 
 def everything(database: Database) -> dict[str, Any]:
