@@ -290,7 +290,7 @@ def test_an_index_left_by_a_rebuild_is_cleared_and_a_valid_one_of_a_like_name_is
 
 
 def test_a_build_that_a_deadlock_ends_is_cleared_away_and_tried_again(
-    connection: Connection, app: Connection, monkeypatch: pytest.MonkeyPatch
+    target: Target, connection: Connection, app: Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(ddl, "MAX_PAUSE_SECONDS", 0.01)
     step = CreateIndex(id="i", description="", table=TABLE, name="things_kind", columns=("kind",))
@@ -313,7 +313,8 @@ def test_a_build_that_a_deadlock_ends_is_cleared_away_and_tried_again(
         target=apply, args=(connection, build, NoControl()), kwargs={"clearing": [clear]}
     )
     engine.start()
-    app.execute("SELECT pg_sleep(0.05)")
+    with target.connect() as watching:
+        wait_until_somebody_waits(watching)
     # Waits for the build, which waits for this transaction: the build is the one to go.
     app.execute("LOCK TABLE things IN SHARE UPDATE EXCLUSIVE MODE")
     app.execute("COMMIT")
