@@ -4,6 +4,7 @@ from datetime import timedelta
 
 import pytest
 from django.utils import timezone
+from playwright.sync_api import expect
 
 from tests.console import journal
 from tests.console.journal import PAGE
@@ -34,7 +35,8 @@ def test_arrow_keys_and_pointer_read_the_values_of_a_chart(site: Site, database:
         where = box.bounding_box()
         assert where is not None
         viewer.page.mouse.move(where["x"] + where["width"] / 2, where["y"] + 5)
-        assert "p95" in reading.inner_text()
-        assert viewer.page.locator(".reading.shown").count() > 1, "all charts of the section"
+        expect(reading).to_contain_text("p95")
+        # All charts of the section.
+        expect(viewer.page.locator(".reading.shown").nth(1)).to_be_visible()
         assert not viewer.barriers()
         assert not viewer.problems

@@ -9,9 +9,20 @@ from axe_playwright_python.base import AXE_SCRIPT
 from django.conf import settings
 from django.contrib.auth.models import Group, User
 from django.test import Client
-from playwright.sync_api import Browser, ConsoleMessage, Locator, Page, Request, Response
+from playwright.sync_api import (
+    Browser,
+    ConsoleMessage,
+    Locator,
+    Page,
+    Request,
+    Response,
+    expect,
+)
 
 PHONE, DESK = {"width": 390, "height": 844}, {"width": 1280, "height": 900}
+# Milliseconds for which a page is waited for on a machine that has much else to do.
+PATIENCE = 60_000
+expect.set_options(timeout=PATIENCE)
 WCAG = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"]
 COLOURS = ["color-contrast", "link-in-text-block"]
 # All that is looked at is in the page; looking further costs half of the time.
@@ -64,7 +75,7 @@ class Visitor:
                 return
         raise AssertionError(f"no Tab leads to {place}")
 
-    def reads(self, text: str, *, seconds: float = 30) -> None:
+    def reads(self, text: str, *, seconds: float = PATIENCE / 1000) -> None:
         """Waits until the page says so; a page without scripts is requested again and again."""
         place = self.page.get_by_text(text).first
         place.wait_for(timeout=seconds * 1000)
@@ -111,12 +122,13 @@ class Walk:
     visitor: Visitor
     clicks: int = 0
 
-    def click(self, place: Locator, *, seconds: float = 60) -> None:
+    def click(self, place: Locator) -> None:
         """Click once it can be; the page that this leads to is one of the rollout's tabs."""
-        place.first.click(timeout=seconds * 1000)
+        place.first.click()
         self.clicks += 1
         self.visitor.page.wait_for_load_state()
-        assert self.visitor.page.locator(".rollout-state + .actions + nav.tabs").is_visible()
+        # A page that is only now on its way has no tabs yet.
+        self.visitor.page.locator(".rollout-state + .actions + nav.tabs").wait_for()
 
     def press(self, name: str, *, role: Literal["button", "link"] = "button") -> None:
         self.click(self.visitor.page.get_by_role(role, name=name, exact=True))
@@ -145,6 +157,7 @@ class Site:
             reduced_motion="reduce",
             viewport={"width": size["width"], "height": size["height"]},
         )
+        context.set_default_timeout(PATIENCE)
         try:
             if who:
                 context.add_cookies(

@@ -17,6 +17,8 @@ import psutil
 from config.home import ROOT
 
 STOP_SECONDS = 10
+# Seconds for which something is waited for on a machine that has much else to do.
+PATIENCE = 60.0
 
 
 def completed(
@@ -74,7 +76,7 @@ class Running:
         """The main process and all that it started, as far as they live."""
         return [process for process in psutil.process_iter() if _session(process) == self.pid]
 
-    def wait_for(self, is_so: Callable[[], bool], *, seconds: float = 30) -> None:
+    def wait_for(self, is_so: Callable[[], bool], *, seconds: float = PATIENCE) -> None:
         """Waits until something is so; fails with the process's output when it ends before."""
         wait_until(
             lambda: is_so() or self.process.poll() is not None, seconds=seconds, seen=self.output
@@ -110,7 +112,7 @@ def web_server(env: Mapping[str, str], *, log: Path) -> Iterator[str]:
 
 
 def wait_until(
-    is_so: Callable[[], bool], *, seconds: float = 30, seen: Callable[[], str] = lambda: ""
+    is_so: Callable[[], bool], *, seconds: float = PATIENCE, seen: Callable[[], str] = lambda: ""
 ) -> None:
     """Polls a condition outside this process; fails with what was `seen` when time is up."""
     deadline = time.monotonic() + seconds
