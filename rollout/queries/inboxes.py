@@ -1,14 +1,15 @@
 """What waits for a person: approvals, starts, restores, reviews, mismatches, stopped phases."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 
 from django.contrib.auth.models import User
-from django.db.models import Exists, F, OuterRef, Q, QuerySet, Subquery, Sum, Value
+from django.db.models import Exists, F, OuterRef, Q, QuerySet, Subquery, Sum
 from django.db.models.functions import Coalesce, Now
 from django.urls import reverse
 
+from rollout.gates.phase_states import is_done
 from rollout.journal.environments import configured, homes, is_protected
 from rollout.journal.labels import gate_label
 from rollout.models import (
@@ -58,7 +59,7 @@ def waiting_for(user: User) -> list[Waiting]:
     """Return what waits for a user who may decide on it, the oldest first.
 
     What is addressed to others by name comes last. Nobody is asked for what they asked for
-    themselves. Six queries, whatever there is.
+    themselves. Six queries at most, whatever there is: each page's navigation has the number.
     """
     home, username = homes(), user.get_username()
 
@@ -67,12 +68,13 @@ def waiting_for(user: User) -> list[Waiting]:
             user, permission, home[rollout.environment]
         )
 
+    runs = _newest_runs(home)
     waiting = [
-        *_signatures(username, may),
+        *_signatures(runs, username, may),
         *_restores(username, may),
-        *_reviews(may),
+        *_reviews(runs, may),
         *_mismatches(may),
-        *_stopped_runs(may),
+        *_stopped_runs(runs, may),
     ]
     return sorted(waiting, key=lambda item: (_is_for_others(item, username), item.since))
 
@@ -81,30 +83,29 @@ def _is_for_others(item: Waiting, username: str) -> bool:
     return bool(item.addressees) and username not in item.addressees
 
 
-def _signatures(username: str, may: May) -> list[Waiting]:
+def _newest_runs(environments: Iterable[str]) -> list[PhaseRun]:
+    """The newest run of each phase and direction of the rollouts there, oldest first."""
+    key = ("rollout", "phase", "direction")
+    runs = PhaseRun.objects.filter(rollout__environment__in=environments)
+    newest = runs.select_related("rollout", "repair").order_by(*key, "-id").distinct(*key)
+    return sorted(newest, key=lambda run: run.pk)
+
+
+def _of_phases(runs: list[PhaseRun]) -> dict[tuple[int, int], PhaseRun]:
+    """The newest run of each phase of each rollout; a repair changes no phase's state."""
+    return {(run.rollout_id, run.phase): run for run in runs if run.direction != Direction.REPAIR}
+
+
+def _signatures(runs: list[PhaseRun], username: str, may: May) -> list[Waiting]:
     """Requests, second signatures and approved starts that wait, of phases as they are now."""
-    sign_offs = (
-        SignOff.objects.select_related("rollout")
-        .annotate(
-            direction_before=_of_newest_run("direction", before=1),
-            state_before=_of_newest_run("state", before=1),
-            direction=Coalesce(_of_newest_run("direction", before=0), Value(Direction.BACKWARD)),
-        )
-        .filter(
-            Q(kind=SignOffKind.REQUEST)
-            | Q(kind=SignOffKind.OVERRIDE, confirmed_at=None)
-            | Q(
-                ~Exists(_rejections()),
-                kind=SignOffKind.APPROVAL,
-                actor__isnull=False,
-                direction_before=Direction.FORWARD,
-                state_before=RunState.DONE,
-                direction=Direction.BACKWARD,
-            ),
-            Q(expires_at=None) | Q(expires_at__gt=Now()),
-            withdrawn_at=None,
-            run=None,
-        )
+    of_phases = _of_phases(runs)
+    sign_offs = SignOff.objects.select_related("rollout").filter(
+        Q(kind=SignOffKind.REQUEST)
+        | Q(kind=SignOffKind.OVERRIDE, confirmed_at=None)
+        | Q(~Exists(_rejections()), kind=SignOffKind.APPROVAL, actor__isnull=False),
+        Q(expires_at=None) | Q(expires_at__gt=Now()),
+        withdrawn_at=None,
+        run=None,
     )
     waiting = []
     for sign_off in sign_offs.exclude(actor_name=username)[:MAX_OF_A_KIND]:
@@ -128,7 +129,9 @@ def _signatures(username: str, may: May) -> list[Waiting]:
         match sign_off.kind:
             case SignOffKind.REQUEST if may("approve_rollout", rollout):
                 waiting.append(item)
-            case SignOffKind.APPROVAL if may("start_rollout", rollout):
+            case SignOffKind.APPROVAL if _is_next(of_phases, rollout.pk, phase) and may(
+                "start_rollout", rollout
+            ):
                 what = f"Start phase {phase}, approved by {sign_off.actor_name}"
                 url = _page("start", rollout, phase)
                 waiting.append(replace(item, what=what, asked_by="", url=url))
@@ -140,10 +143,11 @@ def _signatures(username: str, may: May) -> list[Waiting]:
     return waiting
 
 
-def _of_newest_run(field: str, *, before: int) -> Subquery:
-    """Field of the newest run ``before`` phases earlier than the signed one."""
-    runs = PhaseRun.objects.filter(rollout=OuterRef("rollout"), phase=OuterRef("phase") - before)
-    return Subquery(runs.exclude(direction=Direction.REPAIR).order_by("-id").values(field)[:1])
+def _is_next(runs: Mapping[tuple[int, int], PhaseRun], rollout: int, phase: int) -> bool:
+    """Whether a phase is not started and the one before it is done."""
+    newest = runs.get((rollout, phase))
+    is_there = newest is not None and newest.direction == Direction.FORWARD
+    return is_done(runs.get((rollout, phase - 1))) and not is_there
 
 
 def _rejections() -> QuerySet[SignOff]:
@@ -171,42 +175,27 @@ def _restores(username: str, may: May) -> list[Waiting]:
     ]
 
 
-def _reviews(may: May) -> list[Waiting]:
+def _reviews(runs: list[PhaseRun], may: May) -> list[Waiting]:
     """Mappings that the gate before phase 3 waits for, as the newest full audit counted values.
 
     The gate itself asks the target, which no page's navigation can wait for.
     """
-    newest = (
-        PhaseRun.objects.filter(
-            phase__in=(BACKFILL, ENFORCE), direction__in=(Direction.FORWARD, Direction.BACKWARD)
-        )
-        .order_by("rollout", "-id")
-        .distinct("rollout")
-    )
-    audits = AuditReport.objects.filter(
-        rollout=OuterRef("rollout"), mode=AuditMode.FULL, mapping_values__isnull=False
-    ).order_by("-id")
-    changes = MappingChange.objects.filter(
-        rollout=OuterRef("rollout"), at__gt=OuterRef("audited_at")
-    )
-    runs = (
-        PhaseRun.objects.select_related("rollout")
-        .filter(
-            Q(phase=BACKFILL, direction=Direction.FORWARD)
-            | Q(phase=ENFORCE, direction=Direction.BACKWARD),
-            pk__in=newest.values("pk"),
-            state=RunState.DONE,
-            rollout__environment__in=configured(),
-        )
-        .annotate(
-            audited_at=Subquery(audits.values("started_at")[:1]),
-            open=Subquery(audits.values(open=F("mapping_values") - F("mapping_reviewed"))[:1]),
-            reviewed_since=Subquery(
-                changes.values("rollout").annotate(total=Sum("decided")).values("total")
-            ),
-        )
-        .filter(open__gt=Coalesce("reviewed_since", 0))
-    )
+    after = ((BACKFILL, Direction.FORWARD), (ENFORCE, Direction.BACKWARD))
+    newest = {
+        run.rollout_id: run
+        for run in runs
+        if run.phase in (BACKFILL, ENFORCE) and run.direction != Direction.REPAIR
+    }
+    waiting = {
+        rollout: run
+        for rollout, run in newest.items()
+        if (run.phase, run.direction) in after
+        and run.state == RunState.DONE
+        and run.rollout.environment in configured()
+        and may("review_mapping", run.rollout)
+        and _asks_for_a_review(run.rollout)
+    }
+    unreviewed = _with_open_values(waiting) if waiting else set()
     return [
         Waiting(
             run.rollout,
@@ -216,9 +205,26 @@ def _reviews(may: May) -> list[Waiting]:
             f"{reverse('rollout:mappings', args=[run.rollout.plan, run.rollout.environment])}"
             "?show=open",
         )
-        for run in runs[:MAX_OF_A_KIND]
-        if may("review_mapping", run.rollout) and _asks_for_a_review(run.rollout)
+        for rollout, run in waiting.items()
+        if rollout in unreviewed
     ]
+
+
+def _with_open_values(rollouts: Iterable[int]) -> set[int]:
+    """Those rollouts of which the newest count has values that nobody has reviewed since."""
+    changes = MappingChange.objects.filter(
+        rollout=OuterRef("rollout"), at__gt=OuterRef("started_at")
+    )
+    total = changes.values("rollout").annotate(total=Sum("decided")).values("total")
+    audits = (
+        AuditReport.objects.filter(
+            rollout__in=rollouts, mode=AuditMode.FULL, mapping_values__isnull=False
+        )
+        .annotate(left=F("mapping_values") - F("mapping_reviewed") - Coalesce(Subquery(total), 0))
+        .order_by("rollout", "-id")
+        .distinct("rollout")
+    )
+    return {audit.rollout_id for audit in audits if audit.left > 0}
 
 
 def _asks_for_a_review(rollout: Rollout) -> bool:
@@ -233,12 +239,11 @@ def _asks_for_a_review(rollout: Rollout) -> bool:
 def _mismatches(may: May) -> list[Waiting]:
     """Rows that the newest audit of a rollout found mismatched and nobody has waived."""
     finished = AuditReport.objects.exclude(status=AuditStatus.RUNNING)
-    newest = finished.order_by("rollout", "-id").distinct("rollout").values("pk")
-    audits = AuditReport.objects.select_related("rollout").filter(
-        pk__in=newest,
-        status=AuditStatus.MISMATCHED,
-        mismatched__gt=F("waived"),
-        rollout__environment__in=configured(),
+    newest = (
+        finished.filter(rollout__environment__in=configured())
+        .select_related("rollout")
+        .order_by("rollout", "-id")
+        .distinct("rollout")
     )
     return [
         Waiting(
@@ -248,8 +253,10 @@ def _mismatches(may: May) -> list[Waiting]:
             audit.finished_at or audit.started_at,
             audit.get_absolute_url(),
         )
-        for audit in audits[:MAX_OF_A_KIND]
-        if may("repair_rows", audit.rollout)
+        for audit in newest
+        if audit.status == AuditStatus.MISMATCHED
+        and audit.mismatched > audit.waived
+        and may("repair_rows", audit.rollout)
     ]
 
 
@@ -258,14 +265,9 @@ def _repair_of(audit: AuditReport) -> str:
     return f"Repair or waive {rows:,} mismatched row{'' if rows == 1 else 's'} of audit {audit.pk}"
 
 
-def _stopped_runs(may: May) -> list[Waiting]:
+def _stopped_runs(runs: list[PhaseRun], may: May) -> list[Waiting]:
     """Phases that failed or are paused; a rehearsal's are its own affair."""
-    newest = PhaseRun.objects.order_by("rollout", "-id").distinct("rollout").values("pk")
-    runs = PhaseRun.objects.select_related("rollout", "repair").filter(
-        pk__in=newest,
-        state__in=(RunState.FAILED, RunState.PAUSED),
-        rollout__environment__in=configured(),
-    )
+    newest = {run.rollout_id: run for run in runs}
     return [
         Waiting(
             run.rollout,
@@ -274,8 +276,10 @@ def _stopped_runs(may: May) -> list[Waiting]:
             run.stopped_at or run.created_at,
             run.get_absolute_url(),
         )
-        for run in runs[:MAX_OF_A_KIND]
-        if may("pause_rollout", run.rollout)
+        for run in newest.values()
+        if run.state in (RunState.FAILED, RunState.PAUSED)
+        and run.rollout.environment in configured()
+        and may("pause_rollout", run.rollout)
     ]
 
 
