@@ -19,16 +19,8 @@ from tests.support.offers import PLAN, offers
 if TYPE_CHECKING:
     from django.test import Client
 
-    from rollout.models import Rollout
-    from tests.support.servers import Database
-
 LIST = f"/rollout/{PLAN}/production/mappings/"
 PAGE = f"/rollout/{PLAN}/production/values/offer/price_cents/"
-
-
-@pytest.fixture
-def rollout(committed_db: Database, own_plans: None) -> Rollout:
-    return offers()
 
 
 def fields_of(browser: Client, address: str = PAGE) -> dict[str, str]:
@@ -44,9 +36,9 @@ def decisions() -> dict[str, Any]:
     return {json.loads(source)[0]: decided for source, decided in rows}
 
 
-def test_people_decide_about_values_in_the_browser_one_by_one_together_and_by_a_file(
-    rollout: Rollout,
-) -> None:
+@pytest.mark.usefixtures("committed_db", "own_plans")
+def test_people_decide_about_values_in_the_browser_one_by_one_together_and_by_a_file() -> None:
+    offers()
     engineer, viewer = browser_of("engineer"), browser_of("viewer")
     assert "Not converted yet (from phase 2 on)" in text_of(viewer, LIST)
     html = viewer.get(PAGE).content.decode()
