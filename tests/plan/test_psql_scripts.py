@@ -156,6 +156,8 @@ def create_listings(connection: Connection) -> None:
     # What psql alone understands, and settings, some of which servers before 17 do not.
     settings = ("\\", "SET ", "SELECT pg_catalog.set_config")
     lines = (line for line in dump.splitlines() if not line.startswith(settings))
+    # A dump of single tables leaves out the extension of their indexes.
+    connection.execute("CREATE EXTENSION IF NOT EXISTS pg_trgm SCHEMA public")
     connection.execute("\n".join(lines).encode())
     for number, text in enumerate(DIRTY):
         connection.execute(
