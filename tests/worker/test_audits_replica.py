@@ -52,6 +52,8 @@ class Pair:
 def pair(committed_db: Database, settings: Any) -> Iterator[Pair]:
     with server({"wal_level": "replica"}) as (primary, _), primary.connect() as writing:
         _use(settings, live=primary)
+        # A dump of single tables leaves out the extension of their indexes.
+        writing.execute("CREATE EXTENSION IF NOT EXISTS pg_trgm SCHEMA public")
         writing.execute(_tables_of(committed_db).encode())
         writing.execute("RESET search_path")
         call_command("load_listings", rows=ROWS, database="live", verbosity=0)
