@@ -30,6 +30,23 @@ def item_of(plan: Plan, environment: str, phase: int) -> Item:
     )
 
 
+def refusal_to_roll_back(plan: Plan, environment: str) -> str:
+    """Why a finished plan stays: another one has begun since on its columns; empty if none has.
+
+    A plan that is in progress itself is let go back: of two, one must be able to.
+    """
+    if not progress_of(plan.name, environment).finished:
+        return ""
+    return next(
+        (
+            f"The plan {other} has begun since and works with {columns}. Roll {other} back to "
+            "before phase 0 first, or finish it."
+            for other, columns in _ahead(plan, environment)
+        ),
+        "",
+    )
+
+
 def _ahead(plan: Plan, environment: str) -> Iterator[tuple[str, str]]:
     """Name of each such plan, and the columns that both work with."""
     for other in plans:

@@ -31,7 +31,7 @@ from rollout.models import (
 )
 from rollout.plan.gates import Approved
 from rollout.plan.plan import Plan
-from rollout.queries import preflights
+from rollout.queries import other_plans, preflights
 from rollout.runner.reasons import refuse_unread
 from rollout.worker import leases, lost_triggers
 
@@ -108,6 +108,7 @@ def roll_back(
         evidence = Evidence(rollout, phase, plan=plan)
         reason = refusal_to_roll_back(evidence, active_run(rollout), chain)
         reason = reason or sql_files.edited_message(rollout, plan, [phase])
+        reason = reason or other_plans.refusal_to_roll_back(plan, rollout.environment)
         if reason:
             raise Refused(reason)
         more = chain.log_data() if chain is not None else {}

@@ -16,13 +16,13 @@ from tests.support import rollouts
 from tests.support.servers import Database
 
 
-def phase_done(phase: int) -> None:
-    """As if a phase of the plan that ships had run."""
+def phase_done(phase: int, plan: str = rollouts.PLAN) -> None:
+    """As if a phase of a plan, of the one that ships, had run."""
     PhaseRun.objects.create(
-        rollout=rollouts.the_rollout(),
+        rollout=rollouts.the_rollout(plan),
         phase=phase,
         state=RunState.DONE,
-        plan_digest=plans.get(rollouts.PLAN).digest,
+        plan_digest=plans.get(plan).digest,
         lease_until=timezone.now() + timedelta(minutes=1),
     )
 
@@ -46,3 +46,17 @@ def test_a_plan_waits_for_another_one_that_changes_its_columns(
         rollouts.start(rollout, 0)
     phase_done(4)
     assert item_of(second, "production", 0).level == "pass"
+
+
+def test_a_finished_plan_is_not_rolled_back_under_another_one_that_began_since(
+    committed_db: Database, own_plans: None
+) -> None:
+    second = plans.register(replace(plans.get(rollouts.PLAN), name="second"))
+    for phase in range(5):
+        phase_done(phase)
+    phase_done(1, second.name)
+    shipped = rollouts.the_rollout()
+    with pytest.raises(runner.Refused, match="The plan second has begun since and works with"):
+        runner.roll_back(shipped, 4, actor=rollouts.ADA)
+    assert not PhaseRun.objects.filter(rollout=shipped, direction="backward").exists()
+    runner.roll_back(rollouts.the_rollout(second.name), 1, actor=rollouts.ADA)
