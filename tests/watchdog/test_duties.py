@@ -257,6 +257,7 @@ def test_lost_run_is_brought_to_its_end(busy: Site) -> None:
         phase=0,
         direction=Direction.BACKWARD,
         state=RunState.RUNNING,
+        plan_digest=plans.get(PLAN).digest,
         **lost(),
     )
     busy.sees(lambda: rollouts.state_of(run) == RunState.DONE)
