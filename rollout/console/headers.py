@@ -9,7 +9,7 @@ from django.contrib.auth.models import User
 
 from rollout.console.current_phases import JobView, is_at_work
 from rollout.console.http.access import ConsoleRequest
-from rollout.console.http.fragments import kept_until_next_entry, pace
+from rollout.console.http.fragments import kept_until_next_entry, reload_seconds
 from rollout.console.http.links import Link, rollout_url
 from rollout.console.rollout_states import RolloutState, Waiting, states_of, waiting_of
 from rollout.journal.environments import homes_of
@@ -179,7 +179,7 @@ def live_header_of(
         )
         for key, tab in TABS.items()
     ]
-    live = pace(is_at_work(summary) or bool(waiting.side_work))
+    live = reload_seconds(is_at_work(summary) or bool(waiting.side_work))
     return LiveHeader(state, tabs, name, page, live, waiting.side_work, bool(waiting.askers))
 
 

@@ -7,7 +7,7 @@ from functools import cached_property
 from psycopg import sql
 
 from rollout.plan.conflicting_writes import noted
-from rollout.plan.conversion_triggers import ConversionLines, Stage, has_none
+from rollout.plan.conversion_lines import ConversionLines, Stage, has_none
 from rollout.plan.conversions import Conversion
 from rollout.plan.names import code, identifier, in_target, normal
 from rollout.plan.resolvers import resolver_name

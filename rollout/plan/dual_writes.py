@@ -23,7 +23,7 @@ from rollout.plan import facts
 from rollout.plan.actions import Lock, LockMode, Statement
 from rollout.plan.catalog import Catalog, Part, trigger_text
 from rollout.plan.conflicting_writes import forgotten
-from rollout.plan.conversion_triggers import Stage
+from rollout.plan.conversion_lines import Stage
 from rollout.plan.conversions import Conversion
 from rollout.plan.dual_write_functions import TriggerFunction
 from rollout.plan.mapping import text_of_row

@@ -6,7 +6,7 @@ from psycopg import sql
 from rollout.engine import ddl
 from rollout.engine.conflicting_writes import count_conflicting_writes
 from rollout.engine.target import Connection, Target, own_transaction
-from rollout.plan.conversion_triggers import Stage
+from rollout.plan.conversion_lines import Stage
 from tests.engine.actions import NoControl
 from tests.engine.samples import BIGINT, PARTITIONED
 from tests.plan.test_dual_writes import TRIGGERS, start

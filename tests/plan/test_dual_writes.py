@@ -8,7 +8,7 @@ from rollout.engine import ddl
 from rollout.engine.mapping import Decision, decide
 from rollout.engine.target import Connection, Target, own_transaction
 from rollout.plan.actions import Statement
-from rollout.plan.conversion_triggers import Stage
+from rollout.plan.conversion_lines import Stage
 from rollout.plan.dual_writes import DualWriteTriggers
 from rollout.plan.names import in_target
 from rollout.plan.transition import fill as fill_of

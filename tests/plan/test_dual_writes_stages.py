@@ -10,7 +10,7 @@ from psycopg import sql
 
 from rollout.engine import ddl
 from rollout.engine.target import Connection, Target
-from rollout.plan.conversion_triggers import Stage
+from rollout.plan.conversion_lines import Stage
 from rollout.plan.resolvers import resolver_name
 from tests.engine.actions import NoControl, audit
 from tests.engine.samples import BIGINT, ODD, SAMPLES, Sample

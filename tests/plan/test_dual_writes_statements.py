@@ -4,7 +4,7 @@ import pytest
 
 from rollout.engine.conflicting_writes import count_conflicting_writes
 from rollout.engine.target import Connection, Target
-from rollout.plan.conversion_triggers import Stage
+from rollout.plan.conversion_lines import Stage
 from tests.engine.samples import BIGINT
 from tests.plan.test_dual_writes import start
 

@@ -50,7 +50,7 @@ def now_ms() -> int:
     return time.time_ns() // 1_000_000
 
 
-def pace(under_way: bool) -> int:
+def reload_seconds(under_way: bool) -> int:
     """Seconds until a page asks again."""
     return FAST if under_way else SLOW
 

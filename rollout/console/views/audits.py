@@ -26,7 +26,7 @@ from rollout.console.charts.crosstabs import (
 from rollout.console.charts.matrices import matrix_of
 from rollout.console.charts.trends import trend_of
 from rollout.console.http.access import ConsoleRequest, may
-from rollout.console.http.fragments import FAST, cache_fragment, pace, render_live
+from rollout.console.http.fragments import FAST, cache_fragment, reload_seconds, render_live
 from rollout.console.http.inputs import errors_of
 from rollout.console.http.links import rollout_url, row_url
 from rollout.console.http.shortcuts import audit_or_404, rollout_or_404
@@ -146,7 +146,7 @@ def audits(request: ConsoleRequest, plan: str, environment: str) -> HttpResponse
         .exclude(mode=AuditMode.SHADOW)
         .first(),
         "liveness": alive,
-        "live": pace(any(report.status == AuditStatus.RUNNING for report in reports)),
+        "live": reload_seconds(any(report.status == AuditStatus.RUNNING for report in reports)),
     }
     return render_live(request, "audits", page)
 

@@ -12,7 +12,7 @@ from rollout.console import current_phases, job_histories, previews
 from rollout.console.approvals import approvals_of, rejections_of, requests_of
 from rollout.console.forecasts import forecasts
 from rollout.console.http.access import ConsoleRequest, may
-from rollout.console.http.fragments import FAST, cache_fragment, pace, vary_on_user
+from rollout.console.http.fragments import FAST, cache_fragment, reload_seconds, vary_on_user
 from rollout.console.http.links import rollout_url
 from rollout.console.http.sessions import confirmed_recently, guarded
 from rollout.console.http.shortcuts import phase_or_404, plan_or_404, rollout_or_404, status_or_404
@@ -50,7 +50,7 @@ def phase(request: ConsoleRequest, plan: str, environment: str, number: int) -> 
         "current": current_phases.current_step(steps),
         "jobs": current_phases.jobs_of(steps),
         "report": current_phases.report_of(status, phase),
-        "live": pace(current_phases.is_at_work(status)),
+        "live": reload_seconds(current_phases.is_at_work(status)),
         **requested(request, status, phase),
         "checklist": current_phases.checklist_of(status) if number == 0 else [],
         "stale_types": current_phases.stale_types_of(status) if number == status.phase else [],

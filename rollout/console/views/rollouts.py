@@ -18,7 +18,7 @@ from rollout.console.http.cookies import hides_guide
 from rollout.console.http.fragments import (
     cache_fragment,
     kept_until_next_entry,
-    pace,
+    reload_seconds,
     render_live,
     vary_on_user,
 )
@@ -85,7 +85,7 @@ def overview(request: ConsoleRequest) -> HttpResponse:
         "listed": {"rows": summaries},
         "filters": filters if len(summaries) > MAX_WITHOUT_FILTERS or filters.asked else None,
         "liveness": liveness(),
-        "live": pace(any(current_phases.is_at_work(summary) for summary in summaries)),
+        "live": reload_seconds(any(current_phases.is_at_work(summary) for summary in summaries)),
     }
     return render_live(request, "overview", page)
 
@@ -142,7 +142,7 @@ def rollout(request: ConsoleRequest, plan: str, environment: str) -> HttpRespons
         "snapshots": snapshots,
         "rehearsal": next(iter(status.evidence.facts.rehearsals), None),
         "entries": entries_of(status.rollout).exclude(event__in=EVENTS_LEFT_OUT)[:MAX_RECENT],
-        "live": pace(
+        "live": reload_seconds(
             current_phases.is_at_work(status)
             or _waits(status.rollout)
             or any(a.status == AuditStatus.RUNNING for a in audits)

@@ -11,7 +11,7 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 from rollout import runner
 from rollout.console.badges import labels_of
 from rollout.console.http.access import ConsoleRequest, may
-from rollout.console.http.fragments import cache_fragment, pace, render_live, vary_on_user
+from rollout.console.http.fragments import cache_fragment, reload_seconds, render_live, vary_on_user
 from rollout.console.http.links import rollout_url
 from rollout.console.http.sessions import confirmed_recently
 from rollout.console.http.shortcuts import rollout_or_404, snapshot_or_404
@@ -83,7 +83,7 @@ def snapshots(request: ConsoleRequest, plan: str, environment: str) -> HttpRespo
         "snapshots": page_of_snapshots,
         "newest": newest_verified(rollout),
         "liveness": liveness(),
-        "live": pace(any(snapshot.under_way for snapshot in page_of_snapshots)),
+        "live": reload_seconds(any(snapshot.under_way for snapshot in page_of_snapshots)),
     }
     return render_live(request, "snapshots", page)
 
@@ -125,7 +125,7 @@ def snapshot(request: ConsoleRequest, snapshot_id: int) -> HttpResponse:
         "is_good": snapshot.state == SnapshotState.VERIFIED,
         "may_delete": not snapshot.under_way and snapshot.state != SnapshotState.DELETED,
         "liveness": liveness() if live else None,
-        "live": pace(live),
+        "live": reload_seconds(live),
     }
     return render_live(request, "snapshot", page)
 
