@@ -355,6 +355,7 @@ def test_the_property_rollout_goes_forward_and_back_while_the_application_writes
         "quarantine",
         "samples",
         "throttles",
+        "value_decisions",
     ]
     assert not rollouts.ask(
         "SELECT count(*) FROM pg_proc WHERE pronamespace = 'rollout'::regnamespace"
