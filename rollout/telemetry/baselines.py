@@ -13,6 +13,8 @@ from rollout.telemetry.histograms import Histogram
 from rollout.telemetry.operation_stats import OperationStats, stats_by_operation
 
 BASELINE = timedelta(hours=1)
+# Of fewer calls no percentile is known well enough to be kept for the runs that follow.
+MIN_BASELINE_CALLS = 50
 # By then every process has written its measurements from before the run.
 _COMPLETE_AFTER = timedelta(seconds=6)
 
@@ -25,11 +27,27 @@ def baseline_of(run: PhaseRun) -> dict[str, OperationStats]:
 
 
 def keep_baseline(run: PhaseRun) -> None:
-    """Keep the baseline of a run that has none yet, once it is complete."""
+    """Keep the baseline of a run that has none yet, once it is complete.
+
+    A run that follows another one of its rollout within the hour keeps that one's: the hour before
+    it is no longer the application alone, and what a phase slowed down would count as usual.
+    """
     if run.baseline is None and timezone.now() - run.created_at > _COMPLETE_AFTER:
-        by_operation = stats_by_operation(run.created_at - BASELINE, run.created_at)
-        run.baseline = {operation: _kept(stats) for operation, stats in by_operation.items()}
+        run.baseline = _of_the_run_before(run)
+        if run.baseline is None:
+            by_operation = stats_by_operation(run.created_at - BASELINE, run.created_at)
+            run.baseline = {operation: _kept(stats) for operation, stats in by_operation.items()}
         run.save(update_fields=["baseline"])
+
+
+def _of_the_run_before(run: PhaseRun) -> dict[str, Any] | None:
+    """What the newest run in the hour before keeps, if it says anything."""
+    before = PhaseRun.objects.filter(
+        rollout=run.rollout_id, pk__lt=run.pk, created_at__gte=run.created_at - BASELINE
+    )
+    kept = before.exclude(baseline=None).order_by("-pk").values_list("baseline", flat=True).first()
+    calls = sum(operation["calls"] for operation in (kept or {}).values())
+    return kept if calls >= MIN_BASELINE_CALLS else None
 
 
 def _kept(stats: OperationStats) -> dict[str, Any]:

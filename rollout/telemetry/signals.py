@@ -24,7 +24,7 @@ ERROR_RATE = 0.05
 
 
 def application_signals(run: PhaseRun) -> list[Signal]:
-    """The application's state now, compared with the hour before a run was requested.
+    """The application's state now, compared with the baseline of a run.
 
     Only a protected environment has an application.
     """
