@@ -18,8 +18,9 @@ from rollout.watchdog.isolation import isolated
 from rollout.worker import audits
 
 ACTOR = "schedule"
-# The watchdog asks within seconds: what is due for longer is overdue, and its reason is shown.
-GRACE = timedelta(seconds=30)
+# The watchdog asks within seconds, at rest within half a minute: what is due for longer is overdue,
+# and its reason is shown.
+GRACE = timedelta(minutes=2)
 
 
 @dataclass(frozen=True)

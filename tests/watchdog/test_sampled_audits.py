@@ -10,6 +10,7 @@ from rollout.journal.heartbeats import liveness_of
 from rollout.models import AuditReport, Environment, EnvironmentState, PhaseRun, Rollout, Snapshot
 from rollout.plan import plans
 from rollout.watchdog import sampled_audits
+from rollout.watchdog.duties import duties
 from tests.support import rollouts
 
 
@@ -96,3 +97,8 @@ def test_database_of_a_rehearsal_gets_no_samples(filled: Rollout) -> None:
     assert sampled_audits.next_sample(stage) is None
     Environment.objects.update(purpose=Environment.Purpose.STAGING)
     assert sampled_audits.next_sample(stage) is not None
+
+
+def test_sample_that_a_watchdog_at_rest_asks_for_in_time_is_not_overdue() -> None:
+    (duty,) = (duty for duty in duties() if duty.name == "sampled audits")
+    assert 2 * duty.interval(at_rest=True) < sampled_audits.GRACE
