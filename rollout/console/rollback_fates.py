@@ -3,8 +3,11 @@
 from collections.abc import Collection
 from dataclasses import dataclass
 
+from rollout.plan.archives import ArchiveLegacy
 from rollout.plan.conversions import Conversion
+from rollout.plan.indexes import DropIndex
 from rollout.plan.plan import Plan
+from rollout.plan.removals import DropLegacy
 from rollout.plan.translations import Lookup
 
 
@@ -15,6 +18,17 @@ class Fate:
     title: str
     names: list[str]
     sentence: str
+
+
+def is_archived(plan: Plan, phase: int) -> bool:
+    """Whether a phase archives all values that it removes, so that its rollback restores them."""
+    steps = plan.phases[phase].steps
+    archived = {step.table.label for step in steps if isinstance(step, ArchiveLegacy)}
+    # An index holds no values of its own.
+    removals = [step for step in steps if step.destructive and not isinstance(step, DropIndex)]
+    return bool(removals) and all(
+        isinstance(step, DropLegacy) and step.table.label in archived for step in removals
+    )
 
 
 def fates_of(plan: Plan, gone: Collection[str], restored: Collection[str]) -> list[Fate]:

@@ -72,7 +72,7 @@ class CommitLatencies:
             return Signal(NAME, "unknown", reason)
         value, limit = median(self.commits), self.limit(asked)
         reason = (
-            f"A commit takes {value:,.1f} ms, {self.baseline:,.1f} ms before the work; "
+            f"A commit takes {value:,.1f} ms, baseline {self.baseline:,.1f} ms; "
             f"limit {limit:,.1f} ms."
         )
         if value <= limit:

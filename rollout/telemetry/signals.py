@@ -71,7 +71,7 @@ def judge(now: OperationStats, before: OperationStats) -> Signal:
             f"The application's p95 is {p95:,.0f} ms. There is no baseline from before the phase.",
             p95,
         )
-    against = f"p95 is {p95:,.0f} ms, {usual:,.0f} ms before the phase."
+    against = f"p95 is {p95:,.0f} ms, baseline {usual:,.0f} ms."
     bound = max(usual * SLOWER_TIMES, usual + SLOWER_MS)
     if p95 > bound:
         return Signal(NAME, "throttle", f"The application is slow: {against}", p95, bound)

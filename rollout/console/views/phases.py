@@ -17,7 +17,7 @@ from rollout.console.http.links import rollout_url
 from rollout.console.http.sessions import confirmed_recently, guarded
 from rollout.console.http.shortcuts import phase_or_404, plan_or_404, rollout_or_404, status_or_404
 from rollout.console.rollback_chains import destroys, progress_of, rollbacks_of
-from rollout.console.rollback_fates import fates_of
+from rollout.console.rollback_fates import fates_of, is_archived
 from rollout.console.views.runs import has_typed_name, perform, redirect_back, typed_name
 from rollout.console.views.scheduled_starts import zone_of
 from rollout.models import Direction, PhaseRun, SignOffKind
@@ -91,6 +91,7 @@ def start(request: ConsoleRequest, plan: str, environment: str, number: int) -> 
             response["HX-Refresh"] = "true"
         return response
     page |= typed_name(request, status.plan)
+    page["is_archived"] = is_archived(status.plan, number)
     page["next"] = (request.POST or request.GET).get("next", "")
     return render(
         request,

@@ -145,7 +145,7 @@ def test_a_throttled_job_shows_its_pace_and_each_signal_with_its_value_and_limit
     assert "Signals throttle it to 55.0% of that. An empty row limit and a" in text
     assert "Commit latency</strong>" in text
     for shown in (
-        "A commit takes 61.0 ms, 4.0 ms before the work; limit 14.0 ms.",
+        "A commit takes 61.0 ms, baseline 4.0 ms; limit 14.0 ms.",
         "limit 14.0 ms",
     ):
         assert shown in text

@@ -143,6 +143,7 @@ def test_a_loss_of_data_looks_otherwise_than_a_refusal(
     assert ('name="typed"' in start) == bool(level)
     assert ("This phase is destructive. Type" in start) == (level == "destructive")
     assert ("This phase is restrictive. Type" in start) == (level == "restrictive")
+    assert ("Every value is archived first." in start) == (level == "destructive")
     activity = text_reports.as_text(status_of(rollout))
     (line,) = (line for line in activity.splitlines() if line.startswith(f"  {phase} "))
     assert line.endswith(f"pending, {level}" if level else "pending")

@@ -7,7 +7,7 @@ from django.test import Client
 
 from rollout import plan as r
 from rollout import runner
-from rollout.console.rollback_fates import fates_of
+from rollout.console.rollback_fates import fates_of, is_archived
 from rollout.models import Rollout
 from rollout.watchdog.lost_work import continue_chains
 from tests.console import journal
@@ -56,7 +56,10 @@ def test_rolling_back_to_a_phase_shows_what_each_rollback_does_and_needs_one_pre
     assert "No rehearsal of this plan version has rolled these phases back: <a" in text
     release = "First deploy a release that reads and writes the legacy columns"
     assert f"{release}, or that asks for modes: the rollback of phase 2 empties" in text
-    assert release not in text_of(lead, f"{PAGE}phases/3/roll-back/")
+    assert 'stays, except what <a href="#kept">Kept and lost</a> names as lost.' in text
+    without_loss = text_of(lead, f"{PAGE}phases/3/roll-back/")
+    assert release not in without_loss
+    assert "Data the application has written since is preserved." in without_loss
     assert "<strong>Not lost</strong>: <code>properties.property_type_id</code>, <code>" in text
     assert (
         "<strong>Lost where the application set its own values</strong>: <code>properties.currency"
@@ -134,6 +137,28 @@ def test_the_fate_of_a_value_follows_from_its_translation() -> None:
     assert fates["Lost"] == ["places.note"]
     kept = [name for fate in fates_of(plan, gone, []) for name in fate.names]
     assert kept == ["places.led", "places.closed", "places.open", "places.note"]
+
+
+def test_a_phase_is_archived_only_if_each_of_its_removals_is() -> None:
+    drop = r.DropLegacy(id="drop", description="", table=PLACES)
+    archive = r.ArchiveLegacy(id="archive", description="", table=PLACES)
+    index = r.DropIndex(id="index", description="", table=PLACES, name="of_a", columns=("a",))
+
+    rest = r.Phase(steps=())
+
+    def with_steps(*steps: r.Step) -> r.Plan:
+        return r.Plan(
+            name="archived",
+            title="",
+            description="",
+            tables=(PLACES,),
+            translations=(),
+            phases=(r.Phase(steps=steps), rest, rest, rest, rest),
+        )
+
+    assert is_archived(with_steps(archive, drop, index), 0)
+    assert not is_archived(with_steps(drop), 0)
+    assert not is_archived(with_steps(archive, index), 0), "there is nothing to restore"
 
 
 def test_the_retry_of_a_rollback_that_loses_data_asks_for_the_name(
