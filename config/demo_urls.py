@@ -11,6 +11,7 @@ __all__ = ["handler400", "handler500", "urlpatterns"]
 urlpatterns = [
     path("demo/user/", demo_accounts.become, name="demo_become"),
     path("demo/review/", demo_views.review, name="demo_review"),
+    path("demo/request-approval/", demo_views.request_approval, name="demo_request_approval"),
     path("demo/mark/", demo_views.mark, name="demo_mark"),
     path("demo/plant/", demo_views.plant, name="demo_plant"),
     path("demo/approve/", demo_views.approve, name="demo_approve"),

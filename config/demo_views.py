@@ -5,6 +5,7 @@ from django.contrib.auth.models import User
 from django.db import Error
 from django.http import Http404, HttpResponse
 from django.shortcuts import get_object_or_404
+from django.utils import timezone
 from django.views.decorators.http import require_POST
 
 from config import slowness
@@ -14,13 +15,17 @@ from properties.mistakes import plant_wrong_types
 from properties.rollout import PLAN
 from rollout import runner
 from rollout.console.http.access import ConsoleRequest, may
+from rollout.console.views.preparations import prepare
 from rollout.console.views.runs import perform, redirect_back
 from rollout.engine.mapping import Decision
 from rollout.gates import Evidence
 from rollout.gates.checklists import checklist_of
 from rollout.journal.actors import Actor
 from rollout.journal.environments import DEFAULT
+from rollout.journal.moments import in_words
+from rollout.logs.texts import counted
 from rollout.models import BackfillJob, Rollout, RunState
+from rollout.plan.plan import ENFORCE
 from rollout.queries.mapping_reviews import confirmations, review_now
 from rollout.queries.status import find_rollout
 
@@ -32,8 +37,12 @@ def the_rollout() -> Rollout:
     return find_rollout(PLAN.name, DEFAULT)
 
 
-def review_everything(rollout: Rollout, *, actor: Actor) -> None:
-    """Decide on every value that nobody has decided on. Raises Refused and psycopg.Error."""
+def review_everything(rollout: Rollout, *, actor: Actor) -> list[str]:
+    """Decide on every value that nobody has decided on, and return their normal forms.
+
+    Raises Refused and psycopg.Error.
+    """
+    decided: list[str] = []
     for lookup in PLAN.lookups:
         values = review_now(rollout, lookup).open
         decisions = confirmations(values) | {
@@ -41,6 +50,20 @@ def review_everything(rollout: Rollout, *, actor: Actor) -> None:
         }
         if decisions:
             runner.review_mapping(rollout, lookup, decisions, actor=actor)
+            decided += decisions
+    return decided
+
+
+def what_was_decided(forms: list[str]) -> str:
+    """What a review did, by the normal forms that it decided on."""
+    mapped = [form for form in DECISIONS if form in forms]
+    confirmed = sum(form not in DECISIONS for form in forms)
+    if not mapped:
+        return f"{counted(confirmed, 'value')} confirmed." if forms else "No value was open."
+    words = [f"“{form.capitalize()}” mapped to {DECISIONS[form].name}" for form in mapped]
+    if confirmed:
+        words.append(f"{counted(confirmed, 'other value')} confirmed")
+    return f"{', '.join(words)}."
 
 
 def mark_everything(rollout: Rollout, *, actor: Actor) -> None:
@@ -83,12 +106,25 @@ def lift_limit(rollout: Rollout, *, actor: Actor) -> None:
 def review(request: ConsoleRequest) -> HttpResponse:
     refuse_outside(request)
     rollout = the_rollout()
-    perform(
-        request,
-        lambda: review_everything(rollout, actor=request.user),
-        "“Apt” means Apartment now, “Condominium” Condo. All other values are confirmed.",
-    )
+    decide_on_values(request, rollout)
     return redirect_back(request, rollout)
+
+
+@may("review_mapping")
+@require_POST
+def request_approval(request: ConsoleRequest) -> HttpResponse:
+    """Decide on the open values, then request all else that phase 3 needs."""
+    refuse_outside(request)
+    rollout = the_rollout()
+    if decide_on_values(request, rollout):
+        return prepare(request, PLAN.name, DEFAULT, ENFORCE)
+    return redirect_back(request, rollout)
+
+
+def decide_on_values(request: ConsoleRequest, rollout: Rollout) -> bool:
+    return perform(
+        request, lambda: review_everything(rollout, actor=request.user), what_was_decided
+    )
 
 
 @may("tick_checklist")
@@ -113,7 +149,7 @@ def plant(request: ConsoleRequest) -> HttpResponse:
     perform(
         request,
         lambda: runner.start_audit(rollout, actor=request.user),
-        f"{rows:,} rows have a wrong type now. The audit looks for them.",
+        f"Gave {counted(rows, 'row')} a wrong type. A full audit was started to find them.",
     )
     return redirect_back(request, rollout)
 
@@ -141,7 +177,10 @@ def approve(request: ConsoleRequest) -> HttpResponse:
 def slow(request: ConsoleRequest) -> HttpResponse:
     refuse_outside(request)
     slowness.begin()
-    messages.success(request, f"The application is slow for {slowness.SECONDS} s.")
+    now = in_words(timezone.now())
+    messages.success(
+        request, f"The application was asked to be slow for {slowness.SECONDS} s at {now}."
+    )
     return redirect_back(request, the_rollout())
 
 
@@ -154,6 +193,6 @@ def full_pace(request: ConsoleRequest) -> HttpResponse:
     perform(
         request,
         lambda: lift_limit(rollout, actor=request.user),
-        "The backfill runs at full speed now. Guardrails and health signals still throttle it.",
+        "Row limit lifted. Guardrails and health signals still throttle the backfill.",
     )
     return redirect_back(request, rollout)

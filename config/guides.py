@@ -1,6 +1,7 @@
 """The demo's guide: the one through any rollout, with what only the demo can do."""
 
 from collections.abc import Iterable
+from dataclasses import replace
 from functools import cached_property
 
 from django.conf import settings
@@ -185,6 +186,19 @@ class DemoGuide(RolloutGuide):
         repair = Button("Repair them", url, "repair_rows", {})
         look = Button("Look at them", audit.get_absolute_url())
         return GuideStep(title, why, False, repair, note, (look,), optional=True)
+
+    def approval(self) -> GuideStep:
+        """One press where the others have two: it decides on the open values first."""
+        step = super().approval()
+        if step.button is None or not gate_asking(self.status.phases[ENFORCE], "review_mapping"):
+            return step
+        label = "Confirm values, request approval"
+        button = demo_button(label, "request_approval", "review_mapping", self.page)
+        why = (
+            "The application's traffic keeps writing new spellings. This confirms them, takes the "
+            "snapshot and requests approval."
+        )
+        return replace(step, button=button, note=f"{step.note} {why}")
 
     def approve_button(self, phase: PhaseStatus) -> Button:
         """As the other of the two leads, in the name of whom nobody has to log in."""

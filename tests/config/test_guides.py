@@ -10,6 +10,7 @@ from django.contrib.auth.models import User
 from django.test import Client
 from django.utils import timezone
 
+from config.demo_views import what_was_decided
 from config.guides import DemoGuide
 from config.home import Home
 from config.slowness import seconds_left
@@ -29,7 +30,8 @@ from tests.console import journal
 from tests.support.demo_sites import become_demo, logged_in
 
 ADDRESSES = [
-    f"/demo/{name}/" for name in ("review", "mark", "plant", "approve", "slow", "full-pace")
+    *("/demo/review/", "/demo/request-approval/", "/demo/mark/", "/demo/plant/"),
+    *("/demo/approve/", "/demo/slow/", "/demo/full-pace/"),
 ]
 
 
@@ -144,7 +146,8 @@ def test_the_switch_makes_the_application_slow_for_20_seconds(
         return demo_lead.get(journal.PAGE).content.decode()
 
     assert "limits it to 1,112 rows per second" in page()
-    assert demo_lead.post("/demo/slow/").status_code == 302
+    answer = demo_lead.post("/demo/slow/", follow=True).content.decode()
+    assert re.search(r"was asked to be slow for 20 s at .*\d\d:\d\d:\d\d", answer)
     assert 18 <= seconds_left() <= 20
     assert buttons[2] not in guide(demo_lead)[1]
     assert "The application is slow for another" in page()
@@ -185,7 +188,27 @@ def test_open_values_and_what_runs_hold_a_phase_up_with_their_own_words(
         assert (step.note, step.waits) == (message, number < 2)
         labels = ("See what it waits for", "Confirm open values")
         assert step.button.label == labels[number == 2]
-    assert [step.note for step in DemoGuide(status).steps()][8] == message
+    approval = list(DemoGuide(status).steps())[8]
+    assert approval.button is not None
+    assert approval.button.label == "Confirm values, request approval"
+    assert approval.note.startswith(f"{message} The application's traffic keeps writing")
+
+
+@pytest.mark.parametrize(
+    ("forms", "words"),
+    [
+        ([], "No value was open."),
+        (["flat"], "1 value confirmed."),
+        (["flat", "sold", "let"], "3 values confirmed."),
+        (["apt"], "“Apt” mapped to Apartment."),
+        (
+            ["condominium", "apt", "flat"],
+            "“Apt” mapped to Apartment, “Condominium” mapped to Condo, 1 other value confirmed.",
+        ),
+    ],
+)
+def test_a_review_says_what_it_did_and_no_more(forms: list[str], words: str) -> None:
+    assert what_was_decided(forms) == words
 
 
 def test_the_limit_of_the_backfill_is_lifted(demo_lead: Client) -> None:
@@ -220,7 +243,7 @@ def test_actions_of_the_demo_alone_require_the_role_and_a_post(
 
 def test_a_superuser_of_a_site_is_none_of_the_demos_accounts(demo_lead: Client) -> None:
     User.objects.create_superuser("root", password="x")
-    assert [logged_in("root").post(address).status_code for address in ADDRESSES] == [403] * 6
+    assert [logged_in("root").post(address).status_code for address in ADDRESSES] == [403] * 7
 
 
 def test_the_other_lead_is_one_of_the_two(demo_lead: Client) -> None:
