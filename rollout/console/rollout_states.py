@@ -16,6 +16,7 @@ from rollout.console.http.fragments import SLOW, kept_for, kept_until_next_entry
 from rollout.engine import mapping
 from rollout.gates import Evidence
 from rollout.journal import labels
+from rollout.journal.audits import to_repair
 from rollout.journal.environments import target_of
 from rollout.models import (
     AuditStatus,
@@ -158,7 +159,7 @@ class Waiting:
     askers: list[int | None]
     """IDs of users who requested approval of the next phase, or an override to confirm."""
     mismatches: int
-    """Rows that the newest audit found mismatched, without those waived."""
+    """Rows that an audit found mismatched and that wait for people (``to_repair``)."""
     side_work: list[SideWork]
     open_values: int
     """Mapped legacy values that nobody has decided on, as the gate and the pages count them."""
@@ -190,9 +191,8 @@ def _counts(
     """Who waits for others, how many mismatches do, and what runs."""
     requests = requests_of(evidence) if summary.next_phase is not None else []
     overrides = [override.sign_off for override in overrides_of(evidence) if override.waits]
-    newest = next((a for a in evidence.facts.audits if a.status != AuditStatus.RUNNING), None)
-    is_mismatched = newest is not None and newest.status == AuditStatus.MISMATCHED
-    mismatches = newest.mismatched - newest.waived if newest and is_mismatched else 0
+    audit = to_repair(a for a in evidence.facts.audits if a.status != AuditStatus.RUNNING)
+    mismatches = audit.mismatched - audit.waived if audit else 0
     askers = [sign_off.actor_id for sign_off in (*requests, *overrides)]
     return askers, mismatches, side_work_of(evidence.facts)
 

@@ -1,6 +1,7 @@
 """What audit reports tell of the mapping: what they compared with, and the texts that they met."""
 
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -37,6 +38,18 @@ def audited_texts(rollout: Rollout, lookup: Lookup) -> AuditedTexts | None:
                     rows[cell["legacy"] or ""] += cell["rows"]
                 return AuditedTexts(report.pk, report.started_at, dict(rows))
     return None
+
+
+def to_repair(audits: Iterable[AuditReport]) -> AuditReport | None:
+    """Of finished audits, the newest first, the one whose mismatched rows wait for people.
+
+    That is the newest full one, if any wait: a sample since has met only some of them, or none.
+    """
+    finished = list(audits)
+    full = next((audit for audit in finished if audit.mode == AuditMode.FULL), None)
+    candidates = (audit for audit in (full, *finished[:1]) if audit is not None)
+    wrong = (audit for audit in candidates if audit.status == AuditStatus.MISMATCHED)
+    return next((audit for audit in wrong if audit.mismatched > audit.waived), None)
 
 
 def reviewed(report: AuditReport) -> str:

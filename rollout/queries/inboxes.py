@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
+from itertools import groupby
 
 from django.contrib.auth.models import User
 from django.db.models import Exists, F, OuterRef, Q, QuerySet, Subquery, Sum
@@ -10,6 +11,7 @@ from django.db.models.functions import Coalesce, Now
 from django.urls import reverse
 
 from rollout.gates.phase_states import is_done
+from rollout.journal.audits import to_repair
 from rollout.journal.environments import configured, homes, is_protected
 from rollout.journal.labels import gate_label
 from rollout.models import (
@@ -237,13 +239,18 @@ def _asks_for_a_review(rollout: Rollout) -> bool:
 
 
 def _mismatches(may: May) -> list[Waiting]:
-    """Rows that the newest audit of a rollout found mismatched and nobody has waived."""
+    """Rows that an audit of a rollout found mismatched and nobody has waived."""
     finished = AuditReport.objects.exclude(status=AuditStatus.RUNNING)
     newest = (
         finished.filter(rollout__environment__in=configured())
         .select_related("rollout")
-        .order_by("rollout", "-id")
-        .distinct("rollout")
+        .order_by("rollout", "mode", "-id")
+        .distinct("rollout", "mode")
+    )
+    of_rollouts = groupby(newest, key=lambda audit: audit.rollout_id)
+    waiting = (
+        to_repair(sorted(audits, key=lambda audit: audit.pk, reverse=True))
+        for _rollout, audits in of_rollouts
     )
     return [
         Waiting(
@@ -253,10 +260,8 @@ def _mismatches(may: May) -> list[Waiting]:
             audit.finished_at or audit.started_at,
             audit.get_absolute_url(),
         )
-        for audit in newest
-        if audit.status == AuditStatus.MISMATCHED
-        and audit.mismatched > audit.waived
-        and may("repair_rows", audit.rollout)
+        for audit in waiting
+        if audit is not None and may("repair_rows", audit.rollout)
     ]
 
 

@@ -147,5 +147,8 @@ def test_mismatched_rows_wait_for_an_engineer_until_an_audit_is_clean_or_they_ar
     assert "Nothing waits for you." in text_of(viewer, INBOX)
     journal.audited(rollout, "running")
     assert waits in text_of(engineer, INBOX)
+    for status, rows in (("mismatched", 1), ("clean", 0)):
+        journal.audited(rollout, status, mode="sampled", mismatched=rows)
+        assert waits in text_of(engineer, INBOX), "a sample meets some of the rows, or none"
     type(newest).objects.filter(pk=newest.pk).update(waived=2)
     assert "Nothing waits for you." in text_of(engineer, INBOX)
