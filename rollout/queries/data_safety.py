@@ -79,6 +79,12 @@ def data_safety_of(status: RolloutStatus) -> DataSafety:
     """What the journal says about the safety of a rollout's data now."""
     plan, facts = status.plan, status.evidence.facts
     in_effect = steps_in_effect(plan, status.evidence.runs)
+    if status.active is not None and status.modes is not None and status.modes.write == "both":
+        # A switch is in force before the journal has it, and only once the triggers are there.
+        steps = (step for phase in plan.phases for step in phase.steps)
+        in_effect += [
+            step for step in steps if isinstance(step, StartDualWrite) and step not in in_effect
+        ]
     full = facts.full_audit
     clean = full if full is not None and full.status == AuditStatus.CLEAN else None
     finished = [audit for audit in facts.audits if audit.status != AuditStatus.RUNNING]

@@ -9,6 +9,7 @@ from django.test import Client
 from django.utils import timezone
 
 from rollout.models import PhaseRun, Rollout
+from rollout.modes import Modes
 from rollout.plan import plans
 from rollout.queries.data_safety import DataSafety, data_safety_of, steps_in_effect
 from rollout.queries.status import status_of
@@ -83,6 +84,17 @@ def test_a_dual_write_that_has_begun_is_not_verified_before_an_audit(
     text = sentence(viewer)
     assert "No clean audit of all rows yet." in text
     assert "Rollback of phase 2 possible once this run has stopped" in text
+
+
+def test_a_dual_write_is_on_as_soon_as_the_application_writes_both(rollout: Rollout) -> None:
+    for phase in range(2):
+        went_through(rollout, phase, minutes=9)
+    ran(rollout, 2, "running")
+    assert safety(rollout).verdict == "untouched"
+    status = status_of(rollout)
+    status.__dict__["modes"] = Modes(read="legacy", write="both")
+    result = data_safety_of(status)
+    assert (result.verdict, result.dual_write.state) == ("unproven", "on")
 
 
 def test_a_clean_audit_of_the_data_as_it_is_written_verifies_it(

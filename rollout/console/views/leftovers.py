@@ -44,15 +44,16 @@ def verdict_of(left: Leftovers, *, dropped: bool) -> Verdict:
             return Verdict("Nothing left to remove", "Phase 4 has dropped the columns.", "good")
         case _, _, False, True:
             return Verdict(
-                f"{files}: phase 4 may start, the code asks for modes",
-                "Code that names a dropped column must run only while modes say so. Remove it "
-                "after phase 4.",
+                f"{files}: phase 4 may start, the code switches automatically",
+                "It asks Rollout which schema to use (its modes). Lines that name a dropped column "
+                "must depend on the answer. Remove them after phase 4.",
                 "good",
             )
         case _, _, False, False:
             return Verdict(
                 f"{files}: clean up before phase 4",
-                "No code asks for modes, so the lines below fail once the columns are dropped.",
+                "No code asks Rollout which schema to use, so the lines below fail once the "
+                "columns are dropped.",
                 "bad",
             )
         case _, _, True, True:

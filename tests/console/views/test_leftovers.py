@@ -24,7 +24,8 @@ def test_phase_4_its_start_and_its_approval_lead_to_the_files_that_need_the_lega
         assert text_of(client, page).count(f'href="{ADDRESS}"') == 1
     assert ADDRESS not in text_of(client, f"{PAGE}phases/3/")
     page = text_of(client, ADDRESS)
-    assert "3 files left: phase 4 may start, the code asks for modes" in page
+    assert "3 files left: phase 4 may start, the code switches automatically" in page
+    assert "It asks Rollout which schema to use (its modes)." in page
     assert "properties/shapes.py" in page
     assert "Asks for the modes" in page
     assert "manage.py rollout leftovers property-classification" in page
@@ -48,7 +49,12 @@ ASKING = Leftover(Path("orders.py"), 3, "modes", "current_modes")
         ((), False, "Nothing left: phase 4 may start", "good"),
         ((), True, "Nothing left to remove", "good"),
         ((LINE,), False, "1 file left: clean up before phase 4", "bad"),
-        ((LINE, ASKING), False, "1 file left: phase 4 may start, the code asks for modes", "good"),
+        (
+            (LINE, ASKING),
+            False,
+            "1 file left: phase 4 may start, the code switches automatically",
+            "good",
+        ),
         ((LINE, ASKING), True, "1 file left to clean up", "info"),
         ((LINE,), True, "1 file left: lines that name dropped columns fail", "bad"),
     ],

@@ -103,6 +103,9 @@ def test_the_job_of_a_repair_is_no_backfill(rollout: Rollout, lead: Client) -> N
     assert "The repair failed." in text
     assert "Previous repairs of this table" in text
     assert "Backfill of" not in text
+    history = text.split("Previous repairs of this table")[1]
+    assert "Rows scanned" in history
+    assert ">3 written</span>" in history, "a repair scans rows that it does not write"
 
 
 def test_a_repair_is_none_of_the_earlier_jobs_of_a_phase(rollout: Rollout, lead: Client) -> None:
