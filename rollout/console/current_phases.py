@@ -168,17 +168,20 @@ def gates_ahead(status: RolloutStatus) -> list[str]:
     return [gate_label(gate.name) for gate in ahead]
 
 
-def expected(status: RolloutStatus, phase: PhaseStatus) -> str:
+def expected(status: RolloutStatus, phase: PhaseStatus, jobs: Iterable[JobView] = ()) -> str:
     """How long a phase takes as it was rehearsed, else forward by its plan's estimate.
 
-    Of a rollback that runs, how long that takes; empty where it was not rehearsed.
+    Of a rollback that runs, how long that takes; empty where it was not rehearsed. ``jobs`` are
+    those of the phase: a rehearsal knows no row limit.
     """
     is_back = phase.direction == Direction.BACKWARD and phase.state != PENDING
     times = getattr(status, "rehearsed", None)
     direction = Direction.BACKWARD if is_back else Direction.FORWARD
     seconds = times.of(phase.number, direction) if times is not None else None
     if times is not None and seconds is not None:
-        return f"{duration(seconds)} in rehearsal {times.rehearsal.pk}"
+        is_limited = any(view.job.rows_per_second for view in jobs)
+        without = " without the row limit" if is_limited else ""
+        return f"{duration(seconds)} in rehearsal {times.rehearsal.pk}{without}"
     return "" if is_back else f"estimated {duration(phase.estimate)}"
 
 

@@ -61,10 +61,14 @@ def test_a_rehearsed_time_stands_in_place_of_the_estimate_wherever_one_is_report
     began = timezone.now() - timedelta(seconds=30)
     rollout.runs.filter(phase=1).update(started_at=began)
     assert "Why not as rehearsed" in text_of(lead, pages[1])
-    ran(rollout, 1, "running", direction="backward")
+    run = ran(rollout, 1, "running", direction="backward")
     assert re.search(
         rf"4(\.\d)? s <span class=.muted.>\(4 s in rehearsal {rehearsal.pk}\)", text_of(lead, PAGE)
     )
+    journal.job_of(reached(run, "create-types", "running"), rows_per_second=9)
+    for page in pages[:2]:
+        limited = f"(4 s in rehearsal {rehearsal.pk} without the row limit)"
+        assert limited in text_of(lead, page), page
     rollout.runs.first().delete()  # type: ignore[union-attr]
     # Whose time it is that stands after the buttons.
     assert "Rolling back phase 1: 4 s in <a" in text_of(lead, pages[1])
