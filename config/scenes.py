@@ -73,10 +73,23 @@ def mismatches() -> None:
     """The report of an audit that found wrong rows."""
     carry_out(0, 1, 2)
     plant_wrong_types(WRONG_ROWS)
-    audit = runner.start_audit(the_rollout(), actor=user("engineer"))
+    audit = full_audit()
     reported = AuditReport.objects.filter(pk=audit.pk, status=AuditStatus.MISMATCHED)
     wait_for(reported.exists)
     ready(audit.get_absolute_url())
+
+
+def full_audit() -> AuditReport:
+    """Once the scheduled sample, which is due right after phase 2, lets it begin."""
+    started: list[AuditReport] = []
+
+    def is_started() -> bool:
+        with suppress(runner.Refused):
+            started.append(runner.start_audit(the_rollout(), actor=user("engineer")))
+        return bool(started)
+
+    wait_for(is_started)
+    return started[0]
 
 
 def blocked() -> None:

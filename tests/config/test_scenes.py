@@ -1,6 +1,7 @@
 """The demo's scenes: each is set by the console's own verbs, beside a worker and a watchdog."""
 
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -55,6 +56,27 @@ def is_so(database: Database, question: str) -> bool:
     with psycopg.connect(database.url) as connection:
         answer = connection.execute(question.encode()).fetchone()
     return answer == (True,)
+
+
+def test_the_audit_of_a_scene_begins_once_the_scheduled_sample_has_ended(
+    db: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from config import scenes
+    from rollout.models import AuditReport
+    from tests.console import journal
+
+    make_people("of-this-scene")
+    for phase in range(3):
+        journal.ran(journal.the_rollout(), phase)
+    journal.audited(journal.the_rollout(), "running", mode="sampled")
+
+    def wait_for(is_so: Callable[[], bool]) -> None:
+        assert not is_so()
+        AuditReport.objects.update(status="clean")
+        assert is_so()
+
+    monkeypatch.setattr(scenes, "wait_for", wait_for)
+    assert scenes.full_audit().mode == "full"
 
 
 def test_a_rollout_that_has_begun_is_left_alone(db: None) -> None:
