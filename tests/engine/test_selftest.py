@@ -222,17 +222,16 @@ def test_two_at_a_time_are_refused_and_what_a_killed_one_left_is_dropped(
     target: Target, connection: Connection
 ) -> None:
     legacy(connection, rows=200)
-    with (
-        target.connect() as first,
-        scratch_database(first, target),
-        pytest.raises(SelftestUndecided, match="already running"),
-    ):
-        tried(target)
+    with target.connect() as first, scratch_database(first, target):
+        ended = first.info.backend_pid
+        with pytest.raises(SelftestUndecided, match="already running"):
+            tried(target)
+    # The lock goes with the session, a moment after the connection.
+    wait_until(lambda: is_gone(connection, ended))
     with target.connect() as killed:
         leftover = scratch_database(killed, target)
         leftover.__enter__()
         session = killed.info.backend_pid
-    # The lock goes with the session, a moment after the connection.
     wait_until(lambda: is_gone(connection, session))
     assert len(scratch_databases(connection)) == 1
     assert tried(target).passed
