@@ -110,7 +110,7 @@ def alerts_for(
     return alerts + [
         Alert(f"{vital.label}: {vital.value} {vital.detail}.", monitoring, "info")
         for vital in vitals
-        if vital.is_bad
+        if vital.is_bad and not vital.is_of_guardrail
     ]
 
 

@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
+from rollout.console.formats import duration
 from rollout.journal.labels import ACTIONS
 from rollout.models import Rollout, RuleState
 from rollout.plan import plans
@@ -35,6 +36,17 @@ class RuleRow:
     def is_breached(self) -> bool:
         """Whether it is breached, or still acts because it was."""
         return self.verdict == "broken" or bool(self.doing)
+
+    @property
+    def now(self) -> str:
+        """How its windows stand, as a part of a sentence."""
+        trend, how_far = self.trend
+        if trend:
+            return f"{trend}, {how_far}"
+        windows = self.state.windows if self.state else []
+        if above := sum(window["verdict"] == "broken" for window in windows):
+            return f"{above} of {len(windows)} windows above its limit"
+        return f"in {duration(self.rule.seconds * self.rule.windows)}"
 
     @property
     def needs_people(self) -> bool:

@@ -1,7 +1,7 @@
 """Whether the application is hurting: four figures, each with what it was before or why it is not
 measured."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
@@ -17,9 +17,11 @@ from rollout.console.formats import (
     percent,
     signed_milliseconds,
 )
+from rollout.console.guardrails import RuleRow
 from rollout.engine.health import MAX_LAG_SECONDS
 from rollout.gates import is_done
 from rollout.journal.environments import is_protected
+from rollout.plan.guardrails import Statistic
 from rollout.plan.plan import CONTRACT
 from rollout.queries.status import RolloutStatus
 from rollout.telemetry.operation_stats import OperationStats, Point
@@ -43,16 +45,21 @@ class Vital:
     is_bad: bool = False
     is_measured: bool = True
     """False where the project has to do something so that it is measured."""
+    is_of_guardrail: bool = False
+    """Whether a guardrail judged it, which has an alert of its own."""
     sparkline: Sparkline | None = None
 
 
-def vitals_of(status: RolloutStatus) -> list[Vital]:
-    """p95, errors, lock waits and replica lag of a rollout's application and database."""
+def vitals_of(status: RolloutStatus, rules: Iterable[RuleRow]) -> list[Vital]:
+    """p95, errors, lock waits and replica lag of a rollout's application and database.
+
+    What a guardrail judges at present is its own figure and verdict.
+    """
     now = timezone.now()
-    return [*_of_application(status, now), *_of_database(status, now)]
+    return [*_of_application(status, rules, now), *_of_database(status, now)]
 
 
-def _of_application(status: RolloutStatus, now: datetime) -> list[Vital]:
+def _of_application(status: RolloutStatus, rules: Iterable[RuleRow], now: datetime) -> list[Vital]:
     labels = ("Application p95", "Errors")
     environment = status.rollout.environment
     if not is_protected(environment):
@@ -73,7 +80,44 @@ def _of_application(status: RolloutStatus, now: datetime) -> list[Vital]:
     if every.now.calls < MIN_CALLS:
         detail = f"{number(every.now.calls)} in {duration(RECENT)}, {MIN_CALLS} needed"
         vitals = [Vital(label, "Too few calls", detail, is_known=False) for label in labels]
+    judged = [_judged(rules, statistic, now) for statistic in ("p95", "error_rate")]
+    vitals = [
+        vital if row is None else _of_guardrail(vital.label, row)
+        for vital, row in zip(vitals, judged, strict=True)
+    ]
     return [replace(vitals[0], sparkline=_line(points, since, every, width)), vitals[1]]
+
+
+def _judged(rules: Iterable[RuleRow], statistic: Statistic, now: datetime) -> RuleRow | None:
+    """The guardrail that judges a figure of all operations: one that is breached, else the first.
+
+    None while they have too few calls, or are not evaluated.
+    """
+    rows = [
+        row
+        for row in rules
+        if (row.rule.statistic, row.rule.operation) == (statistic, "")
+        and row.verdict in ("kept", "broken")
+        and row.state is not None
+        and row.state.is_current(now)
+    ]
+    return next((row for row in rows if row.verdict == "broken"), next(iter(rows), None))
+
+
+def _of_guardrail(label: str, row: RuleRow) -> Vital:
+    """What a guardrail measured last."""
+    state = row.state
+    assert state is not None
+    baseline = "no baseline yet"
+    if state.baseline is not None:
+        baseline = f"baseline {_written(row, state.baseline)}"
+    is_bad = row.verdict == "broken"
+    value, detail = _written(row, state.value), f"{row.now}; {baseline}"
+    return Vital(label, value, detail, is_bad=is_bad, is_of_guardrail=True)
+
+
+def _written(row: RuleRow, value: float | None) -> str:
+    return percent(value or 0.0) if row.rule.is_share else milliseconds(value)
 
 
 def _latency(label: str, every: Compared) -> Vital:

@@ -1,5 +1,6 @@
 """Gates about time and the application: soak, guardrails, smoke tests, maintenance window."""
 
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from zoneinfo import ZoneInfo
 
@@ -12,7 +13,7 @@ from rollout.gates.runs import phase_done
 from rollout.journal.heartbeats import SILENCE
 from rollout.journal.moments import duration, in_words, is_to_come, staleness
 from rollout.logs.texts import counted
-from rollout.models import Direction, Measurement
+from rollout.models import Direction, Measurement, RuleVerdict
 from rollout.plan.gates import InBounds, MaintenanceWindow, ProbesPassed, Soak
 from rollout.plan.guardrails import COUNTED, Guardrail
 from rollout.plan.plan import PREPARE
@@ -105,6 +106,12 @@ def in_bounds(gate: InBounds, evidence: Evidence) -> GateResult:
     results = [(rule, *_evaluate(rule, stats, baseline)) for rule in rules]
     over = f"{counted(calls, 'call')} in the last {gate.seconds} s"
     if breached := [sentence for _, verdict, sentence in results if verdict == "broken"]:
+        if _are_ok(rules, evidence):
+            return pending(
+                "wait",
+                f"{over}: {'; '.join(breached)}. The guardrails are OK again by now. Wait until "
+                f"the last {gate.seconds} s are within limits.",
+            )
         return failed(
             "review_monitoring",
             f"{over}: {'; '.join(breached)}. Investigate, then wait until it has recovered.",
@@ -117,6 +124,17 @@ def in_bounds(gate: InBounds, evidence: Evidence) -> GateResult:
             "known to be healthy.",
         )
     return passed(f"{over}: {_first_of_each(results)}.")
+
+
+def _are_ok(rules: Sequence[Guardrail], evidence: Evidence) -> bool:
+    """Whether all of them are OK as the watchdog evaluated them last, just now."""
+    now = timezone.now()
+    kept = {
+        state.rule
+        for state in evidence.facts.rules
+        if state.verdict == RuleVerdict.KEPT and state.is_current(now)
+    }
+    return kept.issuperset(rule.id for rule in rules)
 
 
 def _first_of_each(results: list[tuple[Guardrail, str, str]]) -> str:

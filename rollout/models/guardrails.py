@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from datetime import datetime, timedelta
 from typing import Any
 
 from django.db import models
 
 from rollout.models.rollouts import Rollout
 from rollout.models.runs import PhaseRun
+
+# They are evaluated every few seconds: an older verdict says nothing about now.
+VERDICT_LASTS = timedelta(minutes=1)
 
 
 class RuleVerdict(models.TextChoices):
@@ -61,3 +65,7 @@ class RuleState(models.Model):
 
     def __str__(self) -> str:
         return f"rule {self.rule} of {self.rollout}: {self.verdict}"
+
+    def is_current(self, now: datetime) -> bool:
+        """Whether the verdict is one of now."""
+        return now - self.judged_at < VERDICT_LASTS

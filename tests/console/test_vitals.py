@@ -6,6 +6,7 @@ from typing import Any
 from django.test import Client
 from django.utils import timezone
 
+from rollout.console.guardrails import rules_of
 from rollout.console.vitals import STALE_AFTER, Vital, vitals_of
 from rollout.models import DatabaseSample, Rollout
 from rollout.queries.status import status_of
@@ -14,7 +15,9 @@ from tests.console.journal import PAGE, ran, text_of
 
 
 def vitals(rollout: Rollout) -> dict[str, Vital]:
-    return {vital.label: vital for vital in vitals_of(status_of(rollout))}
+    status = status_of(rollout)
+    rules = rules_of(rollout, status.evidence.facts.rules)
+    return {vital.label: vital for vital in vitals_of(status, rules)}
 
 
 def measured(minutes: float, *, ms: float, calls: int = 50, **more: Any) -> None:
@@ -80,6 +83,46 @@ def test_a_slower_application_and_a_failing_one_are_marked(rollout: Rollout) -> 
     assert errors.detail == "of 100 calls in 5 min; baseline 0%"
 
 
+def evaluated(rollout: Rollout, rule: str, verdicts: str, **fields: Any) -> None:
+    """What the watchdog wrote of a guardrail's windows: ``k`` for kept, ``b`` for broken."""
+    now = timezone.now()
+    words = {"k": "kept", "b": "broken"}
+    windows = [{"at": "", "value": 9.0, "calls": 20, "verdict": words[v]} for v in verdicts]
+    values = {"verdict": "kept", "windows": windows, "judged_at": now, "since": now, **fields}
+    rollout.rules.update_or_create(rule=rule, defaults=values)
+
+
+def test_the_application_is_judged_by_its_guardrails_while_they_are_evaluated(
+    rollout: Rollout, viewer: Client
+) -> None:
+    journal.processes_run()
+    started_minutes_ago(rollout, 25)
+    measured(40, ms=10)
+    measured(2, ms=400)
+    assert vitals(rollout)["Application p95"].is_bad
+    evaluated(rollout, "slower", "kkkkk", action="throttle", value=12.0, baseline=10.0)
+    p95 = vitals(rollout)["Application p95"]
+    assert (p95.value, p95.detail) == ("12 ms", "in 15 s; baseline 10 ms")
+    assert not p95.is_bad
+    assert "</svg>Healthy</span>" in text_of(viewer, PAGE), "it has recovered two minutes ago"
+    broken = {"action": "throttle", "verdict": "broken", "acting": True, "value": 400.0}
+    evaluated(rollout, "slower", "bkkkk", **broken, baseline=10.0)
+    p95 = vitals(rollout)["Application p95"]
+    assert p95.is_bad
+    assert p95.detail == "recovering, 4 of 5 windows within its limit; baseline 10 ms"
+    assert text_of(viewer, PAGE).count("Application p95") == 1, "the guardrail has the alert"
+    evaluated(rollout, "slower", "bkkkk", **broken, judged_at=timezone.now() - STALE_AFTER)
+    assert vitals(rollout)["Application p95"].detail.startswith("in 5 min; ")
+
+
+def test_a_failing_application_is_judged_by_the_guardrail_of_errors(rollout: Rollout) -> None:
+    started_minutes_ago(rollout, 25)
+    measured(1, ms=10, errors=40)
+    evaluated(rollout, "errors", "kkkkk", action="pause", value=0.0, baseline=0.01)
+    errors = vitals(rollout)["Errors"]
+    assert (errors.value, errors.detail, errors.is_bad) == ("0%", "in 15 s; baseline 1.0%", False)
+
+
 def test_too_few_calls_are_no_figure_and_still_a_line(rollout: Rollout) -> None:
     measured(20, ms=10)
     measured(1, ms=500, calls=3)
@@ -142,7 +185,7 @@ def test_the_strip_asks_as_often_whatever_was_measured(rollout: Rollout) -> None
 
     def queries() -> int:
         status = status_of(rollout)
-        return journal.queries_of(lambda: vitals_of(status))
+        return journal.queries_of(lambda: vitals_of(status, []))
 
     before = queries()
     for number in range(30):

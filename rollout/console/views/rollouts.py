@@ -105,7 +105,7 @@ def rollout(request: ConsoleRequest, plan: str, environment: str) -> HttpRespons
     rules = rules_of(status.rollout, status.evidence.facts.rules)
     snapshots = status.evidence.facts.snapshots[:MAX_RECENT_SNAPSHOTS]
     safety = data_safety_of(status)
-    vitals = vitals_of(status)
+    vitals = vitals_of(status, rules)
     page = {
         "rollout": status.rollout,
         "status": status,
