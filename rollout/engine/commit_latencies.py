@@ -68,17 +68,18 @@ class CommitLatencies:
     def signal(self, asked: float | None) -> Signal:
         """How the commits are, measured by the limit. With too few of them nobody knows."""
         if len(self.commits) < MIN_COMMITS:
-            reason = f"Commits took {self.baseline:,.1f} ms before the work. Measuring beside it."
+            before = f"A small commit took {self.baseline:,.1f} ms before the work"
+            reason = f"{before}; too few measured since."
             return Signal(NAME, "unknown", reason)
         value, limit = median(self.commits), self.limit(asked)
         reason = (
-            f"A commit takes {value:,.1f} ms, baseline {self.baseline:,.1f} ms; "
+            f"A small commit takes {value:,.1f} ms: baseline {self.baseline:,.1f} ms, "
             f"limit {limit:,.1f} ms."
         )
         if value <= limit:
             return Signal(NAME, "ok", reason, value, limit)
         if len(self.others) >= MIN_COMMITS and mean(self.others) < MIN_OTHERS_PER_SECOND:
-            reason += " Nobody else is committing, so the speed stays."
+            reason += " No other session commits, so nothing is throttled."
             return Signal(NAME, "ok", reason, value, limit)
         status: Status = "stop" if value > limit * HARD_TIMES else "throttle"
         return Signal(NAME, status, reason, value, limit)

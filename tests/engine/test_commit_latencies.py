@@ -42,7 +42,7 @@ def test_a_set_limit_goes_before_the_baseline() -> None:
     assert latencies.signal(7).status == "stop"
     signal = latencies.signal(20)
     assert (signal.status, signal.value, signal.bound) == ("throttle", 30.0, 20)
-    assert signal.reason == "A commit takes 30.0 ms, baseline 4.0 ms; limit 20.0 ms."
+    assert signal.reason == "A small commit takes 30.0 ms: baseline 4.0 ms, limit 20.0 ms."
 
 
 def test_slow_commits_matter_only_while_others_commit() -> None:

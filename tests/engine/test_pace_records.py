@@ -149,7 +149,7 @@ def test_slow_commits_that_nobody_else_feels_leave_the_pace_alone(connection: Co
     run.work()
     assert set(run.shares) == {1.0}
     (reason,) = {s.reason[s.reason.index("limit") :] for s in signals if s.value and s.value > 40}
-    assert reason == "limit 40.0 ms. Nobody else is committing, so the speed stays."
+    assert reason == "limit 40.0 ms. No other session commits, so nothing is throttled."
     assert {s.status for s in signals} == {"unknown", "ok"}
     assert throttles_of(run.job).ask(connection).rows == []
 
@@ -174,7 +174,7 @@ def test_commits_above_the_hard_bound_hold_the_work_until_they_are_below_it(
     assert len(held) >= 3
     assert len(set(held)) == 1, "no row is touched while the work is held"
     assert counted(connection, run.job)[1] == 1_000
-    assert any(wait.startswith("A commit takes") for wait in run.waits)
+    assert any(wait.startswith("A small commit takes") for wait in run.waits)
     assert run.shares[-1] == 1.0
 
 

@@ -8,7 +8,7 @@ from rollout.engine.commit_latencies import CommitLatencies
 from rollout.engine.health import Signal
 from rollout.engine.pace_records import PaceRecord
 from rollout.engine.throttles import Throttle
-from rollout.models import LogEntry, Rollout
+from rollout.models import LogEntry, Rollout, StepRun
 from tests.console.journal import text_of
 from tests.console.views.backfill_jobs import a_job, a_lane, an_ended_job, page_of
 from tests.support.rollouts import target
@@ -123,7 +123,7 @@ def test_afterwards_the_time_lost_to_each_signal_is_shown(rollout: Rollout, view
     assert "Lock waits" not in text
 
 
-SLOW = Signal("commit latency", "throttle", "A commit takes 61.0 ms; limit 14.0 ms.", 61.0, 14.0)
+SLOW = Signal("commit latency", "throttle", "A small commit takes 61.0 ms.", 61.0, 14.0)
 
 
 @pytest.mark.usefixtures("clean_target")
@@ -138,14 +138,17 @@ def test_a_throttled_job_shows_its_pace_and_each_signal_with_its_value_and_limit
         record = PaceRecord(opened, job.pk, "host:7")
         record.latencies = CommitLatencies(4.0, (61.0,) * 5, (90.0,) * 5)
         record.record(Throttle(0.55, SLOW), 1)
+    text_of_step = "throttled to 60% of full speed: A small commit takes 61.0 ms."
+    StepRun.objects.filter(pk=job.step_run_id).update(waiting_for=text_of_step)
     text = text_of(viewer, page_of(job))
-    assert "<dt>Throttled to</dt><dd>55.0%</dd>" in text
+    assert text.count("60% of full speed") == 1
+    assert text.count("55.0%") == 1, "only as the lowest pace so far, in the table"
     assert "Limited to 1,112 rows per second," in text
     assert "from the start, by <code>BACKFILL_ROWS_PER_SECOND</code>." in text
-    assert "Signals throttle it to 55.0% of that. An empty row limit and a" in text
+    assert "Full speed is this limit. An empty row limit and a" in text
     assert "Commit latency</strong>" in text
     for shown in (
-        "A commit takes 61.0 ms, baseline 4.0 ms; limit 14.0 ms.",
+        "A small commit takes 61.0 ms: baseline 4.0 ms, limit 14.0 ms.",
         "limit 14.0 ms",
     ):
         assert shown in text
@@ -168,4 +171,3 @@ def test_afterwards_each_throttle_is_shown_with_its_worst_value_limit_and_lowest
     for shown in ("Commit latency", SLOW.reason, ">61 ms<", ">14 ms<", ">55.0%<", ">Paused<"):
         assert shown in table
     assert "<script>alert" not in text
-    assert "<dt>Throttled to</dt>" not in text
