@@ -71,6 +71,15 @@ class ValueRow:
     as_written: str
     problem: str
 
+    @property
+    def is_changed(self) -> bool:
+        return self.typed != self.was
+
+    @property
+    def may_change(self) -> bool:
+        """A blank text means nothing, whatever people say."""
+        return bool(self.value.normal)
+
 
 @dataclass(frozen=True)
 class SimilarityChoice:

@@ -14,6 +14,7 @@ from rollout.console.badges import PENDING, badge_label
 from rollout.console.current_phases import JobView, current_phase
 from rollout.console.http.fragments import SLOW, kept_for, kept_until_next_entry
 from rollout.engine import mapping
+from rollout.engine.value_decisions import undecided_values
 from rollout.gates import Evidence
 from rollout.journal import labels
 from rollout.journal.audits import to_repair
@@ -162,7 +163,8 @@ class Waiting:
     """Rows that an audit found mismatched and that wait for people (``to_repair``)."""
     side_work: list[SideWork]
     open_values: int
-    """Mapped legacy values that nobody has decided on, as the gate and the pages count them."""
+    """Legacy values that nobody has decided on, mapped or without a conversion, as the gates and
+    the pages count them."""
 
     def sign_offs(self, user: User) -> int:
         """How many requests and overrides wait for others than who made them."""
@@ -225,16 +227,20 @@ def _open_values_key(rollout: Rollout) -> str:
 
 
 def _count_open_values(summary: RolloutSummary) -> int:
-    lookups = summary.plan.lookups
-    if not lookups:
+    plan = summary.plan
+    if not plan.lookups and not plan.reviewed_conversions:
         return 0
+    number = 0
     try:
         target = target_of(summary.rollout.environment)
         with target.connect_briefly(OPEN_VALUES_SECONDS) as connection:
-            counts = [
-                mapping.review_counts_of(connection, summary.plan, lookup) for lookup in lookups
-            ]
-            return sum(lookup.open for lookup in counts if lookup is not None)
+            for lookup in plan.lookups:
+                counts = mapping.review_counts_of(connection, plan, lookup)
+                number += counts.open if counts is not None else 0
+            for conversion in plan.reviewed_conversions:
+                undecided = undecided_values(connection, plan, conversion)
+                number += undecided.values if undecided is not None else 0
     except psycopg.Error:
-        # The page says elsewhere that its database is away.
-        return 0
+        # Its database is away, which the page says elsewhere, or has too many rows to read.
+        return number
+    return number

@@ -54,7 +54,9 @@ class DecisionRow:
     fields: list[Field]
     is_empty: bool
     was: str
+    is_changed: bool
     problem: str
+    may_change: bool = True
 
 
 def rows_of(
@@ -75,6 +77,7 @@ def rows_of(
                 [Field(c, n, texts.get(c) or "") for n, c in enumerate(conversion.added)],
                 decision is not None and not any(texts.values()),
                 _as_sent(conversion, value.decided),
+                decision != value.decided,
                 problems.get(value.source, ""),
             )
         )

@@ -7,8 +7,9 @@ from datetime import datetime
 import psycopg
 from psycopg import sql
 
-from rollout.engine.target import Connection
+from rollout.engine.target import Connection, fetch_bool
 from rollout.engine.typed_queries import Query, Rows
+from rollout.plan.actions import Fill
 from rollout.plan.errors import RolloutError
 from rollout.plan.table import Table
 
@@ -61,6 +62,20 @@ def is_row(table: Table, key: Sequence[str]) -> sql.Composed:
         sql.SQL("{} = {}").format(sql.Identifier("t", column), sql.Literal(text))
         for column, text in zip(table.key, key, strict=True)
     )
+
+
+def is_right(connection: Connection, fill: Fill, key: Sequence[str]) -> bool:
+    """Whether a row has the values that a pass gives it, or is gone."""
+    left = sql.SQL("NOT EXISTS (SELECT FROM {} AS t{} WHERE {} AND {})").format(
+        fill.table.identifier, fill.left_joins, is_row(fill.table, key), fill.left_unfilled
+    )
+    try:
+        with connection.transaction():
+            return fetch_bool(connection, left)
+    except psycopg.Error as error:
+        if not is_of_a_row(error):
+            raise
+        return False
 
 
 def add(connection: Connection, job: int, key: Sequence[str], error: str) -> bool:

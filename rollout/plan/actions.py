@@ -184,17 +184,17 @@ class Fill:
         return sql.SQL("met.print = {}").format(self.print_of_kept)
 
     def unfilled(self, except_for: sql.Composable) -> sql.Composed:
-        """A query of one number: the rows that are not right, those that meet no join included.
-
-        Only rows ``t`` that meet the condition ``except_for`` count.
-        """
-        needed = () if self.keeps else self.matches
-        unmet = [sql.SQL(" OR ({}) IS NOT TRUE").format(match) for match in needed]
+        """A query of one number: the rows of which ``except_for`` holds and ``left_unfilled``."""
         # In this order: of a row that is kept aside the value may not be read.
-        unfilled = sql.SQL("({}{})").format(self.wrong, sql.SQL("").join(unmet))
         return sql.SQL("SELECT count(*) FROM {} AS t{} WHERE CASE WHEN {} THEN {} END").format(
-            self.table.identifier, self.left_joins, except_for, _confined(unfilled, self.only)
+            self.table.identifier, self.left_joins, except_for, self.left_unfilled
         )
+
+    @property
+    def left_unfilled(self) -> sql.Composable:
+        """SQL condition: row ``t`` is not right, or meets a join not at all."""
+        unmet = [sql.SQL(" OR ({}) IS NOT TRUE").format(m) for m in self.matches * (not self.keeps)]
+        return _confined(sql.SQL("({}{})").format(self.wrong, sql.SQL("").join(unmet)), self.only)
 
     def with_constants(self) -> "Fill":
         """The same pass with constants for its joins: to be tested and rolled back."""

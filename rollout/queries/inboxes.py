@@ -1,12 +1,12 @@
 """What waits for a person: approvals, starts, restores, reviews, mismatches, stopped phases."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 from itertools import groupby
 
 from django.contrib.auth.models import User
-from django.db.models import Exists, F, OuterRef, Q, QuerySet, Subquery, Sum
+from django.db.models import BigIntegerField, Exists, OuterRef, Q, QuerySet, Subquery, Sum
 from django.db.models.functions import Coalesce, Now
 from django.urls import reverse
 
@@ -31,7 +31,7 @@ from rollout.models import (
 )
 from rollout.permissions import allowed_in
 from rollout.plan import plans
-from rollout.plan.gates import MappingReviewed
+from rollout.plan.gates import MappingReviewed, ValuesDecided
 from rollout.plan.plan import BACKFILL, ENFORCE
 from rollout.plan.registry import UnknownPlan
 
@@ -178,9 +178,9 @@ def _restores(username: str, may: May) -> list[Waiting]:
 
 
 def _reviews(runs: list[PhaseRun], may: May) -> list[Waiting]:
-    """Mappings that the gate before phase 3 waits for, as the newest full audit counted values.
+    """Values that the gates before phase 3 wait for, as the newest full audit counted them.
 
-    The gate itself asks the target, which no page's navigation can wait for.
+    The gates themselves ask the target, which no page's navigation can wait for.
     """
     after = ((BACKFILL, Direction.FORWARD), (ENFORCE, Direction.BACKWARD))
     newest = {
@@ -192,50 +192,68 @@ def _reviews(runs: list[PhaseRun], may: May) -> list[Waiting]:
         rollout: run
         for rollout, run in newest.items()
         if (run.phase, run.direction) in after
-        and run.state == RunState.DONE
         and run.rollout.environment in configured()
         and may("review_mapping", run.rollout)
-        and _asks_for_a_review(run.rollout)
     }
-    unreviewed = _with_open_values(waiting) if waiting else set()
+    audits = _open_values_of(waiting) if waiting else {}
     return [
         Waiting(
             run.rollout,
-            f"Review the mapping before phase {ENFORCE}",
+            f"{what} before phase {ENFORCE}",
             run.actor_name,
             run.finished_at or run.created_at,
             f"{reverse('rollout:mappings', args=[run.rollout.plan, run.rollout.environment])}"
-            "?show=open",
+            f"{query}",
         )
         for rollout, run in waiting.items()
-        if rollout in unreviewed
+        if rollout in audits
+        for what, query in _open_reviews(run, *audits[rollout])
     ]
 
 
-def _with_open_values(rollouts: Iterable[int]) -> set[int]:
-    """Those rollouts of which the newest count has values that nobody has reviewed since."""
-    changes = MappingChange.objects.filter(
-        rollout=OuterRef("rollout"), at__gt=OuterRef("started_at")
-    )
-    total = changes.values("rollout").annotate(total=Sum("decided")).values("total")
+def _open_reviews(run: PhaseRun, unreviewed: int, undecided: int) -> Iterator[tuple[str, str]]:
+    """What of a rollout waits for a review, and the query of the page's address."""
+    try:
+        plan = plans.get(run.rollout.plan)
+    except UnknownPlan:
+        return
+    gates = plan.gates_of(ENFORCE, protected=is_protected(run.rollout.environment))
+    asking = {type(gate) for gate in gates}
+    if unreviewed > 0 and MappingReviewed in asking and run.state == RunState.DONE:
+        yield "Review the mapping", "?show=open"
+    # Its audit keeps phase 2 from ending while any is undecided.
+    if undecided > 0 and ValuesDecided in asking:
+        yield "Decide about values that do not convert", ""
+
+
+def _open_values_of(rollouts: Iterable[int]) -> dict[int, tuple[int, int]]:
+    """By rollout, what the newest full audit found and nobody has decided on since: values of
+    mappings, and rows that do not convert."""
+
+    def since(column: str) -> Coalesce:
+        changes = MappingChange.objects.filter(
+            rollout=OuterRef("rollout"), at__gt=OuterRef("started_at")
+        )
+        # A review of a mapping counts its values, a decision about conversions none.
+        changes = changes.filter(decided=0) if column == "rows_changed" else changes
+        total = changes.values("rollout").annotate(total=Sum(column)).values("total")
+        return Coalesce(Subquery(total), 0, output_field=BigIntegerField())
+
     audits = (
         AuditReport.objects.filter(
             rollout__in=rollouts, mode=AuditMode.FULL, mapping_values__isnull=False
         )
-        .annotate(left=F("mapping_values") - F("mapping_reviewed") - Coalesce(Subquery(total), 0))
+        .annotate(values_decided=since("decided"), rows_decided=since("rows_changed"))
         .order_by("rollout", "-id")
         .distinct("rollout")
     )
-    return {audit.rollout_id for audit in audits if audit.left > 0}
-
-
-def _asks_for_a_review(rollout: Rollout) -> bool:
-    try:
-        plan = plans.get(rollout.plan)
-    except UnknownPlan:
-        return False
-    gates = plan.gates_of(ENFORCE, protected=is_protected(rollout.environment))
-    return any(isinstance(gate, MappingReviewed) for gate in gates)
+    return {
+        audit.rollout_id: (
+            (audit.mapping_values or 0) - (audit.mapping_reviewed or 0) - audit.values_decided,
+            audit.categories.get("undecided", 0) - audit.rows_decided,
+        )
+        for audit in audits
+    }
 
 
 def _mismatches(may: May) -> list[Waiting]:

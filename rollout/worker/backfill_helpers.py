@@ -12,7 +12,7 @@ from rollout.journal.events import Event
 from rollout.models import BackfillJob, Direction, PhaseRun, RunState
 from rollout.plan import plans
 from rollout.plan.actions import Compute, Fill, Pass
-from rollout.worker import backfills, repairs
+from rollout.worker import backfills, quarantines, repairs
 
 
 class Assistant:
@@ -89,10 +89,10 @@ def retry_quarantined(job_id: int, actor_name: str) -> None:
     assert isinstance(action, Fill | Compute), "others have no rows in quarantine"
     try:
         with target_of(run.rollout.environment).connect() as connection:
-            written = backfills.retry_quarantined(connection, action, job)
+            written = quarantines.retry_quarantined(connection, action, job)
             with journal.atomic():
                 if job.finished_at is not None:
-                    written = backfills.follow_quarantine(connection, job)
+                    written = quarantines.follow_quarantine(connection, job)
                 _record_retry(
                     job,
                     f"Wrote {written:,} quarantined rows of {job.table}.",

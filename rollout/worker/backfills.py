@@ -9,13 +9,13 @@ from django.utils.module_loading import import_string
 from rollout import journal, logs, queue
 from rollout.conf import setting
 from rollout.engine import backfill, copy_batches, lane_totals, lanes, planner, quarantine
-from rollout.engine.control import Control, NullControl, pause
+from rollout.engine.control import Control, pause
 from rollout.engine.health import Signal, read_signals
 from rollout.engine.lane_totals import Totals
 from rollout.engine.pace import Pace, Settings
 from rollout.engine.pace_records import PaceRecord
 from rollout.engine.preflight.triggers import swallowing_triggers
-from rollout.engine.target import Connection, fetch_bool, own_transaction
+from rollout.engine.target import Connection, fetch_bool
 from rollout.journal import activity_log, heartbeats
 from rollout.journal.environments import is_protected
 from rollout.journal.events import Event
@@ -35,9 +35,9 @@ from rollout.plan.actions import Compute, Fill, Pass, Proof
 from rollout.plan.copies import Copy
 from rollout.plan.errors import RolloutError
 from rollout.plan.table import Table
-from rollout.plan.tasks import Task
 from rollout.telemetry.signals import application_signals
 from rollout.worker import proofs
+from rollout.worker.quarantines import retry_quarantined
 
 _log = logging.getLogger(__name__)
 
@@ -352,48 +352,3 @@ def _counts(action: Pass, job: BackfillJob) -> str:
 def _kept(action: Fill) -> str:
     columns = ", ".join(action.keeps)
     return f"The fingerprint of each batch proves {columns} of the written rows unchanged."
-
-
-def retry_quarantined(
-    connection: Connection,
-    action: Fill | Compute,
-    job: BackfillJob,
-    control: Control | None = None,
-) -> int:
-    """Retry every row in quarantine, each in a transaction; how many were written.
-
-    What the journal counts of a job that has ended follows by ``follow_quarantine``.
-    """
-    control = control or NullControl()
-    worker = backfill.Worker(
-        connection,
-        action,
-        stripes=1,
-        control=control,
-        function=import_string(action.function) if isinstance(action, Compute) else None,
-    )
-    written = 0
-    for row in quarantine.rows(connection, job.pk, limit=None):
-        control.raise_if_stopped()
-        with connection.transaction() if isinstance(action, Task) else own_transaction(connection):
-            # A concurrent retry may have written and counted it.
-            if quarantine.lock(connection, job.pk, row.key) and worker.try_again(job.pk, row.key):
-                written += 1
-                quarantine.release(connection, job.pk, row.key)
-                lane_totals.move_from_quarantine(connection, job.pk)
-    return written
-
-
-def follow_quarantine(connection: Connection, job: BackfillJob) -> int:
-    """Count the refused rows of a job that has ended as its database does; how many are written
-    since they were counted last.
-
-    The rows are committed first: who dies before they are counted leaves that to the next.
-    """
-    with journal.atomic():
-        counted = BackfillJob.objects.select_for_update().get(pk=job.pk)
-        job.quarantined = quarantine.count(connection, job.pk)
-        written = counted.quarantined - job.quarantined
-        job.updated = counted.updated + written
-        job.save(update_fields=["quarantined", "updated"])
-    return written

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from rollout import queue
+from rollout import gates, queue
 from rollout.engine.control import Control
 from rollout.engine.kept_names import with_names_of_now
 from rollout.engine.repair import (
@@ -27,6 +27,7 @@ from rollout.journal.labels import category_label
 from rollout.journal.rollouts import plan_of
 from rollout.models import (
     BackfillJob,
+    Direction,
     MappingChange,
     PhaseRun,
     Repair,
@@ -36,6 +37,7 @@ from rollout.plan.plan import Plan, Step
 from rollout.plan.table import Table
 from rollout.queries.modes import modes_of
 from rollout.worker import audits
+from rollout.worker.quarantines import release_right
 
 
 @dataclass(frozen=True)
@@ -171,6 +173,17 @@ def count_after(run: PhaseRun, connection: Connection, control: Control) -> None
     jobs = [job for step in run.steps.all() for job in step.jobs.exclude(kind="clear")]
     wanted.rows_repaired = sum(job.written for job in jobs)
     wanted.save(update_fields=["after", "rows_repaired"])
+    _release(run, connection)
+
+
+def _release(run: PhaseRun, connection: Connection) -> None:
+    """Take the rows that are right by now out of the quarantine of the fills that refused them."""
+    newest = gates.newest_runs(run.rollout).values()
+    forward = [phase for phase in newest if phase.direction == Direction.FORWARD]
+    fills = BackfillJob.objects.filter(step_run__run__in=forward, kind="fill", quarantined__gt=0)
+    for repairing in _repairings(run):
+        for job in fills.filter(table=repairing.table.label):
+            release_right(connection, repairing.whole, job)
 
 
 def record_end(run: PhaseRun) -> None:

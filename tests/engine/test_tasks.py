@@ -13,7 +13,7 @@ from rollout.engine import quarantine, task_batches
 from rollout.engine.target import Connection, Target
 from rollout.models import BackfillJob
 from rollout.plan.tasks import Task
-from rollout.worker.backfills import retry_quarantined
+from rollout.worker.quarantines import retry_quarantined
 from tests.engine.actions import act, do_until, new_job, run_fill, work_off
 from tests.engine.samples import BIGINT, COMPOSITE, ODD, PARTITIONED, UUIDS, Sample
 

@@ -28,8 +28,14 @@ def test_values_are_listed_decided_and_followed_by_their_rows_before_phase_3_may
     cli: Cli, rollout: Rollout, tmp_path: Path
 ) -> None:
     from rollout import gates, runner
+    from rollout.engine import quarantine
     from rollout.gates import Evidence
-    from rollout.models import LogEntry, MappingChange, RunState
+    from rollout.models import BackfillJob, LogEntry, MappingChange, RunState
+
+    def refused() -> tuple[int, int]:
+        job = BackfillJob.objects.get(kind="fill")
+        with rollouts.target() as connection:
+            return quarantine.count(connection, job.pk), job.quarantined
 
     def gate() -> tuple[str, str | None]:
         gates.invalidate()
@@ -80,7 +86,10 @@ def test_values_are_listed_decided_and_followed_by_their_rows_before_phase_3_may
     # Rows follow a decision by the repair that follows a mapping review, too.
     change = MappingChange.objects.order_by("pk")[0]
     assert (change.changes[0]["legacy"], change.changes[0]["after"]) == ("free", "0")
+    assert refused() == (3, 3)
     rollouts.work_off(runner.correct(change, actor=rollouts.ADA))
+    # What is right by now is refused no more.
+    assert refused() == (0, 0)
     assert rollouts.ask("SELECT array_agg(price_cents) FROM offer WHERE id IN (7, 9)") == [0, None]
     runner.retry(rollout, actor=rollouts.ADA)
     rollouts.work_off(run)

@@ -4,19 +4,26 @@ from collections.abc import Sequence
 
 import psycopg
 from django.contrib import messages
-from django.core.files.uploadedfile import UploadedFile
-from django.http import HttpResponse, StreamingHttpResponse
+from django.http import HttpResponse
 from django.shortcuts import redirect, render
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from rollout import runner
 from rollout.console import mapping_messages
+from rollout.console.decision_pages import (
+    csv_response,
+    failed_page,
+    frame_of,
+    history_of,
+    page_of_values,
+    query_of,
+    uploaded_file,
+)
 from rollout.console.http.access import ConsoleRequest, may
 from rollout.console.http.fragments import SLOW, cache_fragment, now_ms, render_live
 from rollout.console.http.links import rollout_url
 from rollout.console.http.sessions import confirmed_recently
 from rollout.console.http.shortcuts import lookup_or_404, review_or_404, rollout_or_404
-from rollout.console.lists.pages import page_of_texts
 from rollout.console.lookup_states import (
     LOOKUP_SECONDS,
     conversion_states,
@@ -52,15 +59,12 @@ from rollout.plan.translations import Lookup
 from rollout.queries import mapping_csv
 from rollout.queries.look_alikes import look_alikes
 from rollout.queries.mapping_csv import InvalidMappingFile
-from rollout.queries.mapping_reviews import confirmations, uncorrected
+from rollout.queries.mapping_reviews import confirmations
 from rollout.queries.similar_names import Suggestion, Suggestions
 from rollout.queries.status import summaries_of
 
-# Each value has three fields, and Django accepts 1,000 in a form.
-MAX_VALUES_ON_PAGE = 100
 # Maximum names that a field offers while somebody types.
 MAX_NAMES_OFFERED = 1000
-MAX_HISTORY = 20
 # A hundred thousand texts are reviewed within seconds; a page does not wait for a busy server.
 REVIEW_SECONDS = 20
 
@@ -115,7 +119,7 @@ def review(
     rollout = rollout_or_404(plan, environment)
     lookup = lookup_or_404(rollout, table, column)
     if "count" in request.GET:
-        response = redirect(f"{_all_values(rollout, lookup)}{_query(request)}")
+        response = redirect(f"{_all_values(rollout, lookup)}{query_of(request)}")
         return remembering(response, request, rollout, lookup, now_ms())
     return _review_page(request, rollout, lookup, {})
 
@@ -132,9 +136,7 @@ def preview(
         return _review_page(request, rollout, lookup, asked_in(request.POST))
     try:
         asked = asked_in(request.POST)
-        uploaded = request.FILES.get("file")
-        if isinstance(uploaded, UploadedFile):
-            data = uploaded.read(mapping_csv.MAX_BYTES + 1)
+        if (data := uploaded_file(request)) is not None:
             asked |= mapping_csv.decisions_in(data, _reviewed(request, rollout, lookup)[0].values)
     except InvalidMappingFile as error:
         return _review_page(request, rollout, lookup, {}, unreadable=error, status=422)
@@ -228,12 +230,7 @@ def download(
     rollout = rollout_or_404(plan, environment)
     lookup = lookup_or_404(rollout, table, column)
     values = _reviewed(request, rollout, lookup)[0].values
-    response = StreamingHttpResponse(
-        mapping_csv.lines_of(values), content_type="text/csv; charset=utf-8"
-    )
-    response["Content-Disposition"] = f'attachment; filename="{plan}-{lookup.legacy}-mapping.csv"'
-    # A StreamingHttpResponse is answered like any other.
-    return response  # type: ignore[return-value]
+    return csv_response(mapping_csv.lines_of(values), f"{plan}-{lookup.legacy}-mapping")
 
 
 @may("repair_rows")
@@ -272,17 +269,11 @@ def _matching(
 
 def _address(request: ConsoleRequest, rollout: Rollout, lookup: Lookup) -> str:
     """The values, by the filter and on the page on which somebody decides on some of them."""
-    return f"{_all_values(rollout, lookup)}{_query(request)}"
+    return f"{_all_values(rollout, lookup)}{query_of(request)}"
 
 
 def _all_values(rollout: Rollout, lookup: Lookup) -> str:
     return rollout_url(rollout, "mapping", lookup.table.label, lookup.legacy)
-
-
-def _query(request: ConsoleRequest) -> str:
-    query = request.GET.copy()
-    query.pop("count", None)
-    return f"?{query.urlencode()}" if query else ""
 
 
 def _preview_page(
@@ -302,7 +293,7 @@ def _preview_page(
         "preview": preview,
         "outcome": preview.outcome,
         "decisions": to_carry(asked),
-        "query": _query(request),
+        "query": query_of(request),
     }
     return render(request, "rollout/mapping_preview.html", page, status=status)
 
@@ -318,22 +309,28 @@ def _review_page(
     status: int = 200,
 ) -> HttpResponse:
     filters = ValueFilter(request.GET)
-    history = _history(rollout, lookup)
     (summary,) = summaries_of([rollout])
-    page: dict[str, object] = {
-        "rollout": rollout,
+    history = history_of(rollout, lookup.table.label, lookup.legacy)
+    page = frame_of(
+        request,
+        rollout,
+        table=lookup.table.label,
+        column=lookup.legacy,
+        history=history,
+        names=("mapping", "mapping_preview", "mapping_csv"),
+        refusal=runner.refusal_to_review(rollout, summary.runs),
+        unreadable=unreadable,
+    )
+    page |= {
         "status": summary,
         "lookup": lookup,
         "gate": review_gate(rollout),
         "filters": filters,
-        "list_at": _all_values(rollout, lookup),
-        "query": _query(request),
-        "refusal": runner.refusal_to_review(rollout, summary.runs),
-        "unreadable": unreadable,
-        "history": history,
         "undo": _undo(history[0]) if history else "",
-        "largest_file": mapping_csv.MAX_BYTES,
         "live": SLOW,
+        "key": "normal",
+        "becomes": "Maps to",
+        "undecided_word": "not mapped",
     }
     try:
         with target_of(rollout.environment).connect_briefly(LOOKUP_SECONDS) as connection:
@@ -341,21 +338,14 @@ def _review_page(
             limit(connection, REVIEW_SECONDS)
             review, counts = reviewed(connection, rollout, lookup, since=seen_mark(request, lookup))
     except psycopg.Error as error:
-        # The refusal says all about a column that phase 4 has dropped.
-        gone = page["refusal"] and isinstance(error, psycopg.errors.UndefinedColumn)
-        page["error"] = "" if gone else reason_of(error)
-        return render(request, "rollout/mapping.html", page, status=200 if gone else 503)
+        return failed_page(request, "rollout/mapping.html", page, error)
     problems = dict(problems or {})
     chosen, suggestions = matching(review, filters)
-    # What somebody is deciding on stands first, whatever the filter and the page.
     order = {form: number for number, form in enumerate([*problems, *asked])}
     decided = [value for value in review.values if value.normal in order] if order else []
-    decided = sorted(decided, key=lambda value: order[value.normal])[: MAX_VALUES_ON_PAGE - 1]
+    decided.sort(key=lambda value: order[value.normal])
     others = [value for value in chosen if value.normal not in order] if order else chosen
-    values = page_of_texts(
-        others, request.GET, size=MAX_VALUES_ON_PAGE - len(decided), orders=ORDERS, key="normal"
-    )
-    on_page = [*decided, *values]
+    on_page, values = page_of_values(request, decided, others, orders=ORDERS, key="normal")
     choices = similarity_choices(chosen, suggestions or {})
     if suggestions is None or decided:
         suggestions = Suggestions(review).of_all(on_page)
@@ -376,7 +366,6 @@ def _review_page(
         "rows": rows_of(on_page, suggestions, asked, problems),
         "problems": problems.values(),
         "carried": to_carry({f: d for f, d in asked.items() if f not in shown or d.by_default}),
-        "uncorrected": uncorrected(rollout, history),
     }
     response = render(request, "rollout/mapping.html", page, status=status)
     return remembering(response, request, rollout, lookup, counts.mark)
@@ -387,12 +376,6 @@ def _to_confirm(shown: Sequence[Value]) -> dict[str, object]:
     if len(open_values) > MAX_CONFIRMED:
         return {"open_shown": 0}
     return {"open_shown": len(open_values), "marks": marks_of(open_values)}
-
-
-def _history(rollout: Rollout, lookup: Lookup) -> list[MappingChange]:
-    changes = rollout.mapping_changes.prefetch_related("repairs__run")
-    of_lookup = changes.filter(table=lookup.table.label, legacy_column=lookup.legacy)
-    return list(of_lookup[:MAX_HISTORY])
 
 
 def _undo(change: MappingChange) -> str:

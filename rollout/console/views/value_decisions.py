@@ -3,19 +3,26 @@
 from collections.abc import Mapping
 
 import psycopg
-from django.core.files.uploadedfile import UploadedFile
-from django.http import HttpResponse, StreamingHttpResponse
+from django.http import HttpResponse
 from django.shortcuts import redirect, render
 from django.views.decorators.http import require_POST, require_safe
 
 from rollout import runner
+from rollout.console.decision_pages import (
+    csv_response,
+    failed_page,
+    frame_of,
+    history_of,
+    page_of_values,
+    query_of,
+    uploaded_file,
+)
 from rollout.console.http.access import ConsoleRequest, may
 from rollout.console.http.links import rollout_url
 from rollout.console.http.shortcuts import conversion_or_404, rollout_or_404
-from rollout.console.lists.pages import page_of_texts
+from rollout.console.rollout_states import forget_open_values
 from rollout.console.value_forms import ORDERS, ValueFilter, asked_in, rows_of
 from rollout.console.views.runs import perform
-from rollout.engine.target import reason_of
 from rollout.engine.value_decisions import (
     CannotDecideValues,
     Decision,
@@ -29,11 +36,7 @@ from rollout.plan import plans
 from rollout.plan.conversions import Conversion
 from rollout.queries import value_csv
 from rollout.queries.mapping_csv import InvalidMappingFile
-from rollout.queries.mapping_reviews import uncorrected
 
-# A value has a handful of fields, and Django accepts 1,000 in a form.
-MAX_VALUES_ON_PAGE = 100
-MAX_HISTORY = 20
 # A page does not wait longer for the rows to be read.
 READ_SECONDS = 20
 
@@ -56,10 +59,8 @@ def decide(
     rollout = rollout_or_404(plan, environment)
     conversion = conversion_or_404(rollout, table, column)
     asked = asked_in(request.POST, conversion)
-    uploaded = request.FILES.get("file")
     try:
-        if isinstance(uploaded, UploadedFile):
-            data = uploaded.read(value_csv.MAX_BYTES + 1)
+        if (data := uploaded_file(request)) is not None:
             asked |= value_csv.decisions_in(data, conversion, _values(rollout, conversion))
         is_done = perform(
             request,
@@ -70,6 +71,7 @@ def decide(
         return _page(request, rollout, conversion, unreadable=error, status=422)
     except CannotDecideValues as error:
         return _page(request, rollout, conversion, asked, problems=error.problems, status=422)
+    forget_open_values(rollout)
     if not is_done and asked:
         return _page(request, rollout, conversion, asked, status=409)
     return redirect(_address(request, rollout, conversion))
@@ -83,10 +85,7 @@ def download(
     rollout = rollout_or_404(plan, environment)
     conversion = conversion_or_404(rollout, table, column)
     lines = value_csv.lines_of(conversion, _values(rollout, conversion))
-    answer = StreamingHttpResponse(lines, content_type="text/csv; charset=utf-8")
-    answer["Content-Disposition"] = f'attachment; filename="{plan}-values.csv"'
-    # A StreamingHttpResponse is answered like any other.
-    return answer  # type: ignore[return-value]
+    return csv_response(lines, f"{plan}-values")
 
 
 def _values(rollout: Rollout, conversion: Conversion) -> list[UnconvertibleValue]:
@@ -102,13 +101,9 @@ def _decided(change: MappingChange) -> str:
     return f"{number} saved. New writes follow at once; update the rows that are there."
 
 
-def _all_values(rollout: Rollout, conversion: Conversion) -> str:
-    return rollout_url(rollout, "values", conversion.table.label, conversion.name)
-
-
 def _address(request: ConsoleRequest, rollout: Rollout, conversion: Conversion) -> str:
-    query = request.GET.urlencode()
-    return f"{_all_values(rollout, conversion)}{f'?{query}' if query else ''}"
+    at = rollout_url(rollout, "values", conversion.table.label, conversion.name)
+    return f"{at}{query_of(request)}"
 
 
 def _page(
@@ -123,51 +118,39 @@ def _page(
 ) -> HttpResponse:
     asked, problems = asked or {}, problems or {}
     filters = ValueFilter(request.GET)
-    history = list(
-        MappingChange.objects.filter(
-            rollout=rollout,
-            table=conversion.table.label,
-            legacy_column=", ".join(conversion.reads),
-        ).prefetch_related("repairs__run")[:MAX_HISTORY]
+    page = frame_of(
+        request,
+        rollout,
+        table=conversion.table.label,
+        column=conversion.name,
+        history=history_of(rollout, conversion.table.label, ", ".join(conversion.reads)),
+        names=("values", "decide_values", "values_csv"),
+        refusal=runner.refusal_to_review(rollout),
+        unreadable=unreadable,
     )
-    query = request.GET.urlencode()
-    page: dict[str, object] = {
-        "rollout": rollout,
+    page |= {
         "conversion": conversion,
         "filters": filters,
-        "list_at": _all_values(rollout, conversion),
-        "query": f"?{query}" if query else "",
-        "refusal": runner.refusal_to_review(rollout),
-        "unreadable": unreadable,
         "problems": problems.values(),
-        "history": history,
-        "uncorrected": uncorrected(rollout, history),
         "empty_mark": value_csv.EMPTY,
         "leave_mark": value_csv.LEAVE,
+        "key": "source",
+        "becomes": "Becomes",
+        "undecided_word": "undecided",
     }
     try:
         listed = _values(rollout, conversion)
     except psycopg.Error as error:
-        # The refusal says all about a column that phase 4 has dropped.
-        is_gone = page["refusal"] and isinstance(error, psycopg.errors.UndefinedColumn)
-        page["error"] = "" if is_gone else reason_of(error)
-        return render(request, "rollout/values.html", page, status=200 if is_gone else 503)
-    # What somebody is deciding about stands first, whatever the filter and the page.
-    in_work = [value for value in listed if value.source in asked][:MAX_VALUES_ON_PAGE]
+        return failed_page(request, "rollout/values.html", page, error)
+    in_work = [value for value in listed if value.source in asked]
     others = [value for value in filters.matching(listed) if value.source not in asked]
-    shown = page_of_texts(
-        others,
-        request.GET,
-        size=max(1, MAX_VALUES_ON_PAGE - len(in_work)),
-        orders=ORDERS,
-        key="source",
-    )
+    on_page, shown = page_of_values(request, in_work, others, orders=ORDERS, key="source")
     page |= {
         "values": shown,
         "number": len(listed),
         "undecided": sum(value.is_open for value in listed),
         "undecided_rows": sum(value.rows for value in listed if value.is_open),
-        "rows": rows_of([*in_work, *shown], conversion, asked, problems),
+        "rows": rows_of(on_page, conversion, asked, problems),
         "matching": len(others) + len(in_work),
     }
     return render(request, "rollout/values.html", page, status=status)

@@ -243,10 +243,10 @@ def number_in(text: str) -> int:
 def test_every_value_is_on_one_page_whatever_the_order(
     reviewer: Client, monkeypatch: pytest.MonkeyPatch, order: str
 ) -> None:
-    from rollout.console.views import mappings
+    from rollout.console import decision_pages
 
     def pages(size: int) -> list[str]:
-        monkeypatch.setattr(mappings, "MAX_VALUES_ON_PAGE", size)
+        monkeypatch.setattr(decision_pages, "MAX_VALUES_ON_PAGE", size)
         texts = [text_of(reviewer, TYPES, order=order)]
         while following := re.search(r'rel="next" href="([^"]*)', texts[-1]):
             texts.append(text_of(reviewer, unescape(following[1])))

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from django.core.files.uploadedfile import SimpleUploadedFile
 
+from rollout.models import RunState
 from tests.console.journal import browser_of, text_of
 from tests.support import rollouts
 from tests.support.offers import PLAN, offers
@@ -19,6 +20,7 @@ from tests.support.offers import PLAN, offers
 if TYPE_CHECKING:
     from django.test import Client
 
+INBOX = "/rollout/inbox/"
 LIST = f"/rollout/{PLAN}/production/mappings/"
 PAGE = f"/rollout/{PLAN}/production/values/offer/price_cents/"
 
@@ -28,6 +30,24 @@ def fields_of(browser: Client, address: str = PAGE) -> dict[str, str]:
     html = browser.get(address).content.decode()
     pairs = re.findall(r'<input type="hidden" name="((?:source|was)-\d+)" value="([^"]*)"', html)
     return {name: unescape(value) for name, value in pairs}
+
+
+@pytest.mark.usefixtures("committed_db", "own_plans")
+def test_undecided_values_are_counted_on_the_tab_and_wait_in_the_inbox() -> None:
+    rollout = offers()
+    rollouts.carry_out(rollout, 0, 1)
+    rollouts.work_off(rollouts.start(rollout, 2), RunState.FAILED)
+    engineer = browser_of("engineer")
+    waits = '<span class="visually-hidden"> open values to review'
+    assert "Decide about values that do not convert before phase 3" in text_of(engineer, INBOX)
+    assert f'number">2{waits}' in text_of(engineer, PAGE)
+    fields = {**fields_of(engineer), "value-0-0": "0"}
+    engineer.post(f"{PAGE}decide/", fields)
+    assert "Decide about values" in text_of(engineer, INBOX)
+    assert "1 in 1 row " in text_of(engineer, PAGE)
+    engineer.post(f"{PAGE}decide/", {**fields_of(engineer, f"{PAGE}?show=open"), "empty-0": "on"})
+    assert "Decide about values" not in text_of(engineer, INBOX)
+    assert waits not in text_of(engineer, PAGE)
 
 
 def decisions() -> dict[str, Any]:
