@@ -27,6 +27,7 @@ from rollout.models import (
 from rollout.plan import plans
 from tests.schemas.test_kept_names import NUMBERED, WIDENING
 from tests.support import rollouts
+from tests.support.own_plan_sites import env_with_plan
 from tests.support.processes import Running, manage_process, stopped_after, wait_until
 from tests.support.rollouts import ADA, PLAN
 from tests.support.servers import (
@@ -230,18 +231,7 @@ def test_a_worker_killed_while_names_are_handed_on_leaves_those_of_before(
     committed_db: Database, watchdog: Running, own_plans: None, tmp_path: Path
 ) -> None:
     plans.register(WIDENING)
-    (tmp_path / "kept").mkdir()
-    (tmp_path / "kept/__init__.py").touch()
-    (tmp_path / "kept/rollout.py").write_text(
-        "from rollout.plan import plans\nfrom tests.schemas.test_kept_names import WIDENING\n\n"
-        "plans.register(WIDENING)\n"
-    )
-    (tmp_path / "kept_settings.py").write_text(
-        "from config.settings import *\n\nINSTALLED_APPS = [*INSTALLED_APPS, 'kept']\n"
-    )
-    env = committed_db.env(
-        LOG_LEVEL="INFO", DJANGO_SETTINGS_MODULE="kept_settings", PYTHONPATH=str(tmp_path)
-    )
+    env = env_with_plan(committed_db, tmp_path, "tests.schemas.test_kept_names.WIDENING")
     rollouts.execute(NUMBERED)
     rollout = rollouts.the_rollout(WIDENING.name)
     rollouts.carry_out(rollout, 0, 1, 2)
