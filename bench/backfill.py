@@ -20,9 +20,11 @@ def main() -> None:
     with server() as database:
         set_up_django(database)
         # Loaded only now: what follows reads Django's models.
+        from bench.loops import LOOPS
         from bench.run import KeyRun, Settings
 
-        settings = Settings(arguments.rows, arguments.loops, arguments.traffic_seconds)
+        loops = {name: LOOPS[name] for name in arguments.loops}
+        settings = Settings(arguments.rows, loops, arguments.traffic_seconds)
         reports = [KeyRun(database, key, settings).report() for key in arguments.keys]
     for report in reports:
         print("\n".join(report.lines()), end="\n\n")

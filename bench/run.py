@@ -3,7 +3,7 @@
 import math
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any
@@ -11,7 +11,7 @@ from typing import Any
 from psycopg import sql
 
 from bench import template
-from bench.loops import LOOPS, bare
+from bench.loops import bare
 from bench.loops.base import Bounds, Copy, Loop, Work
 from bench.measure import hot_share, sizes
 from bench.report import KeyReport
@@ -20,6 +20,8 @@ from bench.traffic import Latencies, Traffic, busy_core, scripts_of_listings, tr
 
 SAMPLED = ("trigger_touch", "bulk_update")
 """Loops too slow to go to the end: they are stopped after a while."""
+IN_ONE_TRANSACTION = ("single_update", "RunPython")
+"""Loops that cannot be stopped half-way."""
 DRAIN_SHARE = 0.2
 """How long an application that was held up may take to catch up, as a share of the time it was."""
 
@@ -33,7 +35,7 @@ class Settings:
     """What is run, and for how long: ``traffic_seconds`` beside a loop that can be stopped."""
 
     rows: int
-    loops: Sequence[str]
+    loops: Mapping[str, Loop]
     traffic_seconds: float
 
     @property
@@ -62,12 +64,14 @@ class KeyRun:
             self.settings.rows, self.key, idle=self._idle(), busy_core=self._busy_core()
         )
         report.bare = self._alone("bare", bare)
-        for name in self.settings.loops:
-            loop = LOOPS[name]
-            figures = self._alone(name, loop)
-            figures |= self._beside_traffic(name, loop, figures["rows_per_s"])
-            report.loops[name] = figures
+        for name, loop in self.settings.loops.items():
+            report.loops[name] = self.figures(name, loop)
         return report
+
+    def figures(self, name: str, loop: Loop) -> dict[str, Any]:
+        """Of one loop, alone and beside an application."""
+        figures = self._alone(name, loop)
+        return figures | self._beside_traffic(name, loop, figures["rows_per_s"])
 
     def _alone(self, name: str, loop: Loop) -> dict[str, Any]:
         """Speed, WAL, growth and HOT share of a loop that has the server to itself."""
@@ -103,8 +107,8 @@ class KeyRun:
         """What an application sees of a loop that continues for about the time of the traffic."""
         seconds = self.settings.traffic_seconds
         rows = self.settings.rows
-        if name == "single_update":
-            # It cannot be stopped half-way: it gets the blocks that it can do in the time.
+        if name in IN_ONE_TRANSACTION:
+            # It gets the rows that it can do in the time.
             rows = min(rows, math.ceil(rows_per_second * seconds))
         with copy_of(self.template) as database:
             copy = Copy(database, self.key, self.settings.rows)

@@ -1,6 +1,5 @@
 """A Django iterator, its rows computed in Python and written by bulk_update, 1000 at a time."""
 
-import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import islice
@@ -9,13 +8,11 @@ from psycopg import sql
 
 from bench.loops.base import BATCH, Bounds, Copy, Run, Stopwatch, Work
 from bench.models import BigintListing, Listing, UuidListing
+from bench.peers.site import values
 from bench.server import Connection, django_uses
 from rollout.plan.names import in_target
 
 MODELS: dict[str, type[Listing]] = {"uuid": UuidListing, "bigint": BigintListing}
-READ = ("pk", "type", "status", "created_at")
-WRITTEN = ["type_id", "status_id", "currency", "is_listed", "published_at"]
-LISTED = {"for sale", "active", "coming soon"}
 
 
 @contextmanager
@@ -26,16 +23,12 @@ def bulk_update(copy: Copy) -> Iterator[Run]:
     def run(bounds: Bounds) -> Work:
         objects = MODELS[copy.key]._default_manager
         watch = Stopwatch(bounds)
-        listings = objects.order_by("pk").only(*READ)[: bounds.rows].iterator(chunk_size=BATCH)
-        while watch.goes_on and (batch := list(islice(listings, BATCH))):
+        listings = objects.order_by("pk").only(*values.READ)[: bounds.rows]
+        remaining = listings.iterator(chunk_size=BATCH)
+        while watch.goes_on and (batch := list(islice(remaining, BATCH))):
             for listing in batch:
-                state = re.sub(r"[\s\u00a0]+", " ", listing.status or "").strip().lower()
-                listing.type_id = types[listing.type or ""]
-                listing.status_id = statuses[listing.status or ""]
-                listing.currency = "USD"
-                listing.is_listed = state in LISTED
-                listing.published_at = listing.created_at if listing.is_listed else None
-            objects.bulk_update(batch, WRITTEN, batch_size=BATCH)
+                values.fill(listing, types, statuses)
+            objects.bulk_update(batch, values.WRITTEN, batch_size=BATCH)
             watch.rows += len(batch)
         return watch.work()
 

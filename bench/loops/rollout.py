@@ -27,21 +27,25 @@ class DidNotEnd(Exception):
 @contextmanager
 def workers(database: Database, *, number: int = 2) -> Iterator[None]:
     """A queue cluster and a watchdog over a database, which this process uses too."""
-    home = database.home
-    environ = {**database.environ, "ROLLOUT_WORKERS": str(number)}
-    with django_uses(database), (home / "site.log").open("ab") as log:
-        for command in (["qcluster"], ["rollout", "watchdog"]):
-            processes.spawn(
-                [sys.executable, str(ROOT / "manage.py"), *command],
-                home=home,
-                environ=environ,
-                output=log,
-            )
+    with django_uses(database):
+        spawn_site(database, "qcluster", number=number)
+        spawn_site(database, "rollout", "watchdog")
         try:
             _await_workers()
             yield
         finally:
-            processes.stop_all(home)
+            processes.stop_all(database.home)
+
+
+def spawn_site(database: Database, *command: str, number: int = 2) -> None:
+    """Start a process of the site over a database."""
+    with (database.home / "site.log").open("ab") as log:
+        processes.spawn(
+            [sys.executable, str(ROOT / "manage.py"), *command],
+            home=database.home,
+            environ={**database.environ, "ROLLOUT_WORKERS": str(number)},
+            output=log,
+        )
 
 
 @contextmanager
@@ -59,7 +63,14 @@ def _await_workers() -> None:
 
 
 def carry_out(plan: str, number: int, direction: Direction = Direction.FORWARD) -> PhaseRun:
-    """A phase by the queue and its workers, to its end. Raises DidNotEnd.
+    """A phase by the queue and its workers, to its end. Raises DidNotEnd."""
+    run = begin(plan, number, direction)
+    await_end(run)
+    return run
+
+
+def begin(plan: str, number: int, direction: Direction = Direction.FORWARD) -> PhaseRun:
+    """A phase that the queue's workers have begun, or will.
 
     Gates and approvals ask people, and nobody is here: what counts is what steps do.
     """
@@ -72,7 +83,6 @@ def carry_out(plan: str, number: int, direction: Direction = Direction.FORWARD) 
         lease_until=leases.grace(),
     )
     queue.send_work(run)
-    await_end(run)
     return run
 
 

@@ -1,0 +1,1 @@
+"""A Django project of the peers' own: another Python runs it, without anything of Rollout."""
