@@ -141,7 +141,7 @@ def _somebody() -> "User":
 
 def _addresses() -> list[str]:
     """Searches and single pages, as people look at them."""
-    from properties.models import LegacyProperty
+    from properties.transition.models import LegacyProperty
 
     ids = list(LegacyProperty.objects.values_list("pk", flat=True)[:8])
     return [

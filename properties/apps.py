@@ -1,3 +1,5 @@
+from importlib import import_module
+
 from django.apps import AppConfig
 
 
@@ -6,3 +8,8 @@ class PropertiesConfig(AppConfig):
     label = "properties"
     verbose_name = "Properties"
     default_auto_field = "django.db.models.AutoField"
+
+    def import_models(self) -> None:
+        # Migrations know the tables by these models.
+        import_module("properties.transition.models")
+        super().import_models()

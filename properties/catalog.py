@@ -1,13 +1,11 @@
-"""Create, update, find and illustrate properties, in whatever phase the rollout is.
+"""Create, update, find and illustrate properties.
 
-Every function is one transaction on the database ``using``, during which a cutover waits; each
-picks the table's shape from the modes in force. So a process that was running before a cutover
-works after it, and callers never learn which shape they were served from.
+Every function is one transaction on the database ``using``. Callers never learn which shape of the
+tables they were served from.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
 from functools import reduce
 from operator import or_
 from typing import Any
@@ -18,6 +16,7 @@ from django.core.files.storage import default_storage
 from django.db.models import Max, Q, QuerySet
 from django.utils import timezone
 
+from properties.columns import SEARCHED_COLUMNS
 from properties.facets import count_facets
 from properties.images import examine
 from properties.listings import (
@@ -30,10 +29,9 @@ from properties.listings import (
     Page,
     PropertyFields,
 )
-from properties.models import SEARCHED_COLUMNS
-from properties.shapes import PLAN, Shape, current_shape
+from properties.shapes import Shape
 from properties.text import given, shown
-from rollout import shadow
+from properties.transition.shapes import current_shape, offer_shadow_read
 
 PAGE_SIZE = 20
 PLAIN_COLUMNS = (
@@ -96,7 +94,7 @@ def get_property(property_id: UUID, *, using: str = "default") -> Listing:
     """One property with its images. Raises PropertyNotFound."""
     with current_shape(using=using) as shape:
         listing = _get(shape, property_id)
-    _shadow("detail", shape, lambda other: _get_if_there(other, property_id))
+    offer_shadow_read("detail", shape, lambda other: _get_if_there(other, property_id))
     return listing
 
 
@@ -115,7 +113,7 @@ def search(
     """
     with current_shape(using=using) as shape:
         page = _page(shape, filters, after=after, before=before, size=size)
-    _shadow(
+    offer_shadow_read(
         "search",
         shape,
         lambda other: _page(other, filters, after=after, before=before, size=size).listings,
@@ -175,25 +173,6 @@ def attach_image(property_id: UUID, upload: File[Any], *, using: str = "default"
     return AttachedImage(id=image.pk, url=image.url, position=image.position, storage_key=key)
 
 
-def _shadow(operation: str, shape: Shape, read: Callable[[Shape], Sequence[Listing]]) -> None:
-    """Offer what was read to be read by the other shape too, and compared."""
-    shadow.offer(
-        operation,
-        plan=PLAN,
-        table="properties",
-        modes=shape.modes,
-        using=shape.using,
-        read=lambda modes: {
-            listing.id: {
-                "title": listing.title,
-                "property_type_id": listing.type,
-                "property_status_id": listing.status,
-            }
-            for listing in read(Shape(modes, shape.using))
-        },
-    )
-
-
 def _plain(fields: PropertyFields) -> dict[str, Any]:
     return {name: value for name, value in fields.items() if name in PLAIN_COLUMNS}
 
@@ -250,9 +229,9 @@ def _matching(shape: Shape, filters: Filters) -> QuerySet[Any]:
         contains = (Q(**{f"{column}__icontains": filters.text}) for column in SEARCHED_COLUMNS)
         rows = rows.filter(reduce(or_, contains))
     if filters.type:
-        rows = shape.of_type(rows, filters.type)
+        rows = shape.having(rows, "type", filters.type)
     if filters.status:
-        rows = shape.of_status(rows, filters.status)
+        rows = shape.having(rows, "status", filters.status)
     if filters.price_from is not None:
         rows = rows.filter(price__gte=filters.price_from)
     if filters.price_to is not None:

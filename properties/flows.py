@@ -15,8 +15,9 @@ from django.core.files.storage import default_storage
 from properties import catalog
 from properties.listings import Filters, Listing, PropertyFields
 from properties.sample_images import sample_png
-from properties.shapes import LOOKUP_MODELS, PLAN, current_shape
-from rollout.lookups import decided_meanings, known_lookup_id
+from properties.shapes import PLAN
+from properties.transition.shapes import current_shape
+from rollout.lookups import decided_meanings
 
 TYPE, STATUS = "Apartment", "For sale"
 OTHER_TYPE, OTHER_STATUS = "House", "Pending"
@@ -117,20 +118,15 @@ def _only(name: str, text: str) -> PropertyFields:
 def _expect_row(name: str, text: str, property_id: UUID, *, using: str) -> None:
     """Whoever wrote it last, application or trigger: the row is the one that was decided."""
     with current_shape(using=using) as shape:
-        if not shape.writes_new_columns:
-            return
-        written = shape.plain_properties().values_list(f"property_{name}_id").get(pk=property_id)
-    decided = known_lookup_id(PLAN, f"properties.{name}", text, using=using)
-    _expect(written == (decided,), f"the {name} {text} is row {written[0]} instead of {decided}")
+        written = shape.lookup_row(name, property_id)
+        decided = shape.known_row(name, text)
+    _expect(written == decided, f"the {name} {text} is row {written} instead of {decided}")
 
 
 def _lookup_rows(name: str, *, using: str) -> set[str]:
     """The names of the lookup rows, in lower case; none while there is no table of them."""
     with current_shape(using=using) as shape:
-        if not shape.writes_new_columns:
-            return set()
-    rows = LOOKUP_MODELS[name].objects.using(using).values_list("name", flat=True)
-    return {row.lower() for row in rows}
+        return {row.lower() for row in shape.lookup_names(name)}
 
 
 def _create(*, using: str, type: str = TYPE, status: str = STATUS) -> Listing:

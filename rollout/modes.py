@@ -4,9 +4,9 @@ import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
-from django.db import ProgrammingError, connections, transaction
+from django.db import ProgrammingError, connections, models, transaction
 from psycopg import errors
 
 from rollout import telemetry
@@ -17,6 +17,7 @@ from rollout.plan.removals import UseFeature
 from rollout.plan.switch import ReadMode, WriteMode, has_new_columns_alone, lock_key
 
 _log = logging.getLogger(__name__)
+TableModel = TypeVar("TableModel", bound=models.Model)
 
 
 @dataclass(frozen=True)
@@ -26,6 +27,25 @@ class Modes:
     read: ReadMode = "legacy"
     write: WriteMode = "legacy"
     features: frozenset[str] = frozenset()
+
+    def model_of(self, *models: type[TableModel]) -> type[TableModel]:
+        """A table in the shape in force: the one of its models, oldest first, to read and write.
+
+        The oldest while the legacy schema alone is written, the newest once the new one is read.
+        Between the two the newest that has all columns of the oldest: those that it lacks, the
+        triggers keep in step.
+        """
+        oldest, newest = models[0], models[-1]
+        if self.write == "legacy":
+            return oldest
+        if self.read == "new":
+            return newest
+        needed = _columns(oldest)
+        return next(model for model in reversed(models) if needed <= _columns(model))
+
+
+def _columns(model: type[models.Model]) -> set[str | None]:
+    return {field.column for field in model._meta.concrete_fields}
 
 
 class UnsafeIsolation(RolloutError):

@@ -2,10 +2,11 @@
 
 import threading
 from collections.abc import Iterator
+from typing import cast
 
 import psycopg
 import pytest
-from django.db import ProgrammingError, transaction
+from django.db import ProgrammingError, models, transaction
 from django.db import connection as django_connection
 from psycopg import conninfo
 
@@ -47,6 +48,49 @@ def test_a_schema_that_is_installed_later_is_noticed(target: Target) -> None:
         install(connection)
         ddl.apply(connection, switch_modes(PLAN, read="new", write="new"), NoControl())
     assert modes_now(PLAN) == Modes("new", "new")
+
+
+class Old(models.Model):
+    kind = models.TextField()
+
+    class Meta:
+        abstract = True
+
+
+class Wider(Old):
+    kind_row = models.IntegerField()
+
+    class Meta:
+        abstract = True
+
+
+class Final(models.Model):
+    kind_row = models.IntegerField()
+
+    class Meta:
+        abstract = True
+
+
+@pytest.mark.parametrize(
+    ("modes", "of_two", "of_three", "of_a_table_that_loses_nothing"),
+    [
+        (Modes("legacy", "legacy"), Old, Old, Old),
+        (Modes("legacy", "both"), Old, Wider, Wider),
+        (Modes("legacy", "new"), Old, Wider, Wider),
+        (Modes("new", "both"), Final, Final, Wider),
+        (Modes("new", "new"), Final, Final, Wider),
+    ],
+)
+def test_the_model_in_force_has_the_columns_that_the_modes_read(
+    modes: Modes,
+    of_two: type[models.Model],
+    of_three: type[models.Model],
+    of_a_table_that_loses_nothing: type[models.Model],
+) -> None:
+    old, wider, final = cast(list[type[models.Model]], [Old, Wider, Final])
+    assert modes.model_of(old, final) is of_two
+    assert modes.model_of(old, wider, final) is of_three
+    assert modes.model_of(old, wider) is of_a_table_that_loses_nothing
 
 
 def test_a_plan_without_a_switch_is_legacy(modes_engine: Connection) -> None:

@@ -1,4 +1,4 @@
-"""Writes rows of text, fast, and any of them twice without harm, in every phase of the rollout."""
+"""Writes listings, fast, and any of them twice without harm."""
 
 from __future__ import annotations
 
@@ -10,8 +10,9 @@ from django.db import connections
 from django.db.backends.utils import CursorWrapper
 from psycopg import sql
 
-from properties.models import LegacyProperty
-from properties.shapes import CURRENCY, PLAN, Shape, current_shape
+from properties.models import Property
+from properties.shapes import CURRENCY, PLAN, Shape
+from properties.transition.shapes import TextShape, current_shape, insert_texts
 from rollout.lookups import resolver_sql
 
 BATCH_SIZE = 20_000
@@ -42,7 +43,7 @@ def load(rows: Iterable[Row], *, using: str = "default") -> int:
     """Insert the rows whose id is new and return how many those were.
 
     Each batch is a transaction of its own, so that neither a cutover nor vacuum waits for a long
-    load. Where text is no longer written, each is written as the lookup row that it means.
+    load.
     """
     remaining = iter(rows)
     inserted = 0
@@ -61,7 +62,7 @@ def analyze(*, using: str = "default") -> None:
 
 
 def _table() -> sql.Identifier:
-    return sql.Identifier(LegacyProperty._meta.db_table)
+    return sql.Identifier(Property._meta.db_table)
 
 
 def _insert(batch: list[Row], shape: Shape) -> int:
@@ -85,15 +86,8 @@ def _insert(batch: list[Row], shape: Shape) -> int:
         with cursor.copy(sql.SQL("COPY {arrived} ({columns}) FROM STDIN").format(**names)) as copy:
             for row in batch:
                 copy.write_row(row)
-        if shape.writes_text:
-            # What else a row needs the triggers fill in, as for every writer of text.
-            cursor.execute(
-                sql.SQL(
-                    "INSERT INTO {table} ({columns}) SELECT {columns} FROM {arrived}"
-                    " ON CONFLICT (id) DO NOTHING"
-                ).format(**names)
-            )
-            inserted: int = cursor.rowcount
+        if isinstance(shape, TextShape):
+            inserted = insert_texts(cursor, names)
         else:
             inserted = _insert_lookup_rows(cursor, shape, names)
         # A caller's own transaction may hold several batches.

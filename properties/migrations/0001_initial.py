@@ -16,81 +16,7 @@ class Migration(migrations.Migration):
     operations = [
         TrigramExtension(),
         migrations.CreateModel(
-            name="ExpandedProperty",
-            fields=[
-                (
-                    "id",
-                    models.UUIDField(
-                        default=uuid.uuid4, editable=False, primary_key=True, serialize=False
-                    ),
-                ),
-                ("title", models.TextField()),
-                ("description", models.TextField(blank=True, default="")),
-                ("address", models.TextField(blank=True, default="")),
-                ("city", models.TextField(blank=True, default="")),
-                ("postal_code", models.TextField(blank=True, default="")),
-                (
-                    "price",
-                    models.DecimalField(blank=True, decimal_places=2, max_digits=12, null=True),
-                ),
-                ("bedrooms", models.SmallIntegerField(blank=True, null=True)),
-                (
-                    "bathrooms",
-                    models.DecimalField(blank=True, decimal_places=1, max_digits=4, null=True),
-                ),
-                (
-                    "area",
-                    models.DecimalField(blank=True, decimal_places=1, max_digits=10, null=True),
-                ),
-                ("latitude", models.FloatField(blank=True, null=True)),
-                ("longitude", models.FloatField(blank=True, null=True)),
-                (
-                    "created_at",
-                    models.DateTimeField(default=django.utils.timezone.now, editable=False),
-                ),
-                (
-                    "updated_at",
-                    models.DateTimeField(default=django.utils.timezone.now, editable=False),
-                ),
-                ("type", models.TextField(blank=True, null=True)),
-                ("status", models.TextField(blank=True, null=True)),
-                ("currency", models.CharField(max_length=3, null=True)),
-                ("published_at", models.DateTimeField(null=True)),
-                ("is_listed", models.BooleanField(null=True)),
-            ],
-            options={
-                "verbose_name_plural": "expanded properties",
-                "db_table": "properties",
-                "managed": False,
-            },
-        ),
-        migrations.CreateModel(
-            name="ExpandedPropertyImage",
-            fields=[
-                (
-                    "id",
-                    models.UUIDField(
-                        default=uuid.uuid4, editable=False, primary_key=True, serialize=False
-                    ),
-                ),
-                ("url", models.TextField()),
-                ("position", models.IntegerField(default=0)),
-                (
-                    "created_at",
-                    models.DateTimeField(default=django.utils.timezone.now, editable=False),
-                ),
-                ("storage_key", models.TextField(null=True)),
-                ("checksum", models.TextField(null=True)),
-                ("width", models.IntegerField(null=True)),
-                ("height", models.IntegerField(null=True)),
-            ],
-            options={
-                "db_table": "property_images",
-                "managed": False,
-            },
-        ),
-        migrations.CreateModel(
-            name="NormalizedProperty",
+            name="Property",
             fields=[
                 (
                     "id",
@@ -131,13 +57,13 @@ class Migration(migrations.Migration):
                 ("is_listed", models.BooleanField(null=True)),
             ],
             options={
-                "verbose_name_plural": "normalized properties",
+                "verbose_name_plural": "properties",
                 "db_table": "properties",
                 "managed": False,
             },
         ),
         migrations.CreateModel(
-            name="NormalizedPropertyImage",
+            name="PropertyImage",
             fields=[
                 (
                     "id",

@@ -316,7 +316,7 @@ class TestProbes:
 
 
 def rollouts_count() -> int:
-    from properties.models import LegacyProperty
+    from properties.transition.models import LegacyProperty
 
     return LegacyProperty.objects.count()
 

@@ -3,7 +3,7 @@
 import pytest
 
 from config.prepare import make_people
-from properties.models import LegacyProperty
+from properties.transition.models import LegacyProperty
 from rollout.models import RollbackChain
 from tests.console import journal
 from tests.in_browser.visiting import Site, Walk

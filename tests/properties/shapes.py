@@ -11,6 +11,7 @@ from rollout.engine.target import install
 from rollout.plan.mapping import mapping_table
 from rollout.plan.registry import plans
 from rollout.plan.resolvers import resolver
+from rollout.plan.transition import triggers
 
 ShapeName = Literal["legacy", "both", "new"]
 
@@ -58,7 +59,7 @@ CREATE MATERIALIZED VIEW property_listing_counts AS
 
 
 def expand() -> None:
-    """From legacy to both, without triggers: what is written is the application's own work."""
+    """From legacy to both, with triggers, and without a backfill."""
     _run(EXPAND)
     connection.ensure_connection()
     install(connection.connection)
@@ -66,11 +67,16 @@ def expand() -> None:
     for lookup in plan.lookups:
         for statement in (mapping_table(lookup, plan.name), resolver(lookup, plan.name)):
             _run(statement.text)
+    for table in plan.tables:
+        _run(triggers(plan, table).install("forward").text)
     _set_modes("both")
 
 
 def cut_over() -> None:
     """From both to new, without the legacy columns."""
+    plan = plans.get("property-classification")
+    for table in plan.tables:
+        _run(triggers(plan, table).remove().text)
     _run(FILL)
     _set_modes("new")
 

@@ -13,16 +13,12 @@ from django.db import OperationalError, connection
 from django.test.utils import CaptureQueriesContext
 
 from properties import catalog
+from properties.columns import SEARCHED_COLUMNS
 from properties.images import ImageRefused
 from properties.listings import Cursor, Facet, Filters, Listing, Page, PropertyFields
-from properties.models import (
-    SEARCHED_COLUMNS,
-    ExpandedPropertyImage,
-    LegacyProperty,
-    PropertyStatus,
-    PropertyType,
-)
+from properties.models import PropertyImage, PropertyStatus, PropertyType
 from properties.sample_images import sample_png
+from properties.transition.models import LegacyProperty
 from tests.properties import shapes
 from tests.properties.shapes import ShapeName, raw
 from tests.support.servers import Database
@@ -312,7 +308,7 @@ def test_an_image_is_stored_and_shown_in_order(shape: ShapeName, media: Path) ->
 def test_an_image_fills_the_new_columns_when_they_are_written(db: None, name: ShapeName) -> None:
     shapes.reach(name)
     image = catalog.attach_image(create().id, sample_png(width=7, height=5))
-    row = ExpandedPropertyImage.objects.get(pk=image.id)
+    row = PropertyImage.objects.get(pk=image.id)
     assert (row.storage_key, row.width, row.height) == (image.storage_key, 7, 5)
     assert row.checksum is not None
     assert len(row.checksum) == 64

@@ -8,8 +8,8 @@ from django.db import connection, transaction
 
 from properties import catalog, flows
 from properties.listings import Filters
-from properties.models import LegacyProperty
 from properties.shapes import LOOKUP_MODELS
+from properties.transition.models import LegacyProperty
 from rollout.engine.target import install
 from tests.properties import shapes
 from tests.properties.shapes import ShapeName
@@ -89,6 +89,7 @@ def test_an_application_that_goes_by_names_is_found_out(
     shapes.reach(name)
     shapes.decide("type", {"h": "House"})
     monkeypatch.setattr("properties.shapes.lookup_id", by_name)
+    monkeypatch.setattr("properties.transition.shapes.lookup_id", by_name)
     with pytest.raises(AssertionError, match="the type h"):
         flows.decided_text(using="default")
 

@@ -7,7 +7,8 @@ import pytest
 from django.core.management import CommandError, call_command
 from django.db.models import F
 
-from properties.models import LegacyProperty, NormalizedProperty, PropertyStatus, PropertyType
+from properties.models import Property, PropertyStatus, PropertyType
+from properties.transition.models import LegacyProperty
 from tests.properties import shapes
 from tests.properties.test_csv_file import GOOD, HEADER
 
@@ -80,9 +81,9 @@ def test_after_the_cutover_listings_are_loaded_as_the_lookup_rows_that_they_mean
     assert "Flat" in types
     assert "apartment" not in {name.lower() for name in types}
     assert not PropertyStatus.objects.filter(name__iexact="sold").exists()
-    listed = NormalizedProperty.objects.filter(property_status__name="For sale")
+    listed = Property.objects.filter(property_status__name="For sale")
     right = listed.filter(is_listed=True, published_at=F("created_at"))
     assert right.count() == listed.count() > 150
-    pending = NormalizedProperty.objects.filter(property_status__name__iexact="pending")
+    pending = Property.objects.filter(property_status__name__iexact="pending")
     right = pending.filter(is_listed=False, published_at=None)
     assert right.count() == pending.count() > 0

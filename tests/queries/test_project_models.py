@@ -10,7 +10,7 @@ from rollout.queries import project_models
 from rollout.queries.preflights import preflight_of, readiness_of
 from tests.support import rollouts
 
-NEW_ALONE = {"NormalizedProperty", "NormalizedPropertyImage"}
+NEW_ALONE = {"Property", "PropertyImage"}
 
 
 @pytest.fixture

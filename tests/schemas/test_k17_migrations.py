@@ -63,7 +63,7 @@ HARMLESS = (
     f"m.SeparateDatabaseAndState([], [{REMOVED}])",
     f"m.AlterField({STATUS}, field=models.TextField(null=True, blank=False, default='x'))",
     "m.AddField('legacyproperty', 'floors', models.IntegerField(null=True))",
-    "m.RemoveField('normalizedproperty', 'is_listed')",
+    "m.RemoveField('property', 'is_listed')",
     "m.RunSQL('UPDATE properties SET status = NULL; ALTER TABLE other DROP COLUMN status')",
     "m.RunSQL('-- drop status of properties\\nCREATE INDEX later ON properties (status)')",
     "m.RunPython(m.RunPython.noop)",

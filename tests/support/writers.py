@@ -13,7 +13,7 @@ from django.db import connection
 
 from properties import catalog
 from properties.listings import Listing, PropertyFields
-from properties.models import LegacyProperty
+from properties.transition.models import LegacyProperty
 from rollout.modes import Modes, current_modes
 from tests.support.rollouts import PLAN
 

@@ -8,8 +8,9 @@ from django.core.files.storage import default_storage
 
 from properties import catalog
 from properties.listings import AttachedImage
-from properties.models import ExpandedPropertyImage, LegacyProperty, LegacyPropertyImage
+from properties.models import PropertyImage
 from properties.sample_images import sample_png
+from properties.transition.models import LegacyProperty, LegacyPropertyImage
 from rollout import runner
 from rollout.engine import quarantine
 from rollout.models import Rollout, RunState
@@ -30,7 +31,7 @@ def attach(number: int) -> AttachedImage:
 
 
 def facts_of(image: UUID) -> Facts:
-    row = ExpandedPropertyImage.objects.get(pk=image)
+    row = PropertyImage.objects.get(pk=image)
     return row.storage_key, row.checksum, row.width, row.height
 
 
