@@ -13,7 +13,7 @@ def add_verbs(add: AddVerb) -> None:
     sub = add(
         "leftovers",
         leftovers,
-        "Find code that still asks for modes or uses the columns that phase 4 drops.",
+        "Find code and templates that still ask for modes or use the columns that phase 4 drops.",
         example="leftovers order-states",
         no="something is left",
         as_json=True,
@@ -22,7 +22,7 @@ def add_verbs(add: AddVerb) -> None:
         "paths",
         nargs="*",
         metavar="PATH",
-        help="directories or files to search (default: the project's apps and its settings)",
+        help="directories or files to search (default: the project's apps, settings and templates)",
     )
 
 
@@ -45,5 +45,6 @@ def leftovers(out: Output, plan: str, env: str, paths: list[str], as_json: bool)
         return out.complain(f"No source found in {searched}. Name the application's directory.")
     read = f"{counted(left.read, 'file')} read in {searched}."
     if left.lines:
-        return out.say(f"{counted(len(left.files), 'file')} to clean up; {read}", good=False)
+        place = f", all in {left.place}" if left.place and len(left.files) > 1 else ""
+        return out.say(f"{counted(len(left.files), 'file')} to clean up{place}; {read}", good=False)
     return out.say(f"Nothing is left; {read}")

@@ -57,7 +57,7 @@ class Legacy:
 @dataclass(frozen=True, order=True)
 class Use:
     line: int
-    kind: Literal["modes", "field", "query", "sql"]
+    kind: Literal["modes", "field", "query", "sql", "template"]
 
 
 def sql_names(text: str, legacy: Sequence[Legacy]) -> bool:

@@ -132,6 +132,14 @@ def test_no_page_has_a_barrier_an_error_or_a_request_that_fails(
     assert not wrong, listed(wrong)
 
 
+def test_phase_4_shows_where_the_transitional_code_is(site: Site, database: Database) -> None:
+    with site.visitor("viewer") as visitor:
+        visitor.open(f"{journal.PAGE}phases/4/")
+        visitor.reads("All 2 files are in")
+        assert "properties/transition" in visitor.text
+        assert not visitor.problems
+
+
 def test_the_pages_before_the_login_have_no_barrier(site: Site) -> None:
     wrong = barriers_of(site, ["/accounts/login/", "/rollout/"], who="")
     assert not wrong, listed(wrong)

@@ -5,11 +5,11 @@ from pathlib import Path
 from textwrap import dedent
 
 import pytest
-from django.apps import apps
 from django.db import models
 from django.test.utils import isolate_apps
 
 from config.home import ROOT
+from properties.models import Property, PropertyImage
 from rollout.plan import plans
 from rollout.queries import leftovers
 from rollout.queries.leftovers import leftovers_of
@@ -77,9 +77,8 @@ def test_queries_and_sql_by_the_names_of_legacy_columns_are_found_and_no_others(
 def test_queries_that_outlive_their_field_are_found_by_the_name_of_the_column(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    new = [model for model in apps.get_models() if "Normalized" in model.__name__]
-    monkeypatch.setattr(leftovers, "models_of", lambda label, alias: new)
-    text = QUERIES.replace("LegacyProperty", "NormalizedProperty")
+    monkeypatch.setattr(leftovers, "models_of", lambda label, alias: [Property, PropertyImage])
+    text = QUERIES.replace("LegacyProperty", "Property")
     path = written(tmp_path, "reports.py", text)
     assert lines_of(path) == marked(path)
 
@@ -127,11 +126,24 @@ def test_sql_files_are_found_and_migrations_environments_and_the_plan_are_left_o
     assert (left.read, left.roots) == (2, (tmp_path,))
 
 
-def test_the_sample_is_searched_by_default_and_its_fields_and_modes_are_named() -> None:
+def test_the_sample_is_searched_by_default_and_its_transitional_code_is_in_one_place() -> None:
     left = leftovers_of(plans.get(PLAN), "default")
-    assert left.roots == (ROOT / "config", ROOT / "properties")
-    assert {line.kind for line in left.files[ROOT / "properties" / "models.py"]} >= {"field"}
-    assert [line.kind for line in left.files[ROOT / "properties" / "shapes.py"]] == ["modes"]
+    assert left.roots == (ROOT / "config", ROOT / "properties", ROOT / "templates")
+    place = ROOT / "properties" / "transition"
+    assert list(left.files) == [place / "models.py", place / "shapes.py"]
+    assert left.place == place
+    assert {line.kind for line in left.lines} == {"field", "query", "modes"}
+    lines = sum(len(path.read_text().splitlines()) for path in place.glob("*.py"))
+    assert lines <= 250
+
+
+def test_the_one_place_of_all_leftovers_is_named(cli: Cli, tmp_path: Path) -> None:
+    for name in ("a/b.sql", "a/c/d.sql"):
+        written(tmp_path, name, "SELECT type FROM properties;")
+    place = f"2 files to clean up, all in {tmp_path}/a; 2 files read in {tmp_path}."
+    assert place in cli("leftovers", PLAN, str(tmp_path))[1]
+    written(tmp_path, "e.sql", "SELECT type FROM properties;")
+    assert "3 files to clean up; 3 files read in" in cli("leftovers", PLAN, str(tmp_path))[1]
 
 
 def test_the_verb_ends_with_one_while_something_is_left(cli: Cli, tmp_path: Path) -> None:

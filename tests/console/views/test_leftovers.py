@@ -24,9 +24,11 @@ def test_phase_4_its_start_and_its_approval_lead_to_the_files_that_need_the_lega
         assert text_of(client, page).count(f'href="{ADDRESS}"') == 1
     assert ADDRESS not in text_of(client, f"{PAGE}phases/3/")
     page = text_of(client, ADDRESS)
-    assert "3 files left: phase 4 may start, the code switches automatically" in page
+    assert "2 files left: phase 4 may start, the code switches automatically" in page
     assert "It asks Rollout which schema to use (its modes)." in page
-    assert "properties/shapes.py" in page
+    assert "properties/transition/shapes.py" in page
+    assert "All 2 files are in <code>" in page
+    assert "properties/transition</code>" in page
     assert "Asks for the modes" in page
     assert "manage.py rollout leftovers property-classification" in page
 
@@ -36,7 +38,7 @@ def test_a_finished_rollout_leads_to_the_files_to_clean_up(rollout: Rollout) -> 
         journal.ran(rollout, phase)
     client = browser_of("lead")
     assert f'href="{ADDRESS}"' in text_of(client, PAGE)
-    assert "3 files left to clean up" in text_of(client, ADDRESS)
+    assert "2 files left to clean up" in text_of(client, ADDRESS)
 
 
 LINE = Leftover(Path("orders.py"), 7, "query", "state")
