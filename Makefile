@@ -4,7 +4,7 @@
 # make coverage  how much of rollout/plan its own tests reach; fails below FLOOR percent
 # make format formats the code, and mends what ruff can mend
 # make help   this list
-# make bench  the backfill against other loops, with ROWS rows; takes most of half an hour
+# make bench  the backfill against other loops, and what triggers cost a statement; with ROWS rows most of half an hour
 # make bench-workers  how fast a backfill gets with workers and cores, with ROWS rows; 10 minutes
 # make bench-audit  the full audit against count(*) and other ways, with ROWS rows; some minutes
 # make bench-phases  phases 1, 3, 4 and back beside an application, with ROWS rows; 10 minutes

@@ -8,6 +8,7 @@ from bench.server import server, set_up_django
 
 ROWS = 2_000_000
 TRAFFIC_SECONDS = 20.0
+STATEMENTS = 1_000
 LOOPS = (
     *("rollout", "single_update", "keyset", "trigger_touch", "bulk_update"),
     "table_rewrite",
@@ -24,7 +25,7 @@ def main() -> None:
         from bench.run import KeyRun, Settings
 
         loops = {name: LOOPS[name] for name in arguments.loops}
-        settings = Settings(arguments.rows, loops, arguments.traffic_seconds)
+        settings = Settings(arguments.rows, loops, arguments.traffic_seconds, arguments.statements)
         reports = [KeyRun(database, key, settings).report() for key in arguments.keys]
     for report in reports:
         print("\n".join(report.lines()), end="\n\n")
@@ -39,6 +40,12 @@ def _arguments() -> argparse.Namespace:
         type=float,
         default=TRAFFIC_SECONDS,
         help="how long a loop that can be stopped runs beside the application (%(default)s)",
+    )
+    parser.add_argument(
+        "--statements",
+        type=int,
+        default=STATEMENTS,
+        help="how many of each kind are timed in each stage of the triggers (%(default)s)",
     )
     parser.add_argument("--keys", nargs="+", choices=KEYS, default=KEYS)
     parser.add_argument("--loops", nargs="+", choices=LOOPS, default=LOOPS)

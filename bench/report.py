@@ -4,6 +4,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
+from bench.statements import Figures, lines_of
+
 COLUMNS = {
     "rows/s": ("rows_per_s", "{:,.0f}"),
     "share": ("share", "{:.0%}"),
@@ -32,6 +34,7 @@ class KeyReport:
     busy_core: dict[str, Any]
     bare: dict[str, Any] = field(default_factory=dict)
     loops: dict[str, dict[str, Any]] = field(default_factory=dict)
+    statements: dict[str, dict[str, Figures]] = field(default_factory=dict)
 
     @property
     def path_ratio(self) -> float:
@@ -71,6 +74,7 @@ class KeyReport:
             "idle": self.idle,
             "busy_core": self.busy_core,
             "bare": self.bare,
+            "statements": self.statements,
             "path_ratio": self.path_ratio if "rollout" in self.loops else None,
             "targets": self.targets,
         }
@@ -97,6 +101,7 @@ class KeyReport:
             bound = f"≥ {target['at_least']}" if "at_least" in target else f"≤ {target['at_most']}"
             verdict = "met" if target["met"] else "MISSED"
             yield f"{name:<24} {target['reached']:>8.2f}  {bound:<7} {verdict}"
+        yield from lines_of(self.statements)
 
 
 def _cell(figures: dict[str, Any], name: str, form: str) -> str:

@@ -10,7 +10,7 @@ from typing import Any
 
 from psycopg import sql
 
-from bench import template
+from bench import statements, template
 from bench.loops import bare
 from bench.loops.base import Bounds, Copy, Loop, Work
 from bench.measure import hot_share, sizes
@@ -32,11 +32,15 @@ class WrongResult(Exception):
 
 @dataclass(frozen=True)
 class Settings:
-    """What is run, and for how long: ``traffic_seconds`` beside a loop that can be stopped."""
+    """What is run, and for how long: ``traffic_seconds`` beside a loop that can be stopped.
+
+    ``statements`` of each kind are timed, in each stage of the triggers.
+    """
 
     rows: int
     loops: Mapping[str, Loop]
     traffic_seconds: float
+    statements: int = 0
 
     @property
     def sample_seconds(self) -> float:
@@ -63,6 +67,8 @@ class KeyRun:
         report = KeyReport(
             self.settings.rows, self.key, idle=self._idle(), busy_core=self._busy_core()
         )
+        report.statements = statements.measure(self.template, self.key, self.settings.statements)
+        say(f"{self.key}: statements with and without triggers timed")
         report.bare = self._alone("bare", bare)
         for name, loop in self.settings.loops.items():
             report.loops[name] = self.figures(name, loop)

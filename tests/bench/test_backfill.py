@@ -48,6 +48,12 @@ def test_the_last_line_has_every_figure_of_every_loop_and_nothing_is_left() -> N
     assert report["bare"]["rows_per_s"] > 0
     assert report["path_ratio"] > 0
     assert set(report["targets"]) == TARGETS
+    assert len(report["statements"]) == 7
+    for of_writer in report["statements"].values():
+        assert list(of_writer) == ["insert", "update", "other update"]
+        for figures in of_writer.values():
+            assert 0 < figures["p50_ms"] <= figures["p99_ms"]
+    assert "keys, after the cutover" in printed
     for target in report["targets"].values():
         assert set(target) & {"at_least", "at_most"}
         assert target["reached"] >= 0
@@ -59,6 +65,7 @@ def _run(directory: Path) -> str:
         [
             *(sys.executable, "-m", "bench.backfill", "--rows", "8000"),
             *("--traffic-seconds", "0.5", "--keys", "bigint"),
+            *("--statements", "20"),
         ],
         env={**os.environ, "TMPDIR": str(directory)},
         timeout=300,
