@@ -79,7 +79,6 @@ class Project:
     """The folder of the project, whose one app is ``shop``."""
 
     directory: Path
-    python: str = sys.executable
 
     def write(self, name: str, text: str) -> None:
         path = self.directory / name
@@ -100,7 +99,7 @@ class Project:
     ) -> tuple[int, str]:
         """Exit status and all output of a command in the database of an address."""
         done = completed(
-            [self.python, "manage.py", *arguments],
+            [sys.executable, "manage.py", *arguments],
             cwd=self.directory,
             env=self.environment(url, settings),
         )
