@@ -331,6 +331,7 @@ PARTS: dict[str, Callable[[], str]] = {
             "Column",
             "Lookup",
             "Convert",
+            "Extract",
             "Derived",
             "Computed",
             "Guardrail",

@@ -96,6 +96,10 @@ class CheckId(StrEnum):
         "rollout.E022",
         "A conversion leaves out a column, names one that does not exist, or could not be undone.",
     )
+    WRONG_EXTRACTION = (
+        "rollout.E023",
+        "An extraction has no key, shares a column, or its table is missing or taken.",
+    )
     WRONG_SQL_FILE = (
         "rollout.E050",
         "An SQL file has no rollback, no check, or a header that cannot be read.",

@@ -8,6 +8,7 @@ from django.core.checks import CheckMessage, Error, register
 from django.utils.module_loading import import_string
 
 from rollout.checks.conversions import conversion_problems
+from rollout.checks.extractions import extraction_problems
 from rollout.checks.gates import gate_problems, guardrail_problems
 from rollout.checks.ids import CheckId
 from rollout.checks.lookups import lookup_problems
@@ -53,6 +54,7 @@ def check_plan(plan: Plan) -> list[CheckMessage]:
         *rollback_problems(plan),
         *lookup_problems(plan),
         *conversion_problems(plan),
+        *extraction_problems(plan),
         *_functions(plan),
         *removal_problems(plan),
         *guardrail_problems(plan),

@@ -12,6 +12,8 @@ from rollout.plan.checklist import (
 from rollout.plan.constraints import AddCheck, AddUnique
 from rollout.plan.conversions import Convert, Derived
 from rollout.plan.defaults import SetDefault
+from rollout.plan.extracted_tables import CreateExtractedTable
+from rollout.plan.extractions import Extract
 from rollout.plan.gates import (
     Approved,
     AuditClean,
@@ -70,6 +72,7 @@ __all__ = [
     "CompareSchemaStep",
     "Computed",
     "Convert",
+    "CreateExtractedTable",
     "CreateIndex",
     "CreateLookupTable",
     "CreateMaterializedView",
@@ -78,6 +81,7 @@ __all__ = [
     "DropIndex",
     "DropLegacy",
     "EnvironmentIntrospected",
+    "Extract",
     "FlowsTested",
     "FreezeLegacy",
     "FullAudit",

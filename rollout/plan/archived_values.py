@@ -11,6 +11,7 @@ from typing import Protocol
 from psycopg import sql
 
 from rollout.plan.conversions import Conversion, cast
+from rollout.plan.extractions import Extract
 from rollout.plan.mapping import text_of_row
 from rollout.plan.names import code, identifier
 from rollout.plan.plan import Plan
@@ -162,11 +163,22 @@ class KeptValues:
 
     @property
     def columns(self) -> dict[str, sql.Composable]:
-        names = (*self.conversion.drops, *self.conversion.added)
-        return {name: self._kept("t", name) for name in names}
+        kept = {name: self._kept("t", name) for name in self._names}
+        if isinstance(self.conversion, Extract):
+            kept[self._meaning] = self.conversion.meaning("t")
+        return kept
+
+    @property
+    def _names(self) -> tuple[str, ...]:
+        return (*self.conversion.drops, *self.conversion.added)
+
+    @property
+    def _meaning(self) -> str:
+        """The archive's column with what the new values meant: an extracted row may change."""
+        return identifier(*self.conversion.added, "meaning")
 
     def compared(self, row: str) -> list[sql.Composable]:
-        return [self._exactly(row, name) for name in self.columns]
+        return [self._exactly(row, name) for name in self._names]
 
     def _exactly(self, row: str, column: str) -> sql.Composable:
         """What is kept of a value, so that two are equal to the letter or not at all."""
@@ -186,6 +198,12 @@ class KeptValues:
             )
             for column in self.conversion.added
         ]
+        if isinstance(self.conversion, Extract):
+            same.append(
+                sql.SQL("{} IS NOT DISTINCT FROM {}").format(
+                    sql.Identifier(ARCHIVED, self._meaning), self.conversion.meaning("t")
+                )
+            )
         return sql.SQL("({})").format(sql.SQL(" AND ").join([key, *same]))
 
     @property

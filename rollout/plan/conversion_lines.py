@@ -9,6 +9,8 @@ from psycopg import sql
 
 from rollout.plan.conflicting_writes import noted
 from rollout.plan.conversions import Conversion
+from rollout.plan.extraction_triggers import made
+from rollout.plan.extractions import Extract
 from rollout.plan.names import code
 from rollout.plan.removal_hazards import CONSTANT
 from rollout.plan.table import Column
@@ -163,6 +165,7 @@ class ConversionLines:
                 sql.SQL("    END IF;"),
             ]
         return [
+            *((made(self.conversion),) if isinstance(self.conversion, Extract) else ()),
             sql.SQL("  BEGIN"),
             *(
                 sql.SQL("    {} := {};").format(_new(column), value)
@@ -212,7 +215,7 @@ class ConversionLines:
                 "    RAISE EXCEPTION USING MESSAGE = {message};\n  END IF;"
             ).format(
                 present=self._is_present,
-                default=sql.SQL(" OR ").join(map(self._is_default, drops)),
+                default=sql.SQL(" OR ").join(map(self._is_meant_default, drops)),
                 differs=self._contradicts(),
                 message=sql.Literal(
                     f"{self.label} was written without {', '.join(drops)}, whose default means "
@@ -227,7 +230,7 @@ class ConversionLines:
         return [
             sql.SQL(
                 "  IF (TG_OP = 'INSERT' AND NOT {present} AND ({given}))\n"
-                "      OR (TG_OP = 'UPDATE' AND NOT {written} AND ({legacy_changed})) THEN\n"
+                "      OR (TG_OP = 'UPDATE' AND NOT {written} AND ({legacy_changed}){alone}) THEN\n"
                 "    RAISE EXCEPTION USING MESSAGE = {message};\n  END IF;"
             ).format(
                 present=self._is_present,
@@ -238,12 +241,32 @@ class ConversionLines:
                     for c in drops
                 ),
                 legacy_changed=self.changed(drops),
+                alone=self._is_no_follower,
                 message=sql.Literal(
                     f"{self.conversion.table.label}.{', '.join(drops)} is being removed: write "
                     f"{self.conversion.name}"
                 ),
             )
         ]
+
+    @property
+    def _is_no_follower(self) -> sql.Composable:
+        """SQL of one more condition: the legacy values do not just follow the extracted row."""
+        if not isinstance(self.conversion, Extract):
+            return sql.SQL("")
+        return sql.SQL(" AND {}").format(
+            _any_of(
+                sql.SQL("{} IS DISTINCT FROM {}").format(_new(column), value)
+                for column, value in self.conversion.legacy_values("new").items()
+            )
+        )
+
+    def _is_meant_default(self, column: str) -> sql.Composable:
+        """The same, but for an empty text of an extraction: it means no row, as none does."""
+        default = self._is_default(column)
+        if not isinstance(self.conversion, Extract):
+            return default
+        return sql.SQL("({} AND {})").format(self._is_given(column), default)
 
     def _is_default(self, column: str) -> sql.Composable:
         """SQL condition: a legacy value of the row is the constant that its column defaults to."""

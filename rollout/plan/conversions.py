@@ -28,6 +28,8 @@ class Conversion(ABC):
     """The table of the columns."""
     required: bool
     """Whether the new columns become NOT NULL."""
+    is_tried = True
+    """Whether the preflight tries the expressions on the present rows."""
 
     @property
     @abstractmethod
@@ -48,6 +50,11 @@ class Conversion(ABC):
     def drops(self) -> tuple[str, ...]:
         """The legacy columns that phase 4 takes away."""
         return ()
+
+    @property
+    def spelt(self) -> tuple[str, ...]:
+        """The legacy columns of which several spellings may mean the same new values."""
+        return self.drops
 
     @property
     def leaves_empty(self) -> bool:

@@ -9,6 +9,7 @@ from psycopg import sql
 from rollout.plan.conflicting_writes import noted
 from rollout.plan.conversion_lines import ConversionLines, Stage, has_none
 from rollout.plan.conversions import Conversion
+from rollout.plan.extractions import Extract, extracts_in
 from rollout.plan.names import code, identifier, in_target, normal
 from rollout.plan.resolvers import resolver_name
 from rollout.plan.table import Table
@@ -39,6 +40,10 @@ class TriggerFunction:
     @cached_property
     def conversions(self) -> tuple[Conversion, ...]:
         return tuple(t for t in self.translations if isinstance(t, Conversion))
+
+    @cached_property
+    def extracts(self) -> tuple[Extract, ...]:
+        return extracts_in(self.translations)
 
     @cached_property
     def _conversion_lines(self) -> list[ConversionLines]:

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 
 from psycopg import sql
 
-from rollout.plan import facts
+from rollout.plan import extraction_triggers, facts
 from rollout.plan.actions import Lock, LockMode, Statement
 from rollout.plan.catalog import Catalog, Part, trigger_text
 from rollout.plan.conflicting_writes import forgotten
@@ -55,10 +55,14 @@ class DualWriteTriggers(TriggerFunction):
         """Add the triggers in a stage to the expected catalog."""
         for name in (self.insert_trigger, self.update_trigger):
             catalog.put(self.table.label, Part("trigger", name), trigger_text(stage))
+        for extract in self.extracts:
+            extraction_triggers.put_trigger_into(catalog, extract, self.plan)
 
     def take_from(self, catalog: Catalog) -> None:
         for name in (self.insert_trigger, self.update_trigger):
             catalog.take(self.table.label, Part("trigger", name))
+        for extract in self.extracts:
+            extraction_triggers.take_trigger_from(catalog, extract, self.plan)
 
     @property
     def functions(self) -> list[str]:
@@ -68,6 +72,7 @@ class DualWriteTriggers(TriggerFunction):
             *(self.to_legacy(lookup) for lookup in self.lookups),
             *(refusal_name(conversion, self.plan) for conversion in self.conversions),
             *(decided_name(conversion, self.plan) for conversion in self._decidable),
+            *(name for extract in self.extracts for name in extraction_triggers.functions(extract)),
         ]
 
     @property
@@ -87,8 +92,11 @@ class DualWriteTriggers(TriggerFunction):
                 facts.trigger_fires(self.table, self.insert_trigger),
                 facts.trigger_fires(self.table, self.update_trigger),
             ),
-            locks=(Lock(LockMode.SHARE_ROW_EXCLUSIVE, self.table.label),),
+            locks=self._locks(LockMode.SHARE_ROW_EXCLUSIVE),
         )
+
+    def _locks(self, mode: LockMode) -> tuple[Lock, ...]:
+        return (Lock(mode, self.table.label), *extraction_triggers.locks(self.extracts, mode))
 
     def remove(self) -> Statement:
         """One transaction that takes triggers and functions away."""
@@ -108,11 +116,13 @@ class DualWriteTriggers(TriggerFunction):
         ]
         drops += [drop_refusal(conversion, self.plan) for conversion in self.conversions]
         drops += [drop_decided(conversion, self.plan) for conversion in self._decidable]
+        for extract in self.extracts:
+            drops += extraction_triggers.remove(extract, self.plan)
         drops.append(forgotten(self.plan, self.table))
         return Statement(
             sql=sql.SQL(";\n").join(drops),
             done=facts.all_of(*(facts.no(facts.function_exists(name)) for name in self.functions)),
-            locks=(Lock(LockMode.ACCESS_EXCLUSIVE, self.table.label),),
+            locks=self._locks(LockMode.ACCESS_EXCLUSIVE),
         )
 
     def _definition(self, stage: Stage) -> sql.Composable:
@@ -123,6 +133,8 @@ class DualWriteTriggers(TriggerFunction):
         functions += [self._to_legacy_definition(lookup) for lookup in self.lookups]
         functions += [refusal_definition(t, self.plan) for t in self.conversions]
         functions += [decided_definition(t, self.plan) for t in self._decidable]
+        for extract in self.extracts:
+            functions += extraction_triggers.install(extract, self.plan)
         functions.append(
             owned_function(
                 self.function,

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from psycopg import sql
 
+from rollout.plan.extractions import Extract
 from rollout.plan.facts import is_fed
 from rollout.plan.names import code
 from rollout.plan.table import Table
@@ -96,8 +97,8 @@ def generated(table: Table, columns: Sequence[str]) -> Hazard:
     )
 
 
-def orphans(lookup: Lookup) -> Hazard:
-    """Rows that point to a lookup row that is not there."""
+def orphans(lookup: Lookup | Extract) -> Hazard:
+    """Rows that point to a row that is not there."""
     table = lookup.table
     return Hazard(
         name=f"orphans in {table.label}.{lookup.column}",
@@ -120,7 +121,7 @@ def orphans(lookup: Lookup) -> Hazard:
     )
 
 
-def types_differ(lookup: Lookup) -> Hazard:
+def types_differ(lookup: Lookup | Extract) -> Hazard:
     """A foreign key between columns of different types or collations."""
     both = f"{lookup.table.label}.{lookup.column} and {lookup.lookup_label}.id"
     return Hazard(

@@ -8,6 +8,7 @@ from psycopg import sql
 from rollout.plan import attributes, facts
 from rollout.plan.actions import Lock, LockMode, Statement
 from rollout.plan.catalog import DEFERRABLE, EXPRESSION, Catalog, Part, foreign_key_text, index_text
+from rollout.plan.extractions import Extract
 from rollout.plan.hazards import Hazard, missing_values, orphans, types_differ
 from rollout.plan.names import code, django_name, identifier, normal
 from rollout.plan.plan import ENFORCE, EXPAND, Actions, Plan, Step
@@ -157,13 +158,14 @@ class AddColumns(Step):
 
 @dataclass(frozen=True, kw_only=True)
 class AddForeignKey(Step):
-    """Adds a lookup's foreign key NOT VALID, then validates it while writes continue.
+    """Adds the foreign key of a lookup or an extraction NOT VALID, then validates it while writes
+    continue.
 
     It is deferrable, and has the name that Django would give it unless ``constraint`` names it.
     """
 
-    lookup: Lookup
-    """The lookup whose column gets the foreign key."""
+    lookup: Lookup | Extract
+    """The lookup or extraction whose column gets the foreign key."""
     constraint: str = ""
     """Its name; empty for the name that Django would give it."""
     phases = frozenset({ENFORCE})

@@ -10,6 +10,8 @@ from rollout.plan.actions import Audit, Compute, Fill, Statement
 from rollout.plan.catalog import Catalog
 from rollout.plan.conversions import Conversion
 from rollout.plan.dual_writes import DualWriteTriggers
+from rollout.plan.extracted_tables import add_rows, delete_rows
+from rollout.plan.extractions import extracts_in
 from rollout.plan.hazards import Hazard, fed_around, generated
 from rollout.plan.kept_names import hand_back, hand_on
 from rollout.plan.mapping import add_fixed_rows, add_missing, mapping_table
@@ -104,6 +106,7 @@ class StartDualWrite(Step):
                 ),
                 keeps=kept_when_cleared(plan, self.table),
             ),
+            *map(delete_rows, extracts_in(plan.conversions_of(self.table))),
         )
 
     def recatalog(self, plan: Plan, catalog: Catalog) -> None:
@@ -210,11 +213,15 @@ def fill(plan: Plan, table: Table) -> Fill:
     decided = [t for t in plan.conversions_of(table) if t.asks_people]
     # Where a value's length alone makes it one that does not convert, no error tells it in time.
     cuts = any(t.cuts for t in emptied)
+    # What stands for a row's id where a pass is only tested: its table may not be there yet.
+    extracts = extracts_in(plan.conversions_of(table))
+    ids = {t.column: Assignment(t.column, sql.SQL("1")) for t in extracts}
+    tested = assignments(careful=False) if cuts or ids else ()
     plain = Fill(
         kind="fill",
         table=table,
         assignments=assignments(careful=cuts),
-        trial_assignments=assignments(careful=False) if cuts else (),
+        trial_assignments=tuple(ids.get(a.column, a) for a in tested),
         joins=tuple(
             sql.SQL("{} AS {}").format(
                 in_target(lookup.mapping_name(plan.name)), sql.Identifier(lookup.mapping_alias)
@@ -289,7 +296,7 @@ class Backfill(Step):
         )
         if plan.translations_of(self.table):
             passes = (fill(plan, self.table), *passes)
-        return (*unknown, *passes)
+        return (*unknown, *map(add_rows, extracts_in(plan.conversions_of(self.table))), *passes)
 
     def backward(self, plan: Plan) -> Actions:
         """Nothing: the values are cleared when the dual write is taken away."""

@@ -11,7 +11,7 @@ from rollout.engine.audit.lookup_pairs import LookupPairs
 from rollout.engine.selftest import SelftestResult, SelftestUndecided, run_selftest
 from rollout.engine.selftest.fixture_databases import scratch_database, scratch_name
 from rollout.engine.target import Connection, Target
-from rollout.plan import Column, Convert, Plan
+from rollout.plan import Column, Convert, Extract, Plan
 from tests.engine.actions import do_phase, do_until
 from tests.engine.samples import BIGINT, COMPOSITE, DIRTY, LISTED, ODD, PARTITIONED, Sample
 from tests.engine.test_audit_samples import function_of, pictures
@@ -128,6 +128,33 @@ def test_values_that_do_not_convert_or_come_back_in_another_spelling_are_found(
             do_phase(target, connection, plan, number)
     result = tried(target, plan)
     expected = {"missing", "computed_differs", "unexpected", "lossy", category}
+    assert {score.category for score in result.full} == expected
+    assert {(score.recall, score.false_alarms) for score in result.full} == {(1.0, 0)}
+    assert result.passed
+
+
+def test_rows_that_are_not_what_was_extracted_are_found(
+    target: Target, connection: Connection
+) -> None:
+    home = table("home", agent="text", email="text")
+    agent = Extract(
+        table=home,
+        legacy=("agent", "email"),
+        into="agents",
+        column="agent_id",
+        key=("email",),
+        required=False,
+    )
+    connection.execute("CREATE TABLE home (id bigint PRIMARY KEY, agent text, email text)")
+    connection.execute(
+        "INSERT INTO home SELECT g, 'A' || g % 9, 'a' || g % 9 FROM generate_series(1, 60) AS g"
+    )
+    connection.execute("INSERT INTO home SELECT g FROM generate_series(61, 70) AS g")
+    plan = plan_of(agent)
+    for number in range(3):
+        do_phase(target, connection, plan, number)
+    result = tried(target, plan)
+    expected = {"missing", "computed_differs", "unexpected", "lossy"}
     assert {score.category for score in result.full} == expected
     assert {(score.recall, score.false_alarms) for score in result.full} == {(1.0, 0)}
     assert result.passed

@@ -22,6 +22,7 @@ from tests.engine.samples import BIGINT, DIRTY, ODD, PARTITIONED, REQUIRED, Samp
 from tests.engine.test_every_phase import schema_of, whole_schema_of
 from tests.schemas import plan_of
 from tests.schemas.test_conversions import DOC, NAMES, NOTE, OFFERS, PRICE, SEEN
+from tests.schemas.test_extractions import AGENT, CONFLICTS, HOMES
 from tests.support.bare_databases import clear
 from tests.support.processes import completed
 from tests.support.servers import template_url
@@ -116,6 +117,11 @@ def create_offers(connection: Connection) -> None:
     connection.execute("UPDATE offer SET price = 'on request' WHERE id IN (7, 8)")
 
 
+def create_homes(connection: Connection) -> None:
+    """Groups with conflicts, without a key, and without any value."""
+    connection.execute((HOMES + CONFLICTS).encode())
+
+
 @dataclass(frozen=True)
 class Case:
     """A plan and the tables that it is about, with rows in them."""
@@ -183,8 +189,13 @@ CASES = (
         lambda _: before_drop(CONVERSIONS, view_of(CONVERSIONS.tables[0])),
         create_offers,
     ),
+    Case(
+        "an extraction",
+        lambda _: plan_of(replace(AGENT, conflicts="newest", newest="made_at")),
+        create_homes,
+    ),
 )
-ON_OLDEST = CASES[0], CASES[3]
+ON_OLDEST = CASES[0], CASES[3], CASES[6]
 
 
 @pytest.fixture(scope="module")
@@ -373,7 +384,7 @@ def test_every_kind_of_step_is_among_the_plans_that_are_run(tmp_path: Path) -> N
     }
     tried = {
         type(step)
-        for case in (*CASES[:2], CASES[4])
+        for case in (*CASES[:2], CASES[4], CASES[6])
         for phase in case.plan(tmp_path).phases
         for step in phase.steps
     }

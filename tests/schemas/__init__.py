@@ -65,11 +65,18 @@ def plan_of(
     """The five phases as the scaffold writes them; ``extra`` steps end their phase."""
     of_table = tables or tuple(dict.fromkeys(t.table for t in translations))
     lookups = [t for t in translations if isinstance(t, Lookup)]
+    extracts = [t for t in translations if isinstance(t, r.Extract)]
     phases: list[list[r.Step]] = [
         [r.CompareSchemaStep(**_words("compare"))],
-        [r.CreateLookupTable(**_words(f"create-{t.column}"), lookup=t) for t in lookups],
+        [
+            *(r.CreateLookupTable(**_words(f"create-{t.column}"), lookup=t) for t in lookups),
+            *(r.CreateExtractedTable(**_words(f"create-{t.column}"), extract=t) for t in extracts),
+        ],
         [r.MapLegacyValues(**_words(f"map-{of.name}"), table=of) for of in _of(lookups)],
-        [r.AddForeignKey(**_words(f"key-{t.column}"), lookup=t) for t in lookups],
+        [
+            *(r.AddForeignKey(**_words(f"key-{t.column}"), lookup=t) for t in lookups),
+            *(r.AddForeignKey(**_words(f"key-{t.column}"), lookup=t) for t in extracts),
+        ],
         [],
     ]
     for of in of_table:
@@ -194,4 +201,4 @@ def assert_refused_at_once(scenario: Scenario, *words: str) -> None:
     with pytest.raises(RefusedByPreflight) as refusal:
         scenario.carry_out(0)
     for word in words:
-        assert word in str(refusal.value)
+        assert word in str(refusal.value), refusal.value

@@ -63,7 +63,7 @@ def _of_no_value(conversion: Conversion) -> str:
     """The category of a row that does not convert and has no new value."""
     if conversion.leaves_empty:
         return "unconvertible"
-    return "undecided" if conversion.drops else "missing"
+    return "undecided" if conversion.asks_people or conversion.refuses else "missing"
 
 
 def archived_state(conversion: Conversion) -> sql.Composable:

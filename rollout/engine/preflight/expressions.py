@@ -59,7 +59,7 @@ _SESSIONS = (
 
 def expressions(connection: Connection, scope: Scope) -> Item:
     """Whether every value can be computed for the present rows, the same in any session."""
-    conversions = [t for t in scope.plan.translations if isinstance(t, Conversion)]
+    conversions = [t for t in scope.plan.translations if isinstance(t, Conversion) and t.is_tried]
     if not conversions or scope.phase == CONTRACT:
         return Item(NAME, "pass", "No later trigger evaluates an expression.")
     faults: list[tuple[str, str]] = []

@@ -32,6 +32,7 @@ from rollout.engine.selftest.writers import writing
 from rollout.engine.snapshot.programs import Programs
 from rollout.engine.target import Connection, Target
 from rollout.plan.conversions import Convert, Derived
+from rollout.plan.extractions import Extract
 from rollout.plan.plan import Plan
 from rollout.plan.table import Table
 from rollout.plan.translations import Computed, Lookup, Translation
@@ -130,7 +131,7 @@ def _for_the_copy(plan: Plan) -> Plan:
 def _over(translation: Translation, table: Table) -> Translation:
     if isinstance(translation, Lookup):
         return replace(translation, table=table, unknown="create")
-    assert isinstance(translation, Derived | Convert | Computed)
+    assert isinstance(translation, Derived | Convert | Extract | Computed)
     return replace(translation, table=table)
 
 

@@ -257,11 +257,12 @@ class _TablePlanting:
 
     def _texts_of_conversion(self, conversion: Conversion, filled: Callable[[Row], bool]) -> None:
         """Rows whose legacy text does not convert, or comes back in another spelling."""
-        text = next((c for c in conversion.drops if self._type_category(c) == "S"), None)
+        # Of what tells rows apart another text would mean another row.
+        text = next((c for c in conversion.spelt if self._type_category(c) == "S"), None)
         if text is None:
             return
         name, reason = sql.Identifier(text), refusal(conversion, self.plan.name, "t")
-        if not conversion.refuses:
+        if conversion.leaves_empty or conversion.asks_people:
             self._rows_where(
                 conversion,
                 "unconvertible" if conversion.leaves_empty else "undecided",

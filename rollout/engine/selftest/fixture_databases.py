@@ -28,6 +28,8 @@ from rollout.plan import facts
 from rollout.plan.actions import Statement
 from rollout.plan.archives import archive_name
 from rollout.plan.errors import RolloutError
+from rollout.plan.extracted_tables import CreateExtractedTable
+from rollout.plan.extractions import extracts_in
 from rollout.plan.mapping import mapping_table
 from rollout.plan.names import SCHEMA, code, in_target, normal
 from rollout.plan.plan import Plan
@@ -149,6 +151,11 @@ def _build(copy: Connection, plan: Plan) -> None:
         for lookup in plan.lookups_of(table):
             step = CreateLookupTable(id="lookup", description="A lookup table", lookup=lookup)
             for statement in (*step.forward(plan), mapping_table(lookup, plan.name)):
+                assert isinstance(statement, Statement)
+                ddl.apply(copy, statement, NullControl())
+        for extract in extracts_in(plan.conversions_of(table)):
+            create = CreateExtractedTable(id="extract", description="Its table", extract=extract)
+            for statement in create.forward(plan):
                 assert isinstance(statement, Statement)
                 ddl.apply(copy, statement, NullControl())
         ddl.apply(copy, triggers(plan, table).install("forward"), NullControl())

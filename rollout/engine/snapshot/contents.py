@@ -13,6 +13,8 @@ from psycopg import sql
 from rollout.engine.target import Connection, fetch_bool, own
 from rollout.plan import facts
 from rollout.plan.archives import archive_name
+from rollout.plan.extracted_tables import lasting_functions
+from rollout.plan.extractions import Extract, extracts_in
 from rollout.plan.indexes import CreateMaterializedView
 from rollout.plan.names import SCHEMA, in_target
 from rollout.plan.plan import Plan
@@ -75,6 +77,7 @@ def relations_of(connection: Connection, plan: Plan) -> list[Relation]:
     wanted: list[sql.Identifier] = [table.identifier for table in plan.tables]
     lookups = [t for t in plan.translations if isinstance(t, Lookup)]
     wanted += [lookup.lookup_sql for lookup in lookups]
+    wanted += [t.lookup_sql for t in plan.translations if isinstance(t, Extract)]
     wanted += [
         step.identifier
         for phase in plan.phases
@@ -185,8 +188,10 @@ def differences(expected: Contents, restored: Contents) -> list[str]:
 
 def functions_of(plan: Plan) -> list[str]:
     """Names of the functions in the engine's schema that are the plan's."""
-    names = []
+    names: list[str] = []
     for table in plan.tables:
+        for extract in extracts_in(plan.conversions_of(table)):
+            names += lasting_functions(extract)
         names += triggers(plan, table).functions
         names += [resolver_name(lookup, plan.name) for lookup in plan.lookups_of(table)]
     return names

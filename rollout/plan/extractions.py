@@ -1,0 +1,247 @@
+"""Extractions: a group of columns that becomes rows of a table of its own.
+
+To the engine an extraction is a conversion of one new column: its value is the row that has the
+group, and the way back reads the row.
+"""
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Literal
+
+from psycopg import sql
+
+from rollout.plan.conversions import Conversion, cast
+from rollout.plan.names import code, identifier, in_target
+from rollout.plan.table import Column, Table
+from rollout.plan.translations import key_type
+
+# Types of which an empty value counts as none, as Django writes one that it has no value for.
+_TEXT = re.compile(r"(text|character varying|character|citext)\b.*")
+_ROW = "extracted"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Extract(Conversion):
+    """A group of legacy columns that becomes rows of a new table, and a foreign key to them.
+
+    Rows with the same values in ``key`` mean the same row of the new table. A group that has no
+    value in ``key`` has a row of its own; one that has no value at all has none. NULL and the empty
+    text are no value; ``required`` must be false where such rows exist.
+
+    ``conflicts`` is what becomes of a key that has more than one group of values: ``refuse`` blocks
+    phase 0; ``newest`` takes the values of the row with the greatest value in the column
+    ``newest``, ``most_frequent`` those that most rows have; ``each`` gives every group a row. What
+    a row held instead is *lossy* in audits, and comes back to the letter.
+
+    From the dual write on a write of either side leads. Who writes legacy columns changes the row
+    of that key, or makes it; ``each`` only makes rows. Who changes a row of the new table changes
+    the legacy columns of all rows that point to it.
+    """
+
+    table: Table
+    """The table of the columns."""
+    legacy: tuple[str, ...]
+    """The legacy columns."""
+    into: str
+    """The new table, in the schema of ``table``."""
+    column: str
+    """The new column, a foreign key."""
+    key: tuple[str, ...]
+    """The legacy columns by which rows mean the same row of the new table."""
+    columns: Mapping[str, str] = field(default_factory=dict, hash=False)
+    """Legacy column to its name in the new table, where that is another one."""
+    conflicts: Literal["refuse", "newest", "most_frequent", "each"] = "refuse"
+    """What becomes of a key with more than one group of values."""
+    newest: str = ""
+    """The column of ``table`` that says which row is the newest."""
+    required: bool = True
+    """Whether the new column becomes NOT NULL."""
+    id_type: Literal["", "smallint", "integer", "bigint"] = ""
+    """The type of the new rows' ids; empty for the project's ``DEFAULT_AUTO_FIELD``."""
+
+    # Nobody but the engine writes the expressions.
+    is_tried = False
+
+    def renamed(self, table: Table, names: Mapping[str, str]) -> "Extract":
+        return replace(
+            self,
+            table=table,
+            legacy=tuple(names.get(c, c) for c in self.legacy),
+            key=tuple(names.get(c, c) for c in self.key),
+            columns={names.get(c, c): name for c, name in self.columns.items()},
+            newest=names.get(self.newest, self.newest),
+        )
+
+    @property
+    def key_type(self) -> str:
+        """The type of the new rows' ids, and of the new column."""
+        return key_type(self.id_type)
+
+    @property
+    def lookup_table(self) -> str:
+        """The table of the rows, as a lookup calls it."""
+        return self.into
+
+    @property
+    def lookup_sql(self) -> sql.Identifier:
+        return sql.Identifier(self.table.schema, self.into)
+
+    @property
+    def lookup_label(self) -> str:
+        return Table(name=self.into, schema=self.table.schema, key=("id",), columns={}).label
+
+    @property
+    def shares_rows(self) -> bool:
+        """Whether rows of one key mean one row, whatever their other values are."""
+        return self.conflicts != "each"
+
+    @property
+    def names(self) -> dict[str, str]:
+        """By legacy column, its name in the new table."""
+        return {column: self.columns.get(column, column) for column in self.legacy}
+
+    @property
+    def new_columns(self) -> dict[str, Column]:
+        """The columns of the new table besides its id: any of a group may have no value."""
+        return {name: Column(self.of_legacy(column).type) for column, name in self.names.items()}
+
+    def of_legacy(self, column: str) -> Column:
+        """A legacy column; nullable text where the table does not declare it."""
+        return self.table.columns.get(column, Column("text"))
+
+    @property
+    def added(self) -> Mapping[str, Column]:
+        return {self.column: Column(self.key_type)}
+
+    @property
+    def drops(self) -> tuple[str, ...]:
+        return self.legacy
+
+    @property
+    def spelt(self) -> tuple[str, ...]:
+        return tuple(c for c in self.legacy if self.shares_rows and c not in self.key)
+
+    @property
+    def expressions(self) -> Mapping[str, str]:
+        row = self.identity(sql.Identifier(_ROW, c) for c in self.new_columns)
+        value = sql.SQL(
+            # In this order: of almost all rows the identity is computed once.
+            "coalesce((SELECT {row}.id FROM {into} AS {row} WHERE {of_row} = {own}),"
+            " CASE WHEN {own} IS NOT NULL THEN {absent} () END)"
+        ).format(
+            own=sql.SQL("{} ({})").format(
+                _braced(in_target(self.identity_name)),
+                sql.SQL(", ").join(code(f"{{{column}}}") for column in self.legacy),
+            ),
+            row=sql.Identifier(_ROW),
+            into=_braced(self.lookup_sql),
+            of_row=_braced(row),
+            absent=_braced(in_target(self.absent_name)),
+        )
+        return {self.column: value.as_string()}
+
+    @property
+    def ways_back(self) -> Mapping[str, str]:
+        def of_row(name: str) -> sql.Composed:
+            return sql.SQL("(SELECT {} FROM {} AS {} WHERE {} = {})").format(
+                _braced(sql.Identifier(_ROW, name)),
+                _braced(self.lookup_sql),
+                sql.Identifier(_ROW),
+                sql.Identifier(_ROW, "id"),
+                code(f"{{{self.column}}}"),
+            )
+
+        return {
+            column: self.as_legacy(column, of_row(name)).as_string()
+            for column, name in self.names.items()
+        }
+
+    def as_legacy(self, column: str, value: sql.Composable) -> sql.Composable:
+        """SQL of a row's value as a legacy column takes it, which may have to hold some text."""
+        declared = self.of_legacy(column)
+        if declared.null or not _TEXT.fullmatch(declared.type):
+            return value
+        return sql.SQL("coalesce({}, '')").format(value)
+
+    def is_empty(self, column: str, value: sql.Composable) -> sql.Composable:
+        """SQL condition: a value of a legacy column is none."""
+        if _TEXT.fullmatch(self.of_legacy(column).type):
+            return sql.SQL("coalesce({}::text, '') = ''").format(value)
+        return sql.SQL("{} IS NULL").format(value)
+
+    def meaning(self, row: str) -> sql.Composable:
+        """SQL of a digest of what row ``row`` points to, which may be changed without it."""
+        values = [sql.Identifier(_ROW, name) for name in self.new_columns]
+        return sql.SQL("(SELECT {} FROM {} AS {} WHERE {} = {})").format(
+            _digest("", values),
+            self.lookup_sql,
+            sql.Identifier(_ROW),
+            sql.Identifier(_ROW, "id"),
+            sql.Identifier(row, self.column),
+        )
+
+    def _typed(self, value: sql.Composed, column: Column | None) -> sql.Composed:
+        return value if column is None else cast(value, column.type)
+
+    def _named(self, what: str) -> str:
+        return identifier(self.table.label, self.column, what)
+
+    @property
+    def identity_name(self) -> str:
+        """The name of the function of a group's identity, in the schema ``rollout``."""
+        return self._named("identity")
+
+    @property
+    def absent_name(self) -> str:
+        """The name of the function that raises for a group without a row."""
+        return self._named("absent")
+
+    @property
+    def make_name(self) -> str:
+        """The name of the function that makes and changes rows for the triggers."""
+        return self._named("make_row")
+
+    @property
+    def follow_name(self) -> str:
+        """The name of the function that has legacy columns follow a row."""
+        return self._named("follow")
+
+    def identity(self, values: Iterable[sql.Composable]) -> sql.Composed:
+        """SQL of the identity of a group of values, in the order of ``legacy``."""
+        return sql.SQL("{} ({})").format(in_target(self.identity_name), sql.SQL(", ").join(values))
+
+    def identity_of(self, values: Mapping[str, sql.Composable]) -> sql.Composed:
+        """SQL of the same without the function, by legacy column: groups of one identity mean one
+        row. NULL for a group without values.
+        """
+        empty = {column: self.is_empty(column, value) for column, value in values.items()}
+        whole = _digest("group ", values.values())
+        by_key: sql.Composable = sql.SQL("")
+        # One that is no legacy column is for the plan's check to name.
+        key = [column for column in self.key if column in values]
+        if self.shares_rows and key:
+            by_key = sql.SQL(" WHEN NOT ({}) THEN {}").format(
+                sql.SQL(" AND ").join(empty[column] for column in key),
+                _digest("key ", (values[column] for column in key)),
+            )
+        return sql.SQL("CASE WHEN {} THEN NULL{} ELSE {} END").format(
+            sql.SQL(" AND ").join(empty.values()), by_key, whole
+        )
+
+
+def extracts_in(translations: Iterable[object]) -> tuple[Extract, ...]:
+    return tuple(t for t in translations if isinstance(t, Extract))
+
+
+def _braced(name: sql.Composable) -> sql.SQL:
+    """SQL for an expression, in which single braces are those of columns."""
+    return code(name.as_string().replace("{", "{{").replace("}", "}}"))
+
+
+def _digest(prefix: str, values: Iterable[sql.Composable]) -> sql.Composed:
+    """SQL of a digest of values to the letter, each apart from the others and from NULL."""
+    texts = [sql.SQL("quote_nullable({}::text)").format(value) for value in values]
+    return sql.SQL("md5({})::uuid").format(
+        sql.SQL(" || ',' || ").join([sql.Literal(prefix), *texts])
+    )
