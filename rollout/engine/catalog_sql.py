@@ -7,19 +7,21 @@ LABEL = """CASE WHEN {n}.nspname = 'public' THEN {c}.relname
 # PostgreSQL 18 has constraints NOT NULL that are not validated: nulls may be there.
 _NULLABLE = """NOT a.attnotnull OR EXISTS (SELECT FROM pg_constraint k WHERE k.conrelid = c.oid
            AND k.contype = 'n' AND k.conkey[1] = a.attnum AND NOT k.convalidated)"""
+# Read once: a server without these statistics would scan all tables for each kind of their parts.
 _OF_TABLES = """
-          FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace {joins}
-         WHERE (c.relkind IN ('r', 'p', 'm') OR c.relkind = 'v'
-                AND starts_with(obj_description(c.oid, 'pg_class'), {own}))
-           AND {label} = ANY (%(tables)s)
-"""
+WITH c AS MATERIALIZED (
+  SELECT c.oid, {label} AS label, c.relkind, c.relispopulated
+    FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+   WHERE (c.relkind IN ('r', 'p', 'm') OR c.relkind = 'v'
+          AND starts_with(obj_description(c.oid, 'pg_class'), '{own}'))
+     AND {label} = ANY (%(tables)s)
+)
+""".replace("{label}", LABEL.format(n="n", c="c")).replace("{own}", CHECK_COMMENT)
 
 
 def _query(columns: str, joins: str = "", more: str = "") -> str:
-    label = LABEL.format(n="n", c="c")
-    row = f"SELECT json_build_array({label}, {columns})"
-    of_tables = _OF_TABLES.format(joins=joins, label=label, own=f"'{CHECK_COMMENT}'")
-    return row + of_tables + more.format(label=label)
+    row = f"SELECT json_build_array(c.label, {columns})"
+    return row + f" FROM c {joins} {more}"
 
 
 _TABLES = _query("c.relkind::text, c.relispopulated")
@@ -32,7 +34,7 @@ _COLUMNS = _query(
             || pg_get_expr(d.adbin, d.adrelid) END""".replace("{nullable}", _NULLABLE),
     """JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
        LEFT JOIN pg_attrdef d ON d.adrelid = c.oid AND d.adnum = a.attnum""",
-    "ORDER BY {label}, a.attnum",
+    "ORDER BY c.label, a.attnum",
 )
 _INDEXES = _query(
     """i.relname, CASE WHEN x.indisunique THEN 'unique ' ELSE '' END || m.amname,
@@ -45,9 +47,9 @@ _INDEXES = _query(
        coalesce(' where ' || pg_get_expr(x.indpred, c.oid), '')""",
     """JOIN pg_index x ON x.indrelid = c.oid JOIN pg_class i ON i.oid = x.indexrelid
        JOIN pg_am m ON m.oid = i.relam""",
-    """AND NOT EXISTS (SELECT FROM pg_constraint k
-                        WHERE k.conindid = x.indexrelid AND k.contype IN ('p', 'u', 'x'))
-       ORDER BY {label}, i.relname""",
+    """WHERE NOT EXISTS (SELECT FROM pg_constraint k
+                          WHERE k.conindid = x.indexrelid AND k.contype IN ('p', 'u', 'x'))
+       ORDER BY c.label, i.relname""",
 )
 _CONSTRAINTS = _query(
     """k.conname, k.contype::text, pg_get_constraintdef(k.oid),
@@ -66,7 +68,7 @@ _CONSTRAINTS = _query(
     """JOIN pg_constraint k ON k.conrelid = c.oid AND k.contype IN ('p', 'u', 'x', 'c', 'f')
        LEFT JOIN pg_class fc ON fc.oid = k.confrelid
        LEFT JOIN pg_namespace fn ON fn.oid = fc.relnamespace""",
-    "ORDER BY {label}, k.conname",
+    "ORDER BY c.label, k.conname",
 )
 _TRIGGERS = _query(
     """g.tgname, g.tgenabled IN ('O', 'A'),
@@ -75,7 +77,7 @@ _TRIGGERS = _query(
        pn.nspname || '.' || p.proname""",
     """JOIN pg_trigger g ON g.tgrelid = c.oid AND NOT g.tgisinternal
        JOIN pg_proc p ON p.oid = g.tgfoid JOIN pg_namespace pn ON pn.oid = p.pronamespace""",
-    "ORDER BY {label}, g.tgname",
+    "ORDER BY c.label, g.tgname",
 )
 
 # Takes ``tables``, labels as in ``Table.label``: label, column, type, whether it may be null.
@@ -90,7 +92,7 @@ SELECT {label}, a.attname, format_type(a.atttypid, a.atttypmod), {nullable}
 # constraints and triggers, each a list that begins with the label; and whether the engine's own
 # schema is there.
 EVERYTHING = (
-    "SELECT "
+    f"{_OF_TABLES}SELECT "
     + ", ".join(
         f"ARRAY({query})" for query in (_TABLES, _COLUMNS, _INDEXES, _CONSTRAINTS, _TRIGGERS)
     )
