@@ -162,9 +162,7 @@ def test_fifty_kills_five_crashes_of_the_database_and_every_message_twice_lose_a
 def _start_twice(env: dict[str, str], logs: list[Path]) -> None:
     """Two processes start the phase at the same moment: one of them does."""
     both = [manage_process("rollout", "start", PLAN, "2", env=env, log=log) for log in logs]
-    for running in both:
-        running.process.wait(60)
-    assert sorted(running.process.returncode for running in both) == [0, 1], both[0].output()
+    assert sorted(running.process.wait(60) for running in both) == [0, 1], both[0].output()
 
 
 def _until_it_ends(server: OwnServer, generator: random.Random, logs: list[Path]) -> None:

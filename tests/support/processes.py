@@ -15,6 +15,7 @@ from pathlib import Path
 import psutil
 
 from config.home import ROOT
+from tests.support.preloaded import Forked, preloaded
 
 STOP_SECONDS = 10
 # Seconds for which something is waited for on a machine that has much else to do.
@@ -38,11 +39,23 @@ def completed(
 class Running:
     """A process in a session of its own, with its output in a file."""
 
+    process: "subprocess.Popen[bytes] | Forked"
+
     def __init__(
-        self, command: list[str], *, env: Mapping[str, str], log: Path, directory: Path = ROOT
+        self,
+        command: list[str],
+        *,
+        env: Mapping[str, str],
+        log: Path,
+        directory: Path = ROOT,
+        is_site: bool = False,
     ) -> None:
+        """A command; of the site, one that begins with this Python and can be a fork."""
         self.log = log
         with log.open("ab") as output:
+            if is_site:
+                self.process = preloaded.start(command[1:], env=env, output=output, errors=output)
+                return
             self.process = subprocess.Popen(
                 command,
                 env=dict(env),
@@ -85,7 +98,8 @@ class Running:
 
 
 def manage_process(*arguments: str, env: Mapping[str, str], log: Path) -> Running:
-    return Running([sys.executable, str(ROOT / "manage.py"), *arguments], env=env, log=log)
+    command = [sys.executable, str(ROOT / "manage.py"), *arguments]
+    return Running(command, env=env, log=log, is_site=True)
 
 
 @contextlib.contextmanager
@@ -105,7 +119,7 @@ def web_server(env: Mapping[str, str], *, log: Path) -> Iterator[str]:
         *("--no-control-socket", "--worker-class", "gthread", "--threads", "4"),
         *("--graceful-timeout", "2"),
     ]
-    with stopped_after(Running(command, env=env, log=log)) as server:
+    with stopped_after(Running(command, env=env, log=log, is_site=True)) as server:
         address = f"http://127.0.0.1:{port}"
         server.wait_for(lambda: answers(f"{address}/healthz"))
         yield address

@@ -4,7 +4,6 @@ import os
 import secrets
 import shutil
 import signal
-import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -19,7 +18,7 @@ from psycopg.conninfo import conninfo_to_dict
 
 from config import embedded
 from config.home import ROOT
-from tests.support.processes import completed
+from tests.support.preloaded import preloaded
 
 # Names the run's template database: one server may serve several runs.
 RUN = "ROLLOUT_TEST_RUN"
@@ -124,12 +123,18 @@ def _made_once(name: str, make: Callable[[str], object], *, template: str | None
 
 def manage(*arguments: str, url: str, **more: str) -> str:
     """Runs a management command against the database `url`; gives what it printed."""
-    done = completed(
-        [sys.executable, str(ROOT / "manage.py"), *arguments], env=Database(url).env(**more)
-    )
-    if done.returncode != 0:
-        raise AssertionError(f"manage.py {' '.join(arguments)}: {done.stdout}{done.stderr}")
-    return done.stdout
+    command = [str(ROOT / "manage.py"), *arguments]
+    with tempfile.TemporaryFile("w+") as output, tempfile.TemporaryFile("w+") as errors:
+        process = preloaded.start(
+            command, env=Database(url).env(**more), output=output, errors=errors
+        )
+        status = process.wait()
+        for file in (output, errors):
+            file.seek(0)
+        printed = output.read()
+        if status != 0:
+            raise AssertionError(f"manage.py {' '.join(arguments)}: {printed}{errors.read()}")
+    return printed
 
 
 @dataclass(frozen=True)
