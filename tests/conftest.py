@@ -14,7 +14,7 @@ import django
 import hypothesis
 import pytest
 
-from config import embedded
+from config import embedded, garbage
 from config.home import ROOT, Home
 from tests import WRITES_NO_BYTECODE
 from tests.support.processes import Running, manage_process, stopped_after, web_server
@@ -75,13 +75,17 @@ FILLED_BY_EXAMPLES = {"db", "target"}
 
 @pytest.hookimpl(wrapper=True)
 def pytest_collection() -> Generator[None, object, object]:
-    """Collects tests without collecting garbage: all that is made here stays to the end."""
+    """Collects tests without collecting garbage: all that is made here stays to the end.
+
+    Afterwards garbage is looked for as seldom as in a web process.
+    """
     gc.disable()
     try:
         return (yield)
     finally:
         sys.dont_write_bytecode = WRITES_NO_BYTECODE
         gc.freeze()
+        gc.set_threshold(*garbage.THRESHOLDS)
         gc.enable()
 
 
