@@ -247,6 +247,7 @@ def in_parts(patterns: Iterable[str]) -> pytest.MarkDecorator:
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("shared_parts")
 @in_parts(WHO_MAY)
 def test_every_address_asks_who_is_there(
     rollout: Rollout, settings: Any, patterns: list[str]
@@ -293,7 +294,7 @@ def status_of_made(pattern: str, method: str) -> int:
 
 
 @pytest.mark.slow
-@pytest.mark.usefixtures("two_environments")
+@pytest.mark.usefixtures("two_environments", "shared_parts")
 @in_parts(WHO_MAY)
 def test_a_role_in_one_environment_is_one_there_alone(
     rollout: Rollout, patterns: list[str]

@@ -217,6 +217,7 @@ def is_answered(response: Any, state: State) -> bool:
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("shared_parts")
 @pytest.mark.parametrize("state", STATES, indirect=True, ids=lambda make: make.__name__)
 def test_every_page_says_what_is_there_no_more_and_every_link_of_it_leads_somewhere(
     state: State, lead_browser: Client
