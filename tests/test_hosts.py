@@ -231,7 +231,7 @@ def test_a_watchdog_that_stands_still_or_dies_is_replaced_by_another(
         # The one that leads now is killed: the lock is free at once.
         now_leading = second if frozen is first else first
         now_leading.process.kill()
-        wait_until(lambda: leader() not in (None, replacement), seconds=5)
+        wait_until(lambda: leader() not in (None, replacement))
 
 
 def _goes_on(database: Database, pid: int | None) -> bool:

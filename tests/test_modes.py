@@ -18,6 +18,7 @@ from rollout.modes import Modes, UnsafeIsolation, current_modes, modes_in, modes
 from rollout.plan.switch import lock_key, stop_using_feature, switch_modes, use_feature
 from tests.engine.actions import NoControl, wait_until_somebody_waits
 from tests.support import rollouts
+from tests.support.processes import PATIENCE
 from tests.support.servers import Database
 
 PLAN = "a plan"
@@ -190,7 +191,7 @@ def test_a_switch_waits_for_the_block_that_goes_by_the_old_modes_and_then_goes_t
             wait_until_somebody_waits(other)
             assert modes_now(PLAN) == modes == Modes()
             assert switching.is_alive()
-        switching.join(20)
+        switching.join(PATIENCE)
     assert not switching.is_alive()
     assert modes_now(PLAN) == Modes("new", "new")
 

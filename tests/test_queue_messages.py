@@ -13,7 +13,7 @@ from django_q.models import OrmQ
 from rollout import queue, tasks
 from rollout.models import BackfillEstimate, FlowProbe, LogEntry
 from tests.support import rollouts
-from tests.support.processes import Running, wait_until
+from tests.support.processes import PATIENCE, Running, wait_until
 from tests.support.servers import Database
 
 WITHOUT_TOKEN = {"probe", "estimate", "refresh_view", "retry_quarantined"}
@@ -98,13 +98,13 @@ def test_a_worker_that_waits_is_told_of_a_message_also_after_its_connection_brok
     waiting = Thread(target=wait_for_messages)
     waiting.start()
     try:
-        assert looked.wait(20)
+        assert looked.wait(PATIENCE)
         queue.send("beat")
-        wait_until(lambda: len(fetched) == 1, seconds=20)
+        wait_until(lambda: len(fetched) == 1)
         assert rollouts.ask("SELECT pg_terminate_backend(%s, 5000)", pids[0])
-        assert broken.wait(20)
+        assert broken.wait(PATIENCE)
         queue.send("beat")
-        wait_until(lambda: len(fetched) == 2, seconds=20)
+        wait_until(lambda: len(fetched) == 2)
     finally:
         end.set()
         waiting.join()

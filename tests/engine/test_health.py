@@ -12,6 +12,7 @@ from rollout.engine.health import Signal, read_signals
 from rollout.engine.target import Connection, Target
 from tests.engine.actions import wait_until_somebody_waits
 from tests.engine.samples import BIGINT, PARTITIONED
+from tests.support.processes import PATIENCE
 
 
 @pytest.fixture(autouse=True)
@@ -140,7 +141,7 @@ def waiting(target: Target, statement: str) -> Iterator[list[Signal]]:
     try:
         yield []
     finally:
-        thread.join(20)
+        thread.join(PATIENCE)
 
 
 class TestNumbers:

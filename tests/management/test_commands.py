@@ -9,7 +9,7 @@ import pytest
 from config.home import ROOT
 from rollout.models import Heartbeat, LogEntry, PhaseRun, Rollout, RunState
 from tests.support import rollouts
-from tests.support.processes import Running, completed, manage_process, stopped_after
+from tests.support.processes import PATIENCE, Running, completed, manage_process, stopped_after
 from tests.support.rollouts import PLAN, Cli
 from tests.support.servers import Database
 
@@ -305,7 +305,7 @@ def test_a_wait_for_a_phase_reports_that_no_worker_runs(
     ) as waiting:
         waiting.wait_for(lambda: "Start it: manage.py qcluster." in waiting.output())
         rollouts.work()
-        assert waiting.process.wait(10) == 0
+        assert waiting.process.wait(PATIENCE) == 0
         assert "Phase 0 forward: done." in waiting.output()
 
 
@@ -327,7 +327,7 @@ def test_a_rollback_of_several_phases_waits_for_the_last(
     ) as waiting:
         waiting.wait_for(lambda: len(rollouts.queued()) == 1)
         rollouts.work()
-        assert waiting.process.wait(10) == 0
+        assert waiting.process.wait(PATIENCE) == 0
         assert "Rollback of all phases: done." in waiting.output()
         assert "Phase 0 backward: done." in waiting.output()
 
@@ -343,6 +343,6 @@ def test_a_wait_for_a_phase_reports_how_it_failed(committed_db: Database, tmp_pa
     ) as waiting:
         waiting.wait_for(lambda: bool(rollouts.queued()))
         rollouts.work()
-        assert waiting.process.wait(10) == 1
+        assert waiting.process.wait(PATIENCE) == 1
         assert "Phase 0 forward: failed. The live schema differs" in waiting.output()
         assert "then retry" in waiting.output()

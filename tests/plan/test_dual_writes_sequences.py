@@ -22,6 +22,7 @@ from tests.engine.actions import (
 )
 from tests.engine.samples import BIGINT, DIRTY
 from tests.plan.test_dual_writes import TRIGGERS, apply_all, start
+from tests.support.processes import PATIENCE
 
 TEXTS = (
     st.sampled_from(DIRTY)
@@ -139,13 +140,13 @@ def test_the_mapping_never_keeps_one_transaction_waiting_for_another(
         if isinstance(action, Statement)
     ]
     with target.connect() as other:
-        other.execute("SET statement_timeout = '20s'")
+        other.execute("SET statement_timeout = '60s'")
         engine = threading.Thread(target=apply_all, args=(connection, mapping))
         engine.start()
         wait_until_somebody_waits(other)
         BIGINT.insert(other, 4, kind="Castle")
         app.execute("COMMIT")
-        engine.join(20)
+        engine.join(PATIENCE)
     run_fill(connection, FILL)
     assert [BIGINT.name_of(connection, n) for n in (1, 2, 3, 4)] == [
         *("Castle", "Tower", "Tower", "Castle")

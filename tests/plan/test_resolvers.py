@@ -29,6 +29,7 @@ from tests.engine.actions import (
     wait_until_somebody_waits,
 )
 from tests.engine.samples import BIGINT, DIRTY, SAMPLES, Sample
+from tests.support.processes import PATIENCE
 
 KIND, STATE = BIGINT.kind, BIGINT.state
 TRIGGERS = triggers_of(BIGINT.plan, BIGINT.table)
@@ -109,7 +110,7 @@ def test_two_transactions_that_ask_for_the_same_new_text_share_its_row(
         second.start()
         wait_until_somebody_waits(mapped_things)
         first.execute(first_ends)
-        second.join(10)
+        second.join(PATIENCE)
     castles = {
         id_: name for id_, name in names_of(mapped_things).items() if name.lower() == "castle"
     }
@@ -140,7 +141,7 @@ def test_a_text_that_is_being_decided_on_waits_for_the_decision(
             [BIGINT.plan.name],
         )
         reviewing.execute("COMMIT")
-        writing.join(10)
+        writing.join(PATIENCE)
     assert answers == [resolve(mapped_things, "House")]
     assert "h" not in names_of(mapped_things).values()
 

@@ -14,6 +14,7 @@ from rollout.engine.target import Connection
 from rollout.plan import Lookup
 from tests.engine.actions import do_step, wait_until_somebody_waits
 from tests.schemas import PARCEL, STATUS, MakeScenario, Scenario, plan_of
+from tests.support.processes import PATIENCE
 
 NULLABLE = replace(STATUS, blank=None, required=False)
 NO_ROW = replace(NULLABLE, unknown="null")
@@ -110,7 +111,7 @@ def test_k10_a_a_column_that_must_have_a_value_waits_for_the_others_row(
         later.start()
         wait_until_somebody_waits(made.connection)
         first.execute(ends.encode())
-        later.join(10)
+        later.join(PATIENCE)
         second.execute("COMMIT")
     names = {name for _, name in statuses(made)}
     assert names == ({"Returned"} if ends == "COMMIT" else {"RETURNED"})
@@ -135,7 +136,7 @@ def test_k10_a_texts_in_opposite_order_take_turns_where_a_column_must_have_a_val
         wait_until_somebody_waits(made.connection)
         insert(first, "Refused")
         first.execute("COMMIT")
-        later.join(10)
+        later.join(PATIENCE)
     texts = ("Refused", "Refused", "Returned", "Returned")
     assert sorted(statuses(made)) == [(text, text) for text in texts]
     assert made.audit().mismatched == 0

@@ -70,7 +70,7 @@ def receiver(does: Behaviour = "take") -> Iterator[Receiver]:
                 case "refuse":
                     self.send_error(500, "secret inside")
                 case "hang":
-                    listening.ended.wait(60)
+                    listening.ended.wait(300)
                 case "drip":
                     for byte in b"HTTP/1.1 200 OK\r\nX-Slow: " + b"y" * 1000:
                         self.wfile.write(bytes([byte]))

@@ -14,7 +14,7 @@ from rollout.models import Measurement
 from rollout.telemetry.histograms import Histogram, total
 from rollout.telemetry.operation_stats import stats_by_operation
 from rollout.telemetry.recorder import INTERVAL_SECONDS
-from tests.support.processes import Running, stopped_after, wait_until
+from tests.support.processes import PATIENCE, Running, stopped_after, wait_until
 from tests.support.servers import Database
 
 WORK = """
@@ -52,7 +52,7 @@ def test_a_process_loses_one_interval_at_most_when_killed_and_else_nothing_at_al
         begun = len(_times(killed))
         killed.wait_for(lambda: len(_times(killed)) > begun + 450)
         killed.process.kill()
-        killed.process.wait(10)
+        killed.process.wait(PATIENCE)
         times = _times(killed)
         written = _calls(killed)
         assert begun < written <= len(times)
@@ -60,7 +60,7 @@ def test_a_process_loses_one_interval_at_most_when_killed_and_else_nothing_at_al
         assert lost == []
         # One that is asked to end leaves nothing behind.
         lives.process.send_signal(signal.SIGTERM)
-        lives.process.wait(10)
+        lives.process.wait(PATIENCE)
         assert _calls(lives) - len(_times(lives)) in (0, 1)
     # Histograms of different processes add up to that of all calls.
     rows = Measurement.objects.all()

@@ -30,7 +30,7 @@ from rollout.watchdog.loop import Watchdog
 from rollout.worker.audits import AuditJob
 from rollout.worker.kinds import KINDS
 from tests.support import rollouts
-from tests.support.processes import free_port, wait_until
+from tests.support.processes import PATIENCE, free_port, wait_until
 from tests.support.rollouts import ADA
 
 LONG_AGO = timedelta(seconds=11)
@@ -191,10 +191,10 @@ def test_second_watchdog_takes_over_when_the_first_dies(tiny: Rollout) -> None:
         watchdog = Watchdog()
         if watchdog._leads():
             leads.set()
-        end.wait(30)
+        end.wait(PATIENCE)
 
     leader = elsewhere(lead)
-    assert leads.wait(10)
+    assert leads.wait(PATIENCE)
     standby = Watchdog()
     standby.look()
     standby.look()
@@ -207,7 +207,7 @@ def test_second_watchdog_takes_over_when_the_first_dies(tiny: Rollout) -> None:
         standby.look()
         return runs_queued() == [(run.pk, 2)]
 
-    wait_until(takes_over, seconds=5)
+    wait_until(takes_over)
 
 
 def test_a_watchdog_outlives_a_connection_that_breaks(tiny: Rollout) -> None:

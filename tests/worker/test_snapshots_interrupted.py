@@ -15,7 +15,7 @@ from rollout.watchdog.loop import Watchdog
 from rollout.worker import snapshots
 from rollout.worker.leases import take_back
 from tests.support import rollouts
-from tests.support.processes import manage_process, stopped_after, wait_until
+from tests.support.processes import PATIENCE, manage_process, stopped_after, wait_until
 from tests.support.programs import HeldUp, held_up
 from tests.support.rollouts import ADA, PLAN
 from tests.support.servers import Database
@@ -93,7 +93,7 @@ def test_a_snapshot_cancelled_in_the_middle_stops_there(
     snapshot, worker = taken_until_held(held, properties, pg_bin)
     dumping = snapshot.state == SnapshotState.TAKING
     runner.cancel_snapshot(snapshot, actor=ADA)
-    worker.join(20)
+    worker.join(PATIENCE)
     assert not worker.is_alive()
     snapshot.refresh_from_db()
     assert snapshot.state == SnapshotState.CANCELLED
@@ -110,7 +110,7 @@ def test_a_worker_that_lost_its_lease_stops_and_takes_its_part_away(
     snapshot, worker = taken_until_held(held, properties, pg_bin)
     before = snapshot.state
     assert take_back(snapshot)
-    worker.join(20)
+    worker.join(PATIENCE)
     assert not worker.is_alive()
     snapshot.refresh_from_db()
     assert snapshot.state == before
