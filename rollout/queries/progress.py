@@ -1,6 +1,6 @@
 """The progress of a backfill job: from its lanes while it runs, from the journal afterwards."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
@@ -24,13 +24,19 @@ from rollout.telemetry.signals import application_signals
 # With more, neighbouring samples are put together.
 MAX_SAMPLES = 120
 RECENT_SECONDS = 30
+# Over this time a speed is looked at to see whether it is steady.
+STEADY_SECONDS = 120
+# From so many measured seconds on a job is expected to keep the speed that was measured.
+SETTLED_SECONDS = 10
+# Two speeds that differ by no more than this factor are one.
+SAME_SPEED = 1.3
 
 
 @dataclass(frozen=True)
 class TimeLeft:
-    """Seconds to the end of the scan: unhindered, and at the present speed.
+    """Seconds to the end of the scan, at the highest and at the lowest speed that is likely.
 
-    ``longest`` is None while a signal stops the job.
+    Both are the same once the speed is steady. ``longest`` is None while a signal stops the job.
     """
 
     shortest: float
@@ -200,7 +206,10 @@ def _under_way(
         )
     if not job.step_run.run.working:
         return _halted(job, totals)
-    recent = recent_speed(measured, began=job.created_at, now=timezone.now())
+    now = timezone.now()
+    recent = recent_speed(measured, began=job.created_at, now=now)
+    longer = recent_speed(measured, began=job.created_at, now=now, over=STEADY_SECONDS)
+    is_settled = bool(measured) and (now - measured[0].at).total_seconds() >= SETTLED_SECONDS
     duty = job.duty_percent / 100
     in_batches = totals.scanned / totals.working_seconds if totals.working_seconds else 0.0
     unhindered = in_batches * duty * max(len(totals.holders), 1)
@@ -213,9 +222,9 @@ def _under_way(
         rows_per_second=(unhindered if totals.holders else 0.0) if recent is None else recent,
         left=time_left(
             (1 - totals.fraction) * job.estimated_rows,
-            unhindered=unhindered,
-            throttled=unhindered * (pace.throttle.share if pace else 1.0),
-            recent=recent,
+            speeds=(recent, longer)
+            if recent and is_settled
+            else (unhindered, unhindered * (pace.throttle.share if pace else 1.0), recent),
             signals=signals,
         ),
         round=totals.round,
@@ -269,14 +278,16 @@ def _spread(of_range: list[Sample]) -> list[Sample]:
     ]
 
 
-def recent_speed(measured: Sequence[Sample], *, began: datetime, now: datetime) -> float | None:
-    """Rows a second of the last half minute.
+def recent_speed(
+    measured: Sequence[Sample], *, began: datetime, now: datetime, over: float = RECENT_SECONDS
+) -> float | None:
+    """Rows a second of the last seconds.
 
     Time in which nothing was done counts. None where nothing was measured in that time.
     """
     if not measured:
         return None
-    since = now - timedelta(seconds=max(RECENT_SECONDS, 2 * measured[-1].seconds))
+    since = now - timedelta(seconds=max(over, 2 * measured[-1].seconds))
     recent = [sample for sample in measured if sample.at >= since]
     if not recent:
         return None
@@ -285,24 +296,23 @@ def recent_speed(measured: Sequence[Sample], *, began: datetime, now: datetime) 
 
 
 def time_left(
-    rows: float,
-    *,
-    unhindered: float,
-    throttled: float,
-    recent: float | None,
-    signals: Sequence[Signal],
+    rows: float, *, speeds: Iterable[float | None], signals: Sequence[Signal]
 ) -> TimeLeft | None:
-    """The time for these rows, from rows a second: without any hindrance, and as it goes.
+    """The time for these rows at speeds in rows a second, each as likely as the others.
 
-    ``unhindered`` is the speed of all batches so far under the duty that is set: that is what
-    people want, whereas a health signal comes and goes. ``throttled`` is the share of it that the
-    signals allow now.
+    At first they are that of all batches without a rest, the share of it that signals allow now,
+    and what little was measured; later what was measured of late and for longer. Where they agree
+    the time is one figure.
     """
-    speeds = [speed for speed in (unhindered, throttled, recent or 0.0) if speed > 0]
-    if not speeds:
+    known = [speed for speed in speeds if speed]
+    if not known:
         return None
-    held = any(signal.status == "stop" for signal in signals)
-    return TimeLeft(rows / max(speeds), None if held else rows / min(speeds))
+    shortest, longest = rows / max(known), rows / min(known)
+    if any(signal.status == "stop" for signal in signals):
+        return TimeLeft(shortest, None)
+    if longest <= SAME_SPEED * shortest:
+        shortest = longest = rows * len(known) / sum(known)
+    return TimeLeft(shortest, longest)
 
 
 def _is_at_work(job: BackfillJob) -> bool:

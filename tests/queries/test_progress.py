@@ -19,34 +19,27 @@ def sample(second: float, scanned: int = 5000, worked: float = 4.0) -> Sample:
     return Sample(after(second), scanned, scanned, worked, 0.0, 5)
 
 
-def left(
-    rows: float, recent: float | None, *signals: Status, throttled: float = 1000
-) -> TimeLeft | None:
-    return time_left(
-        rows,
-        unhindered=1000,
-        throttled=throttled,
-        recent=recent,
-        signals=[Signal("a sign", status, "why") for status in signals],
-    )
+def left(rows: float, *speeds: float | None, status: Status = "ok") -> TimeLeft | None:
+    return time_left(rows, speeds=speeds, signals=[Signal("a sign", status, "why")])
 
 
-def test_the_time_left_is_a_range_from_the_speed_of_batches_to_the_speed_of_late() -> None:
-    assert left(6000, 500) == TimeLeft(6, 12)
-    assert left(6000, 1200) == TimeLeft(5, 6)
-    assert left(6000, None) == TimeLeft(6, 6)
+def test_the_time_left_is_a_range_between_speeds_that_differ() -> None:
+    assert left(6000, 1000, 500) == TimeLeft(6, 12)
+    assert left(6000, 1000, 250, 900) == TimeLeft(6, 24)
+    assert left(6000, 1000, None) == TimeLeft(6, 6)
 
 
-def test_a_pace_below_full_speed_makes_the_range_wider() -> None:
-    assert left(6000, 900, "ok", "throttle", throttled=250) == TimeLeft(6, 24)
+def test_the_time_left_is_one_figure_once_the_speed_is_steady() -> None:
+    assert left(6000, 1100, 900) == TimeLeft(6, 6)
+    assert left(6000, 1300, 900) != TimeLeft(6, 6)
 
 
 def test_a_held_job_has_no_longest_time() -> None:
-    assert left(6000, None, "stop") == TimeLeft(6, None)
+    assert left(6000, 1000, None, status="stop") == TimeLeft(6, None)
 
 
 def test_nothing_is_known_of_a_job_that_has_done_nothing() -> None:
-    assert time_left(6000, unhindered=0, throttled=0, recent=None, signals=[]) is None
+    assert left(6000, 0, 0, None) is None
 
 
 def test_the_recent_speed_is_that_of_half_a_minute_rests_included() -> None:
