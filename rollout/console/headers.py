@@ -102,6 +102,8 @@ class LiveHeader:
     """What runs beside the phases."""
     is_own: bool
     """Whether another user may be shown something else."""
+    is_carried: bool
+    """Whether the page's own live part brings it along, as often as it would ask itself."""
 
     @property
     def address(self) -> str:
@@ -132,11 +134,12 @@ def header_of(
     run: PhaseRun | None = None,
     closed: str | None = None,
     jobs: Sequence[JobView] = (),
+    page_live: int = 0,
 ) -> Header:
     """The header of the page that a request is for.
 
     ``status``, ``closed`` and ``jobs`` are there where the page has read them already; ``run`` is
-    the one that it is about.
+    the one that it is about. ``page_live`` are the seconds until its live part asks again.
     """
     match = request.resolver_match
     name, given = (match.url_name or "", match.kwargs) if match is not None else ("", {})
@@ -149,7 +152,9 @@ def header_of(
         closed=closed,
         live=None
         if closed
-        else live_header_of(rollout, request, request.path, name, status=status, jobs=jobs),
+        else live_header_of(
+            rollout, request, request.path, name, status=status, jobs=jobs, page_live=page_live
+        ),
     )
 
 
@@ -161,6 +166,7 @@ def live_header_of(
     *,
     status: RolloutStatus | RolloutSummary | None = None,
     jobs: Sequence[JobView] = (),
+    page_live: int = 0,
 ) -> LiveHeader:
     """The live part of the header of the page with that path and URL name, for its reader."""
     evidence = status.evidence if isinstance(status, RolloutStatus) else None
@@ -180,7 +186,11 @@ def live_header_of(
         for key, tab in TABS.items()
     ]
     live = reload_seconds(is_at_work(summary) or bool(waiting.side_work))
-    return LiveHeader(state, tabs, name, page, live, waiting.side_work, bool(waiting.askers))
+    return LiveHeader(
+        *(state, tabs, name, page, live, waiting.side_work),
+        is_own=bool(waiting.askers),
+        is_carried=0 < page_live <= live,
+    )
 
 
 def _tab_of(name: str) -> str:

@@ -142,14 +142,18 @@ def rollout_header(context: template.Context) -> Header | None:
     known = [job for job in jobs if isinstance(job, JobView)] if isinstance(jobs, list) else []
     if isinstance(repair := context.get("repair"), current_phases.RepairView):
         known += repair.jobs
-    return header_of(
+    header = header_of(
         rollout,
         request,
         status=status if isinstance(status, RolloutStatus | RolloutSummary) else None,
         run=run if isinstance(run, PhaseRun) else None,
         closed=context.get("why"),
         jobs=known,
+        page_live=context.get("gates_live") or context.get("live") or 0,
     )
+    if header.live is not None and header.live.is_own:
+        fragments.vary_on_user(request)
+    return header
 
 
 @register.inclusion_tag("rollout/parts/head.html", takes_context=True)

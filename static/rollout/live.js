@@ -48,6 +48,7 @@
 
   // Several processes keep parts, and a page may be newer than all of them: nothing goes backwards.
   const made = new WeakMap();
+  let answered = 0;
   document.addEventListener("htmx:beforeSwap", ({ detail }) => {
     const { elt, xhr } = detail;
     const when = Number(xhr.getResponseHeader("Rollout-Made"));
@@ -59,10 +60,20 @@
     }
     made.set(elt, when);
     tags.set(elt, xhr.getResponseHeader("ETag"));
+    answered = when;
+  });
+  document.addEventListener("htmx:oobBeforeSwap", ({ detail }) => {
+    const { target } = detail;
+    if (target.id !== "rollout-now") return;
+    detail.shouldSwap = answered >= (made.get(target) ?? 0);
+    if (!detail.shouldSwap) return;
+    made.set(target, answered);
+    // What it knows now is none of its own answers.
+    tags.delete(target);
   });
 
-  // The header and the page tell of the same moment: who learns of a change has the others ask. A
-  // message about what was pressed is no longer true then.
+  // A part brings the header along, so that both tell of the same moment; a header that learns of a
+  // change by itself has the others ask. A message about what was pressed is no longer true then.
   const state = () => document.getElementById("rollout-now")?.dataset.state;
   let known = state();
   document.addEventListener("htmx:afterSwap", ({ detail: { elt } }) => {
@@ -72,8 +83,6 @@
       known = state();
       for (const message of document.querySelectorAll(".messages .tone-good")) message.remove();
       for (const part of document.querySelectorAll("[data-live]")) if (part !== elt) due.set(part, 0);
-    } else if (elt !== header) {
-      due.set(header, 0);
     }
   });
 

@@ -56,7 +56,17 @@ def reload_seconds(under_way: bool) -> int:
 
 
 def render_live(request: ConsoleRequest, name: str, page: dict[str, Any]) -> HttpResponse:
-    """A page; for htmx its live part, the template ``name_live.html``."""
+    """A page; for htmx its live part, ``name_live.html``, and the rollout's header beside it.
+
+    One answer has both, so that they tell of the same moment.
+    """
+    if not request.htmx:
+        return render(request, f"rollout/{name}.html", page)
+    return render(request, "rollout/live.html", {**page, "live_part": f"rollout/{name}_live.html"})
+
+
+def render_part(request: ConsoleRequest, name: str, page: dict[str, Any]) -> HttpResponse:
+    """A page; for htmx, which asks for it once, its part ``name_live.html``."""
     return render(request, f"rollout/{name}{'_live' if request.htmx else ''}.html", page)
 
 

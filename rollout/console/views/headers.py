@@ -7,7 +7,7 @@ from django.views.decorators.http import require_safe
 from rollout.console.finds import results_for
 from rollout.console.headers import live_header_of
 from rollout.console.http.access import ConsoleRequest, environments_seen_by, may
-from rollout.console.http.fragments import cache_fragment, render_live, vary_on_user
+from rollout.console.http.fragments import cache_fragment, render_part, vary_on_user
 from rollout.console.http.links import page_of_ours
 from rollout.console.http.shortcuts import rollout_or_404
 from rollout.queries.inboxes import waiting_for
@@ -45,4 +45,4 @@ def find(request: ConsoleRequest) -> HttpResponse:
     summaries = summaries_of([rollout for rollout in all_rollouts() if rollout.environment in seen])
     text = request.GET.get("q", "")
     page = {"text": text, "results": results_for(text, summaries)}
-    return render_live(request, "find", page)
+    return render_part(request, "find", page)

@@ -19,7 +19,7 @@ from rollout.console.charts.bars import MIN_LOSS_SECONDS, Chart, chart_of, with_
 from rollout.console.current_phases import JobView
 from rollout.console.formats import byte_size, duration, milliseconds, number
 from rollout.console.http.access import ConsoleRequest, may
-from rollout.console.http.fragments import FAST, cache_fragment
+from rollout.console.http.fragments import FAST, cache_fragment, render_live
 from rollout.console.http.links import row_url
 from rollout.console.http.shortcuts import job_or_404, rollout_or_404
 from rollout.console.lists.filters import Listed, ListFilter, choice, phase_choice
@@ -205,7 +205,7 @@ def _page(request: ConsoleRequest, job: BackfillJob, form: PaceForm | None = Non
         "live": FAST if at_work or retrying else 0,
     }
     if request.htmx:
-        return render(request, "rollout/job_live.html", page)
+        return render_live(request, "job", page)
     shown = form or PaceForm(initial={name: getattr(job, name) for name in PaceForm.base_fields})
     page["form"] = shown
     page["fields"] = [(field, PaceForm.units[field.name]) for field in shown]

@@ -12,7 +12,13 @@ from rollout.console import current_phases, job_histories, previews
 from rollout.console.approvals import approvals_of, rejections_of, requests_of
 from rollout.console.forecasts import forecasts
 from rollout.console.http.access import ConsoleRequest, may
-from rollout.console.http.fragments import FAST, cache_fragment, reload_seconds, vary_on_user
+from rollout.console.http.fragments import (
+    FAST,
+    cache_fragment,
+    reload_seconds,
+    render_live,
+    vary_on_user,
+)
 from rollout.console.http.links import rollout_url
 from rollout.console.http.sessions import confirmed_recently, guarded
 from rollout.console.http.shortcuts import phase_or_404, plan_or_404, rollout_or_404, status_or_404
@@ -56,7 +62,7 @@ def phase(request: ConsoleRequest, plan: str, environment: str, number: int) -> 
         "stale_types": current_phases.stale_types_of(status) if number == status.phase else [],
     }
     if request.htmx:
-        return render(request, "rollout/phase_live.html", page)
+        return render_live(request, "phase", page)
     earlier = job_histories.by_step(status.rollout, number, phase.run)
     page["proofs"] = previews.what_proves(status.plan, number)
     rehearsed = forecast_of(status.rehearsal, number, Direction.FORWARD)
@@ -85,7 +91,7 @@ def start(request: ConsoleRequest, plan: str, environment: str, number: int) -> 
     page |= _waiting(request, status, phase)
     page |= confirmation(status, phase)
     if request.htmx:
-        response = render(request, "rollout/start_live.html", page)
+        response = render_live(request, "start", page)
         if phase.can_start or request.GET.get("seen") != phase.digest:
             # The whole page is another: with the form, or of other SQL.
             response["HX-Refresh"] = "true"

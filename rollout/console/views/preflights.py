@@ -10,7 +10,7 @@ from django.utils import timezone
 from django.views.decorators.http import require_safe
 
 from rollout.console.http.access import ConsoleRequest, may
-from rollout.console.http.fragments import render_live
+from rollout.console.http.fragments import render_part
 from rollout.console.http.shortcuts import phase_or_404, status_or_404
 from rollout.engine.preflight import LEVELS, Findings
 from rollout.engine.target import reason_of
@@ -29,7 +29,7 @@ def preflight(request: ConsoleRequest, plan: str, environment: str, number: int)
     status = status_or_404(plan, environment)
     phase = phase_or_404(status, number)
     page = _page(status, preflight_of(status.rollout, number)) | {"phase": phase, "forward": True}
-    return render_live(request, "preflight", page)
+    return render_part(request, "preflight", page)
 
 
 def _page(status: RolloutStatus, findings: Findings | None = None) -> dict[str, object]:
@@ -60,7 +60,7 @@ def rollback_locks(
         page["locks"] = locks_of_rollback(status.rollout, number)
     except psycopg.Error as error:
         page["error"] = reason_of(error)
-    return render_live(request, "rollback_locks", page)
+    return render_part(request, "rollback_locks", page)
 
 
 @may("view_rollout")
@@ -75,4 +75,4 @@ def rerun(request: ConsoleRequest, plan: str, environment: str, number: int) -> 
         page["refusal"] = str(refusal)
     except psycopg.Error as error:
         page["error"] = reason_of(error)
-    return render_live(request, "rerun", page)
+    return render_part(request, "rerun", page)

@@ -1,5 +1,6 @@
 """Parts that ask again: shared by who may see the same, made once a moment, 304 when known."""
 
+import re
 from typing import Any
 
 import pytest
@@ -100,3 +101,34 @@ def test_an_unknown_zone_is_the_sites_own(rollout: Rollout, viewer: Client, zone
     journal.noted(rollout)
     viewer.cookies["zone"] = zone
     assert " UTC</time>" in part(viewer).content.decode()
+
+
+@pytest.mark.parametrize("page", [PAGE, f"{PAGE}phases/0/", f"{PAGE}audits/"])
+def test_a_part_brings_the_header_of_the_same_moment_along(
+    rollout: Rollout, viewer: Client, page: str
+) -> None:
+    whole = journal.text_of(viewer, page)
+    header = re.search(r'<div class="rollout-now"[^>]*>', whole)
+    assert header is not None
+    assert "data-live" not in header[0], "the page's part asks for both"
+    assert "hx-swap-oob" not in header[0]
+    run = journal.ran(rollout, 0, "running")
+    html = part(viewer, page).content.decode()
+    assert html.index('id="live"') < html.index('id="rollout-now"')
+    beside = re.search(r'<div class="rollout-now"[^>]*>', html)
+    assert beside is not None
+    assert 'hx-swap-oob="morph"' in beside[0]
+    assert f'data-state="{run.pk} running"' in beside[0]
+
+
+def test_a_header_asks_by_itself_where_its_page_asks_less_often(
+    rollout: Rollout, viewer: Client
+) -> None:
+    journal.ran(rollout, 0, "running")
+    for page in (f"{PAGE}jobs/", f"{PAGE}monitoring/"):
+        header = re.search(r'<div class="rollout-now"[^>]*>', journal.text_of(viewer, page))
+        assert header is not None
+        assert 'data-live="5"' in header[0]
+    own = part(viewer, f"{PAGE}header/?name=jobs&page={PAGE}jobs/").content.decode()
+    assert 'data-live="5"' in own
+    assert "hx-swap-oob" not in own

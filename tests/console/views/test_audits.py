@@ -130,7 +130,7 @@ def test_a_running_audit_is_looked_at_until_it_ends(rollout: Rollout, viewer: Cl
     assert f'hx-get="{PAGE}"' in text_of(viewer, PAGE)
     AuditReport.objects.update(status="clean")
     fragment = fragment_of(viewer, page)
-    assert "hx-get" not in fragment
+    assert "data-live" not in fragment.partition('id="live"')[2].partition(">")[0]
     assert "Clean: 0 mismatches" in fragment
 
 

@@ -211,7 +211,7 @@ def test_rows_are_tried_again_once_the_job_is_not_at_work(
         message="0 rows of properties that had been refused are written now.",
     )
     fragment = fragment_of(engineer, page_of(job))
-    assert "hx-get" not in fragment
+    assert f'hx-get="{page_of(job)}"' not in fragment
     assert "0 rows of properties that had been refused are written now." in fragment
     assert 'id="retry-quarantined"' in fragment
 
