@@ -57,14 +57,9 @@ class Lane:
     marks: list[Mark]
 
 
-def marks_of(
-    rollout: Rollout, runs: Iterable[PhaseRun], since: datetime, until: datetime
-) -> list[Mark]:
-    """Phases, backfills, throttles and halts that fall into the time, oldest first.
-
-    ``runs`` are all of the rollout, the newest first.
-    """
-    marks = [*_runs(runs, since, until), *_jobs(rollout, since, until)]
+def marks_of(rollout: Rollout, since: datetime, until: datetime) -> list[Mark]:
+    """Phases, backfills, throttles and halts that fall into the time, oldest first."""
+    marks = [*_runs(rollout, since, until), *_jobs(rollout, since, until)]
     marks += _events(rollout, since, until)
     return sorted(marks, key=lambda mark: mark.began)
 
@@ -82,12 +77,10 @@ def lanes_of(marks: Iterable[Mark]) -> list[Lane]:
     return [lane for lane in lanes if lane.marks]
 
 
-def _runs(runs: Iterable[PhaseRun], since: datetime, until: datetime) -> list[Mark]:
-    in_time = [
-        run
-        for run in runs
-        if run.created_at < until and (run.stopped_at is None or run.stopped_at > since)
-    ]
+def _runs(rollout: Rollout, since: datetime, until: datetime) -> list[Mark]:
+    in_time = Q(finished_at__gt=since) | Q(finished_at=None)
+    runs = PhaseRun.objects.filter(in_time, rollout=rollout, created_at__lt=until)
+    runs = runs.only("phase", "direction", "created_at", "finished_at", "halts")
     return [
         Mark(
             _WORDS[Direction(run.direction)].format(run.phase),
@@ -96,7 +89,8 @@ def _runs(runs: Iterable[PhaseRun], since: datetime, until: datetime) -> list[Ma
             run.created_at,
             run.stopped_at,
         )
-        for run in in_time[:MAX_MARKS]
+        for run in runs[:MAX_MARKS]
+        if run.stopped_at is None or run.stopped_at > since
     ]
 
 
@@ -104,23 +98,15 @@ def _jobs(rollout: Rollout, since: datetime, until: datetime) -> list[Mark]:
     in_time = Q(finished_at__gt=since) | Q(finished_at=None)
     jobs = BackfillJob.objects.filter(
         in_time, step_run__run__rollout=rollout, created_at__lt=until
-    ).select_related("step_run__run")
-    jobs = jobs.only(
-        *("table", "kind", "created_at", "finished_at"),
-        *("step_run__run__finished_at", "step_run__run__halts"),
-    )[:MAX_MARKS]
-    ends = {job: job.finished_at or job.step_run.run.stopped_at for job in jobs}
-    return [
-        Mark(
-            f"{job_label(job.kind)} of {job.table}",
-            band_of(job.created_at, end or until, since, until),
-            "job",
-            job.created_at,
-            end,
-        )
-        for job, end in ends.items()
-        if end is None or end > since
-    ]
+    ).values_list("table", "kind", "created_at", "finished_at", "step_run__run")[:MAX_MARKS]
+    runs = PhaseRun.objects.in_bulk([run for *_, finished, run in jobs if finished is None])
+    marks = []
+    for table, kind, began, finished, run in jobs:
+        end = finished or runs[run].stopped_at
+        if end is None or end > since:
+            band = band_of(began, end or until, since, until)
+            marks.append(Mark(f"{job_label(kind)} of {table}", band, "job", began, end))
+    return marks
 
 
 def _events(rollout: Rollout, since: datetime, until: datetime) -> list[Mark]:

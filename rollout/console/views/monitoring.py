@@ -1,6 +1,6 @@
 """Latency and errors over time, next to what the rollout did; and the release of a hold."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from datetime import datetime, timedelta
 
 from django import forms
@@ -50,11 +50,13 @@ class Chosen(forms.Form):
     hours = forms.ChoiceField(label="Time", choices=list(SPANS.items()), required=False)
     operation = forms.CharField(label="Operation", max_length=100, required=False)
 
-    def span(self, every_run: Sequence[PhaseRun], until: datetime) -> timedelta:
+    def span(self, rollout: Rollout, until: datetime) -> timedelta:
         """What was chosen; else the time since the first run, within what can be chosen."""
         if hours := self.is_valid() and self.cleaned_data["hours"]:
             return timedelta(hours=float(hours))
-        began = min((run.created_at for run in every_run), default=until - timedelta(hours=1))
+        runs = PhaseRun.objects.filter(rollout=rollout)
+        first = runs.order_by("created_at").values_list("created_at", flat=True).first()
+        began = first or until - timedelta(hours=1)
         longest = timedelta(hours=float([*SPANS][-1]))
         return min(max(until - began, SHORTEST), longest)
 
@@ -69,16 +71,14 @@ def monitoring(request: ConsoleRequest, plan: str, environment: str) -> HttpResp
     until = timezone.now()
     (status,) = summaries_of([rollout])
     runs = status.runs
-    shown = ("phase", "direction", "state", "created_at", "finished_at", "halts")
-    every_run = list(PhaseRun.objects.filter(rollout=rollout).only(*shown))
-    span = form.span(every_run, until)
+    span = form.span(rollout, until)
     width = width_of_points(span, most=MAX_POINTS)
     since = interval_start(until - span, int(width.total_seconds()))
     points, lately = points_and_lately(
         since, until, width=width, operation=operation, lately=RECENT
     )
     newest = max(runs.values(), key=lambda run: run.pk, default=None)
-    marks = marks_of(rollout, every_run, since, until)
+    marks = marks_of(rollout, since, until)
     compared = compared_with_baseline(newest, lately)
     rules = rules_of(rollout, RuleState.objects.filter(rollout=rollout))
     of_operation = [row for row in rules if row.rule.operation == operation]
@@ -104,7 +104,7 @@ def monitoring(request: ConsoleRequest, plan: str, environment: str) -> HttpResp
         "compared": compared,
         "operations": [row.operation for row in compared if row.operation != "all"],
         "newest": newest,
-        "at_work": next((run for run in every_run if run.active), None),
+        "at_work": status.active,
         "rules": rules,
         "shadow": shadow_card(
             rollout,
