@@ -27,18 +27,16 @@ def mapping_reviewed(gate: MappingReviewed, evidence: Evidence) -> GateResult:
             "start_phase", f"Phase {BACKFILL} has not mapped the values. Start it first."
         )
     reviewed = f"{counts.reviewed:,} of {counts.values:,} values reviewed"
-    if counts.since_review:
-        reviewed += f" ({counts.since_review:,} new since the review)"
-    may_wait = f"{counts.recent:,} new may wait: younger than {duration(gate.grace)}"
+    may_wait = f"{counts.recent:,} new may wait, younger than {duration(gate.grace)}"
     if due := counts.open - counts.recent:
-        rest = f"; {may_wait}" if counts.recent else ""
+        parts = f"{due:,} to confirm or map, {may_wait}" if counts.recent else "confirm or map them"
         return pending(
             "review_mapping",
-            f"{reviewed}, {counts.open:,} open. Confirm or map {due:,}{rest}.",
+            f"{reviewed}; {counts.open:,} open: {parts}.",
             progress=counts.reviewed / counts.values,
         )
     if counts.recent:
-        return passed(f"{reviewed}, {counts.open:,} open. {may_wait}.")
+        return passed(f"{reviewed}; {counts.open:,} open: {may_wait}.")
     last = f", last at {in_words(counts.reviewed_at)}" if counts.reviewed_at else ""
     return passed(f"{reviewed}{last}.")
 
@@ -56,7 +54,6 @@ def _counts(connection: Connection, plan: Plan, grace: timedelta) -> ReviewCount
             _later(total.reviewed_at, counts.reviewed_at),
             total.new + counts.new,
             total.recent + counts.recent,
-            total.since_review + counts.since_review,
         )
     return total
 

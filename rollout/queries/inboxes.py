@@ -10,6 +10,8 @@ from django.db.models import BigIntegerField, Exists, OuterRef, Q, QuerySet, Sub
 from django.db.models.functions import Coalesce, Now
 from django.urls import reverse
 
+from rollout.gates import Evidence
+from rollout.gates.mappings import mapping_reviewed
 from rollout.gates.phase_states import is_done
 from rollout.journal.audits import to_repair
 from rollout.journal.environments import configured, homes, is_protected
@@ -180,7 +182,7 @@ def _restores(username: str, may: May) -> list[Waiting]:
 def _reviews(runs: list[PhaseRun], may: May) -> list[Waiting]:
     """Values that the gates before phase 3 wait for, as the newest full audit counted them.
 
-    The gates themselves ask the target, which no page's navigation can wait for.
+    The gates themselves ask the target: of a mapping only where that audit found open values.
     """
     after = ((BACKFILL, Direction.FORWARD), (ENFORCE, Direction.BACKWARD))
     newest = {
@@ -204,26 +206,30 @@ def _reviews(runs: list[PhaseRun], may: May) -> list[Waiting]:
             run.finished_at or run.created_at,
             f"{reverse('rollout:mappings', args=[run.rollout.plan, run.rollout.environment])}"
             f"{query}",
+            comment=why,
         )
         for rollout, run in waiting.items()
         if rollout in audits
-        for what, query in _open_reviews(run, *audits[rollout])
+        for what, query, why in _open_reviews(run, *audits[rollout])
     ]
 
 
-def _open_reviews(run: PhaseRun, unreviewed: int, undecided: int) -> Iterator[tuple[str, str]]:
-    """What of a rollout waits for a review, and the query of the page's address."""
+def _open_reviews(run: PhaseRun, unreviewed: int, undecided: int) -> Iterator[tuple[str, str, str]]:
+    """What of a rollout waits for a review, the query of the page's address, and why it waits."""
     try:
         plan = plans.get(run.rollout.plan)
     except UnknownPlan:
         return
     gates = plan.gates_of(ENFORCE, protected=is_protected(run.rollout.environment))
-    asking = {type(gate) for gate in gates}
-    if unreviewed > 0 and MappingReviewed in asking and run.state == RunState.DONE:
-        yield "Review the mapping", "?show=open"
+    review = next((gate for gate in gates if isinstance(gate, MappingReviewed)), None)
+    if unreviewed > 0 and review is not None and run.state == RunState.DONE:
+        answer = mapping_reviewed(review, Evidence(run.rollout, ENFORCE, plan=plan))
+        # New values may wait for a while.
+        if answer.status != "pass":
+            yield "Review the mapping", "?show=open", answer.message
     # Its audit keeps phase 2 from ending while any is undecided.
-    if undecided > 0 and ValuesDecided in asking:
-        yield "Decide about values that do not convert", ""
+    if undecided > 0 and any(isinstance(gate, ValuesDecided) for gate in gates):
+        yield "Decide about values that do not convert", "", ""
 
 
 def _open_values_of(rollouts: Iterable[int]) -> dict[int, tuple[int, int]]:

@@ -80,12 +80,11 @@ def test_a_value_that_comes_after_the_review_must_be_reviewed_once_it_is_old_eno
     rollouts.review_mapping(filled)
     write_type("Moon base 1")
     message = answer(filled).message
-    assert "Confirm or map 1." in message
-    assert " values reviewed (1 new since the review), 1 open." in message
+    assert " values reviewed; 1 open: confirm or map them." in message
     patient = MappingReviewed(grace=DAY)
     waits = answer(filled, patient)
     assert waits.status == "pass"
-    assert ", 1 open. 1 new may wait: younger than 1 d." in waits.message
+    assert "; 1 open: 1 new may wait, younger than 1 d." in waits.message
     age(filled, DAY)
     assert answer(filled, patient).status == "pending"
     rollouts.review_mapping(filled)
@@ -100,7 +99,7 @@ def test_the_values_reviewed_due_and_too_new_add_up_to_all(filled: Rollout) -> N
     assert (reviewed, recent) == (0, 1)
     assert still_open == due + recent
     assert values == reviewed + still_open
-    assert message.endswith(f"Confirm or map {due}; 1 new may wait: younger than 1 d.")
+    assert message.endswith(f"{due} to confirm or map, 1 new may wait, younger than 1 d.")
 
 
 def test_another_spelling_of_a_reviewed_value_asks_for_no_review(filled: Rollout) -> None:
@@ -147,7 +146,7 @@ def test_the_tab_the_list_the_page_and_the_gate_count_the_same_open_values(
     badge = re.search(r'(\d+)<span class="visually-hidden"> open values to review', listed)
     assert badge is not None
     assert int(badge[1]) == sum(of_lookups)
-    assert f", {badge[1]} open. " in answer(filled).message
+    assert f"; {badge[1]} open: " in answer(filled).message
     for lookup, number in zip(plans.get(filled.plan).lookups, of_lookups, strict=True):
         page = journal.text_of(
             lead, f"{journal.PAGE}mappings/{lookup.table.label}/{lookup.legacy}/"

@@ -23,8 +23,7 @@ class ReviewCounts:
     """The values of a mapping by normal form, and how many of them people decided on.
 
     ``reviewed_at`` is when they did last. ``open`` values wait for a decision. ``new`` ones are
-    open and came after the others were mapped; ``recent`` ones are new and came not long ago,
-    those ``since_review`` are new and came after the last decision.
+    open and came after the others were mapped; ``recent`` ones are new and came not long ago.
     """
 
     values: int
@@ -32,7 +31,6 @@ class ReviewCounts:
     reviewed_at: datetime | None
     new: int = 0
     recent: int = 0
-    since_review: int = 0
 
     @property
     def open(self) -> int:
@@ -54,12 +52,10 @@ def review_counts_of(
             "SELECT count(*), count(d.normal), max(d.at),"
             " count(*) FILTER (WHERE d.normal IS NULL AND v.at > v.mapped_at),"
             " count(*) FILTER"
-            " (WHERE d.normal IS NULL AND v.at > v.mapped_at AND v.at > clock_timestamp() - %s),"
-            " count(*) FILTER (WHERE d.normal IS NULL AND v.at > v.mapped_at AND v.at > r.at)"
+            " (WHERE d.normal IS NULL AND v.at > v.mapped_at AND v.at > clock_timestamp() - %s)"
             " FROM (SELECT m.normal, min(m.at) AS at, min(min(m.at)) OVER () AS mapped_at"
             "  FROM {mapping} AS m GROUP BY m.normal) AS v"
             " LEFT JOIN {decisions} AS d ON d.normal = v.normal AND {ours}"
-            " CROSS JOIN (SELECT max(d.at) AS at FROM {decisions} AS d WHERE {ours}) AS r"
             " WHERE v.normal <> ''"
         ).format(
             mapping=in_target(lookup.mapping_name(plan.name)),

@@ -1,6 +1,7 @@
 """What waits for the reader, and its number in the navigation."""
 
 import re
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -10,6 +11,9 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
+from rollout import gates
+from rollout.engine.mapping import ReviewCounts
+from rollout.gates import mappings
 from rollout.models import Rollout, SignOff
 from tests.console import journal
 from tests.console.journal import PAGE, ran, text_of
@@ -134,6 +138,21 @@ def test_a_mapping_waits_for_its_review_between_phases_2_and_3(
     assert waits in text_of(engineer, INBOX)
     ran(rollout, 2, direction="backward")
     assert waits not in text_of(engineer, INBOX)
+
+
+def test_a_mapping_that_the_gate_lets_through_asks_nobody(
+    rollout: Rollout, engineer: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ran(rollout, 2)
+    journal.audited(rollout, mapping_values=63, mapping_reviewed=60)
+    counts = ReviewCounts(63, 60, timezone.now(), new=3, recent=2)
+    monkeypatch.setattr(mappings, "_counts", lambda *_: counts)
+    gates.invalidate()
+    text = text_of(engineer, INBOX)
+    assert "60 of 63 values reviewed; 3 open: 1 to confirm or map, 2 new may wait" in text
+    counts = replace(counts, reviewed=61)
+    gates.invalidate()
+    assert "Review the mapping before phase 3" not in text_of(engineer, INBOX)
 
 
 def test_mismatched_rows_wait_for_an_engineer_until_an_audit_is_clean_or_they_are_waived(
