@@ -16,6 +16,7 @@ from django.views.decorators.http import require_POST
 
 from config.prepare import PEOPLE
 from rollout.console.http.links import page_of_ours
+from rollout.telemetry import leave_out
 
 WORK = {
     "lead": "Start phases, roll them back, approve.",
@@ -47,6 +48,7 @@ class Login(LoginView):
         return {"username": self.request.GET.get("as", "")[:150]}
 
 
+@leave_out
 @require_POST
 @login_required
 def become(request: HttpRequest) -> HttpResponse:

@@ -28,6 +28,7 @@ from rollout.models import BackfillJob, Rollout, RunState
 from rollout.plan.plan import ENFORCE
 from rollout.queries.mapping_reviews import confirmations, review_now
 from rollout.queries.status import find_rollout
+from rollout.telemetry import leave_out
 
 # What the guide decides, by the normal form of a legacy value; all others it confirms.
 DECISIONS = {"apt": Decision("Apartment"), "condominium": Decision("Condo")}
@@ -101,6 +102,7 @@ def lift_limit(rollout: Rollout, *, actor: Actor) -> None:
         )
 
 
+@leave_out
 @may("review_mapping")
 @require_POST
 def review(request: ConsoleRequest) -> HttpResponse:
@@ -110,6 +112,7 @@ def review(request: ConsoleRequest) -> HttpResponse:
     return redirect_back(request, rollout)
 
 
+@leave_out
 @may("review_mapping")
 @require_POST
 def request_approval(request: ConsoleRequest) -> HttpResponse:
@@ -127,6 +130,7 @@ def decide_on_values(request: ConsoleRequest, rollout: Rollout) -> bool:
     )
 
 
+@leave_out
 @may("tick_checklist")
 @require_POST
 def mark(request: ConsoleRequest) -> HttpResponse:
@@ -136,6 +140,7 @@ def mark(request: ConsoleRequest) -> HttpResponse:
     return redirect_back(request, rollout)
 
 
+@leave_out
 @may("audit_rollout")
 @require_POST
 def plant(request: ConsoleRequest) -> HttpResponse:
@@ -154,6 +159,7 @@ def plant(request: ConsoleRequest) -> HttpResponse:
     return redirect_back(request, rollout)
 
 
+@leave_out
 @may("approve_rollout")
 @require_POST
 def approve(request: ConsoleRequest) -> HttpResponse:
@@ -172,6 +178,7 @@ def approve(request: ConsoleRequest) -> HttpResponse:
     return redirect_back(request, rollout)
 
 
+@leave_out
 @may("pause_rollout")
 @require_POST
 def slow(request: ConsoleRequest) -> HttpResponse:
@@ -184,6 +191,7 @@ def slow(request: ConsoleRequest) -> HttpResponse:
     return redirect_back(request, the_rollout())
 
 
+@leave_out
 @may("pause_rollout")
 @require_POST
 def full_pace(request: ConsoleRequest) -> HttpResponse:

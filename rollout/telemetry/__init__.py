@@ -5,6 +5,6 @@ operation("search"):`` around a piece of work. Each process adds them up and wri
 journal every few seconds.
 """
 
-from rollout.telemetry.operations import operation, using_modes
+from rollout.telemetry.operations import leave_out, operation, using_modes
 
-__all__ = ["operation", "using_modes"]
+__all__ = ["leave_out", "operation", "using_modes"]

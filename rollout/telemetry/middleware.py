@@ -5,7 +5,7 @@ from collections.abc import Callable
 from django.http import HttpRequest, HttpResponse
 from django.urls import ResolverMatch
 
-from rollout.telemetry.operations import unless_measured
+from rollout.telemetry.operations import UNMEASURED, unless_measured
 
 NAMESPACES = ("rollout", "admin")
 # Whose views are not the application's own.
@@ -31,6 +31,8 @@ class Telemetry:
 def _is_of_the_application(match: ResolverMatch) -> bool:
     module: str = getattr(match.func, "__module__", "")
     if match.namespace in NAMESPACES or module.startswith(MODULES):
+        return False
+    if getattr(match.func, UNMEASURED, False):
         return False
     # Django's generic views are the application's where it gives them a name.
     return bool(match.url_name) or not module.startswith("django.")

@@ -13,6 +13,9 @@ from django.db import connections
 
 from rollout.telemetry.recorder import recorder
 
+# The attribute of a view that is not measured.
+UNMEASURED = "rollout_unmeasured"
+
 F = TypeVar("F", bound=Callable[..., Any])
 
 
@@ -45,6 +48,12 @@ class Measured:
 
 
 _current: ContextVar[Measured | None] = ContextVar("measured operation", default=None)
+
+
+def leave_out(view: F) -> F:
+    """Leave a view out of the middleware's measurements: it is none of the application's work."""
+    view.__dict__[UNMEASURED] = True
+    return view
 
 
 class operation(ContextDecorator):

@@ -14,7 +14,7 @@ from django.views.generic import RedirectView, TemplateView
 from rollout import telemetry
 from rollout.models import Measurement
 from rollout.modes import current_modes
-from rollout.telemetry import operation
+from rollout.telemetry import leave_out, operation
 from rollout.telemetry.recorder import recorder
 from tests.support.rollouts import PLAN
 
@@ -46,9 +46,15 @@ def orders(request: HttpRequest) -> HttpResponse:
     return HttpResponse()
 
 
+@leave_out
+def aside(request: HttpRequest) -> HttpResponse:
+    return HttpResponse()
+
+
 urlpatterns = [
     path("named/", orders, name="orders"),
     path("nameless/", orders),
+    path("left-out/", aside, name="aside"),
     path("generic/", TemplateView.as_view(template_name="404.html"), name="about"),
     path("moved/", RedirectView.as_view(url="/named/")),
     path("admin/", admin.site.urls),
@@ -62,7 +68,16 @@ urlpatterns = [
 def test_a_view_without_a_namespace_is_the_applications_and_django_and_the_console_are_not(
     client: Client,
 ) -> None:
-    for address in ("named", "nameless", "generic", "moved", "admin", "console", "missing"):
+    for address in (
+        "named",
+        "nameless",
+        "left-out",
+        "generic",
+        "moved",
+        "admin",
+        "console",
+        "missing",
+    ):
         client.get(f"/{address}/", follow=False)
     client.get("/healthz")
     assert set(measured()) == {"orders", f"{__name__}.orders", "about"}
