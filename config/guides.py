@@ -32,6 +32,10 @@ class DemoGuide(RolloutGuide):
         "Rollout checks the others itself. For these, your name stands beside them; nobody needs "
         "telling in this demo."
     )
+    approval_why = (
+        "Each phase that takes something away or refuses something has an approval of its own, of "
+        "its own SQL. One press gives both in this demo; elsewhere phase 4's comes after phase 3."
+    )
     closing = (
         "You have carried a live table to the new model and back. Starting phase 0 begins again; "
         "docs/first-plan.md leads to a plan for a table of your own."
@@ -189,7 +193,7 @@ class DemoGuide(RolloutGuide):
 
     def approval(self) -> GuideStep:
         """One press where the others have two: it decides on the open values first."""
-        step = super().approval()
+        step = replace(super().approval(), why=self.approval_why)
         if step.button is None or not gate_asking(self.status.phases[ENFORCE], "review_mapping"):
             return step
         label = "Confirm values, request approval"

@@ -26,7 +26,7 @@ from rollout.models import (
     StepState,
 )
 from rollout.plan.gates import MappingReviewed
-from rollout.plan.plan import EXPAND, Step
+from rollout.plan.plan import CONTRACT, EXPAND, Step
 from rollout.queries.pauses import Pause, pause_of
 from rollout.queries.progress import JobProgress, progress_of
 from rollout.queries.status import (
@@ -220,6 +220,12 @@ def stale_types_of(status: RolloutStatus) -> list[ItemStatus]:
     if checklist_of(status):
         return []
     return [item for item in checklists.types_of(status.evidence) if item.status != "pass"]
+
+
+def due_types_of(status: RolloutStatus) -> list[ItemStatus]:
+    """Those that somebody has to update now: what an earlier phase made holds until phase 4."""
+    is_due = status.next_phase is None or status.next_phase >= CONTRACT
+    return [item for item in stale_types_of(status) if is_due or item.status != "pending"]
 
 
 def card_template(phase: PhaseStatus) -> str:

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from itertools import pairwise
 
 from rollout.console.charts.lines import Band, Line, line_of, percent, round_above
 from rollout.engine.samples import Sample
@@ -12,6 +13,8 @@ from rollout.telemetry.operation_stats import Point
 MIN_PLOT_SECONDS = 10
 # Shorter losses, and shorter stretches, are clock noise.
 MIN_LOSS_SECONDS = 0.05
+# A longer time without work is a pause, and a gap in the plot.
+MAX_REST_SECONDS = 10
 # Minimum share of a sample; shorter stretches say nothing about the speed.
 _MIN_SHARE = 0.5
 
@@ -143,7 +146,18 @@ def spans_of(
         spans[:2] = [_joined(spans[0], spans[1])]
     if len(spans) > 1 and spans[-1].seconds < shortest and spans[-2].end == spans[-1].start:
         spans[-2:] = [_joined(spans[-2], spans[-1])]
-    return spans
+    return _with_rests(spans)
+
+
+def _with_rests(spans: list[Span]) -> list[Span]:
+    """Each with the rest after it: under a limit a worker rests between two batches."""
+    rested = [
+        replace(span, seconds=(following.start - span.start).total_seconds())
+        if 0 < (following.start - span.end).total_seconds() <= MAX_REST_SECONDS
+        else span
+        for span, following in pairwise(spans)
+    ]
+    return [*rested, *spans[-1:]]
 
 
 def _cut(sample: Sample, began: datetime, until: datetime) -> Span:

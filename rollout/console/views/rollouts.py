@@ -124,7 +124,7 @@ def rollout(request: ConsoleRequest, plan: str, environment: str) -> HttpRespons
         "jobs": current_phases.jobs_of(steps),
         "report": current_phases.report_of(status, phase),
         "checklist": current_phases.checklist_of(status),
-        "stale_types": current_phases.stale_types_of(status),
+        "stale_types": current_phases.due_types_of(status),
         "overrides": overrides,
         **requested(request, status, phase),
         "completion": completion_of(status),

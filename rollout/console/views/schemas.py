@@ -50,5 +50,7 @@ def schema(request: ConsoleRequest, plan: str, environment: str) -> HttpResponse
     upcoming = here.phases_done
     if not there and upcoming < len(here.plan.phases):
         page["schema_changes"] = of_phase(here.plan, upcoming)
-        page["changes_heading"] = f"What phase {upcoming} changes"
+        steps = len(here.plan.phases[upcoming].steps)
+        done = "" if here.steps_done is None else f", {here.steps_done} of {steps} steps done"
+        page["changes_heading"] = f"What phase {upcoming} changes{done}"
     return render(request, "rollout/schema.html", page)

@@ -111,6 +111,17 @@ def test_a_job_that_was_held_is_marked_over_the_gap_that_it_left() -> None:
     assert [(band.x, band.width) for band in held.bands] == [("25.714%", "74.286%")]
 
 
+def test_a_rest_between_two_batches_is_no_gap_and_a_pause_is_one() -> None:
+    spans = spans_of(
+        [sample(0, seconds=1), sample(4, seconds=1), sample(30, seconds=1)],
+        began=NOON,
+        ended=LATE,
+        now=LATE,
+    )
+    assert [span.seconds for span in spans] == [4, 1, 1]
+    assert spans[0].rows_per_second == 1250, "its rest counts"
+
+
 def test_a_clock_that_disagrees_does_no_harm() -> None:
     (span,) = spans_of([sample(0)], began=after(60), ended=after(61), now=LATE)
     assert (span.start, span.seconds) == (NOON, 5)

@@ -7,8 +7,9 @@ import pytest
 from django.test import Client
 
 from rollout.models import Rollout
+from rollout.plan import plans
 from rollout.plan.schema_changes import of_phase
-from tests.console.journal import PAGE, ran, text_of
+from tests.console.journal import PAGE, ran, reached, text_of
 from tests.plan.test_sql_files import NO_NOTES, NOTES, plan_with, written
 
 
@@ -46,7 +47,11 @@ def test_a_rollback_shows_the_same_the_other_way_round(rollout: Rollout, lead: C
 
 def test_the_schema_page_shows_the_next_phase(rollout: Rollout, viewer: Client) -> None:
     ran(rollout, 0)
-    assert "What phase 1 changes" in text_of(viewer, f"{PAGE}schema/")
+    assert "What phase 1 changes</h2>" in text_of(viewer, f"{PAGE}schema/")
+    run = ran(rollout, 1, "running")
+    reached(run, plans.get(rollout.plan).phases[1].steps[0].id)
+    text = text_of(viewer, f"{PAGE}schema/")
+    assert re.search(r"What phase 1 changes, 1 of \d+ steps done</h2>", text)
 
 
 def test_sql_files_are_named_whose_changes_the_plan_cannot_tell(tmp_path: Path) -> None:
