@@ -62,6 +62,7 @@ def test_every_page_of_a_rollout_has_its_header_and_marks_its_tab(
         current = [label for label, now in tabs.items() if now]
         assert [re.split(r" \d", label)[0] for label in current] == [expected_tab(address)], address
         assert html.count("<h1") == 1, address
+        assert not re.search(r"<h1>\s*:", html), address
         head = html.split('class="rollout-head"')[1].split("</section>")[0]
         assert TITLE in head, address
         assert 'aria-label="Breadcrumbs"' in head, address

@@ -44,6 +44,7 @@ def test_after_phase_4_a_review_says_that_its_values_are_archived_and_nothing_fa
         assert ("legacy values are archived" in text) == (page == TYPES)
         assert "Couldn't load" not in text
         assert "does not exist" not in text, page
+    assert "<h1>Mapping review: <code>properties.type</code></h1>" in text_of(viewer, TYPES)
 
 
 def test_every_lookup_of_the_plan_is_listed(rollout: Rollout, viewer: Client) -> None:

@@ -62,6 +62,7 @@ def test_people_decide_about_values_in_the_browser_one_by_one_together_and_by_a_
     engineer, viewer = browser_of("engineer"), browser_of("viewer")
     assert "Not converted yet (from phase 2 on)" in text_of(viewer, LIST)
     html = viewer.get(PAGE).content.decode()
+    assert "<h1>Values that do not convert: <code>" in html
     assert "&lt;b&gt;request&lt;/b&gt;" in html
     assert "Save decisions" not in html
     assert viewer.post(f"{PAGE}decide/").status_code == 403
