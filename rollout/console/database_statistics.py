@@ -153,7 +153,7 @@ def database_card(
     samples = [sample for sample in sampled if sample.at > since]
     if not samples:
         return None
-    earlier = [sample for sample in sampled if began - BASELINE < sample.at <= began]
+    earlier = _thinned([s for s in sampled if began - BASELINE < s.at <= began])
     last = samples[-1]
     facts = [fact for fact in _facts(samples, earlier) if fact.now is not None]
     plots, zero = moving_of(_plots(samples, since, until, facts))
@@ -166,6 +166,11 @@ def database_card(
         zero=zero,
         statements=_statements(statement for s in samples for statement in s.executed or []),
     )
+
+
+def _thinned(samples: Sequence[Sample]) -> Sequence[Sample]:
+    """So many as a plot shows: counters lose nothing by it, and each that is left is decoded."""
+    return samples[:: max(1, len(samples) // MAX_POINTS)]
 
 
 def _rate(samples: Sequence[Sample], counter: str) -> float | None:
@@ -251,8 +256,7 @@ def _clock(sample: Sample) -> dict[str, Any]:
 def _plots(
     every: Sequence[Sample], since: datetime, until: datetime, facts: Iterable[Fact]
 ) -> list[Plot]:
-    # Counters lose nothing by it, and a plot shows no more.
-    samples: Sequence[Sample] = every[:: max(1, len(every) // MAX_POINTS)]
+    samples = _thinned(every)
     wal = [
         (second.at, None if moved is None else moved / (second.at - first.at).total_seconds())
         for first, second in pairwise(samples)

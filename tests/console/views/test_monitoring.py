@@ -1,5 +1,6 @@
 """The monitoring page: what it says of operations, and what it costs."""
 
+import json
 import re
 from datetime import timedelta
 from typing import Any
@@ -7,6 +8,7 @@ from typing import Any
 import pytest
 from django.utils import timezone
 
+from rollout.console.database_statistics import MAX_POINTS
 from rollout.models import DatabaseSample, LogEntry, Rollout, RuleState, ShadowTally
 from tests.console import journal
 from tests.console.journal import PAGE, browser_of, fragment_of, noted, ran, text_of
@@ -195,6 +197,37 @@ def test_the_database_is_shown_now_and_before_the_phase(rollout: Rollout) -> Non
     assert "10.0%" in page, "the share of dead rows"
     assert "SELECT &lt;b&gt; $1" in page
     assert "25 ms" in page
+
+
+def test_a_baseline_of_many_samples_is_decoded_in_part(
+    rollout: Rollout, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ran(rollout, 2, "running")
+    sampled(rollout, ago=timedelta(minutes=30), wal=1)
+    pattern = DatabaseSample.objects.get()
+    at = timezone.now() - timedelta(minutes=31)
+    DatabaseSample.objects.bulk_create(
+        DatabaseSample(
+            rollout=rollout,
+            at=at - timedelta(seconds=5 * number),
+            seconds=5,
+            server=pattern.server,
+            tables=pattern.tables,
+        )
+        for number in range(300)
+    )
+    rollout.runs.update(created_at=timezone.now() - timedelta(seconds=1))
+    sampled(rollout, ago=timedelta(), wal=2)
+    decoded: list[Any] = []
+    loads = json.loads
+
+    def counting(text: Any, **options: Any) -> Any:
+        decoded.append(text)
+        return loads(text, **options)
+
+    monkeypatch.setattr(json, "loads", counting)
+    assert "baseline" in text_of(browser_of("viewer"), ADDRESS)
+    assert 0 < len(decoded) <= 2 * MAX_POINTS
 
 
 def test_events_of_the_rollout_are_marked_by_kind_on_the_axis_of_the_plots(
