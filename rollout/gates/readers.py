@@ -20,8 +20,9 @@ from rollout.plan.plan import Plan
 
 MAX_SHOWN = 3
 _SESSIONS_AND_EXTENSION = """
-SELECT (SELECT coalesce(json_agg(json_build_array(name, sessions) ORDER BY name), '[]')
-          FROM (SELECT coalesce(application_name, '') AS name, count(*) AS sessions
+SELECT (SELECT coalesce(json_agg(json_build_array(name, sessions, hosts) ORDER BY name), '[]')
+          FROM (SELECT coalesce(application_name, '') AS name, count(*) AS sessions,
+                       array_remove(array_agg(DISTINCT host(client_addr)), NULL) AS hosts
                   FROM pg_stat_activity
                  WHERE datname = current_database() AND usesysid IS NOT NULL
                    AND pid <> pg_backend_pid()
@@ -67,20 +68,23 @@ def _check_readers(
     return passed(f"{current.message} {result.message}") if result.status == "pass" else result
 
 
-def check_sessions(gate: NoLegacyReaders, sessions: list[tuple[str, int]]) -> GateResult:
-    """``sessions`` are their names, and how many have each."""
+def check_sessions(gate: NoLegacyReaders, sessions: list[tuple[str, int, list[str]]]) -> GateResult:
+    """``sessions`` are their names, how many have each, and from which hosts."""
     old, strange, current = [], [], 0
-    for name, count in sessions:
+    for name, count, hosts in sessions:
+        more = f", {len(hosts) - MAX_SHOWN:,} more" if len(hosts) > MAX_SHOWN else ""
+        origin = f" from {', '.join(hosts[:MAX_SHOWN])}{more}" if hosts else ""
+        number = f"{count:,}{origin}"
         application, _, version = name.partition("/")
         if application == gate.application and version:
             if _numbers(version) < _numbers(gate.oldest):
-                old.append(f"{name} ({count:,})")
+                old.append(f"{name} ({number})")
             else:
                 current += count
         elif application != APPLICATION_NAME and not any(
             fnmatch(name, other) for other in gate.others
         ):
-            strange.append(f"{name or 'without a name'} ({count:,})")
+            strange.append(f"{name or 'without a name'} ({number})")
     if old:
         return failed(
             "end_sessions",

@@ -25,16 +25,22 @@ NAMES = {"properties": ["type", "status"]}
 @pytest.mark.parametrize(
     ("sessions", "status", "reason"),
     [
-        ([("shop/2.10", 4), ("shop/3.0", 1), ("rollout", 2), ("psql", 1)], "pass", "5 sessions"),
-        ([("shop/2.9", 3), ("", 1)], "fail", "shop/2.9 (3)"),
-        ([("shop/2.10", 1), ("", 2)], "unknown", "without a name (2)"),
-        ([("shop", 1)], "unknown", "shop (1)"),
-        ([("metabase", 1)], "unknown", "application_name to shop/VERSION"),
+        (
+            [("shop/2.10", 4, []), ("shop/3.0", 1, []), ("rollout", 2, []), ("psql", 1, [])],
+            "pass",
+            "5 sessions",
+        ),
+        ([("shop/2.9", 3, []), ("", 1, [])], "fail", "shop/2.9 (3)"),
+        ([("shop/2.10", 1, []), ("", 2, [])], "unknown", "without a name (2)"),
+        ([("shop", 1, [])], "unknown", "shop (1)"),
+        ([("metabase", 1, [])], "unknown", "application_name to shop/VERSION"),
         ([], "pass", "0 sessions"),
+        ([("shop/2.9", 3, ["10.0.0.5", "10.0.0.6"])], "fail", "(3 from 10.0.0.5, 10.0.0.6)"),
+        ([("shop", 1, list("abcde"))], "unknown", "shop (1 from a, b, c, 2 more)"),
     ],
 )
 def test_sessions_are_identified_by_their_names(
-    sessions: list[tuple[str, int]], status: str, reason: str
+    sessions: list[tuple[str, int, list[str]]], status: str, reason: str
 ) -> None:
     result = check_sessions(GATE, sessions)
     assert result.status == status
