@@ -22,6 +22,7 @@ from rollout.console.http.fragments import (
 from rollout.console.http.links import rollout_url
 from rollout.console.http.sessions import confirmed_recently, guarded
 from rollout.console.http.shortcuts import phase_or_404, plan_or_404, rollout_or_404, status_or_404
+from rollout.console.releases import release_of
 from rollout.console.rollback_chains import destroys, progress_of, rollbacks_of
 from rollout.console.rollback_fates import fates_of, is_archived
 from rollout.console.views.runs import has_typed_name, perform, redirect_back, typed_name
@@ -65,6 +66,7 @@ def phase(request: ConsoleRequest, plan: str, environment: str, number: int) -> 
         return render_live(request, "phase", page)
     earlier = job_histories.by_step(status.rollout, number, phase.run)
     page["proofs"] = previews.what_proves(status.plan, number)
+    page["release"] = release_of(status.plan, number, environment)
     rehearsed = forecast_of(status.rehearsal, number, Direction.FORWARD)
     page["described"] = [
         (step, preview, earlier.get(step.step.id, []))
