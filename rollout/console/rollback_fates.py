@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from rollout.plan.archives import ArchiveLegacy
 from rollout.plan.conversions import Conversion
+from rollout.plan.extractions import Extract
 from rollout.plan.indexes import DropIndex
 from rollout.plan.plan import Plan
 from rollout.plan.removals import DropLegacy
@@ -46,7 +47,8 @@ def fates_of(plan: Plan, gone: Collection[str], restored: Collection[str]) -> li
             computed += names
         else:
             open_to_writes += names
-    lookup_tables = sorted(others & {lookup.lookup_label for lookup in plan.lookups})
+    of_rows = [t for t in plan.translations if isinstance(t, Lookup | Extract)]
+    lookup_tables = sorted(others & {t.lookup_label for t in of_rows})
     others.difference_update(lookup_tables)
     archived = {f"{table.label}.{name}" for table in plan.tables for name in plan.legacy_of(table)}
     fates = (

@@ -216,6 +216,13 @@ class Extract(Conversion):
         row. NULL for a group without values.
         """
         empty = {column: self.is_empty(column, value) for column, value in values.items()}
+        # A legacy column that is NOT NULL cannot tell an empty text from NULL.
+        values = {
+            column: sql.SQL("nullif({}::text, '')").format(value)
+            if _TEXT.fullmatch(self.of_legacy(column).type)
+            else value
+            for column, value in values.items()
+        }
         whole = _digest("group ", values.values())
         by_key: sql.Composable = sql.SQL("")
         # One that is no legacy column is for the plan's check to name.

@@ -10,6 +10,7 @@ from django.db import models
 from django.db.migrations.writer import MigrationWriter
 
 from rollout.plan import AddCheck, AddForeignKey, AddUnique, CreateIndex, DropIndex, Lookup, Plan
+from rollout.plan.extractions import Extract, extracts_in
 from rollout.plan.plan import EXPAND
 from rollout.plan.table import Column, Shape, Table
 from rollout.queries.project_models import models_of, shape_of_models
@@ -114,6 +115,9 @@ class _Writer:
         for label, lookup in self.of_lookups.items():
             if label in self.shape:
                 yield from self._lookup_table(lookup)
+        for extract in extracts_in(self.plan.translations):
+            if extract.lookup_label in self.shape:
+                yield self._extracted_table(extract).source
         for table in self.plan.tables:
             yield self._table(table).source
 
@@ -127,7 +131,7 @@ class _Writer:
         name = InspectDb().normalize_table_name(_singular(bare) if prefix else bare)
         return name if name.isidentifier() else f"Table{name}"
 
-    def _lookup_name(self, lookup: Lookup) -> str:
+    def _lookup_name(self, lookup: Lookup | Extract) -> str:
         model = self._model(lookup.table.label)
         prefix = f"{model._meta.app_label}_" if model else f"{lookup.table.name}_"
         if not model and not lookup.lookup_table.startswith(prefix):
@@ -164,6 +168,15 @@ class _Writer:
         )
         yield made.source
 
+    def _extracted_table(self, extract: Extract) -> _Class:
+        label = extract.lookup_label
+        made = _Class(
+            self._lookup_name(extract), self._db_table(label, extract.table.schema, extract.into)
+        )
+        for column, of in self.shape[label].items():
+            self._add(made, column, of, key=column == "id")
+        return made
+
     def _table(self, table: Table) -> _Class:
         model = self._model(table.label)
         name = self._name(table.label, table.name)
@@ -172,6 +185,10 @@ class _Writer:
             made.note = "# Its other fields, options and methods stay as they are."
         kept = {f.column: f for f in model._meta.local_concrete_fields} if model else {}
         lookups = {lookup.column: lookup for lookup in self.plan.lookups_of(table)}
+        keys: dict[str, Lookup | Extract] = {
+            **lookups,
+            **{t.column: t for t in extracts_in(self.plan.conversions_of(table))},
+        }
         added = {name for t in self.plan.translations if t.table == table for name in t.added}
         columns, before = self.shape[table.label], self.plan.shape(0)[table.label]
         gone = before.keys() - columns.keys()
@@ -185,13 +202,13 @@ class _Writer:
                 legacy = kept.get(lookup.legacy)
                 made.names[column] = legacy.name if legacy else lookup.legacy
         # Keys last: they make way for the name of a legacy column.
-        for column in sorted(columns, key=lambda column: column in lookups):
-            self._field_name(made, column, of_key=column in lookups)
+        for column in sorted(columns, key=lambda column: column in keys):
+            self._field_name(made, column, of_key=column in keys)
         for column, of in columns.items():
             if column in lookups and self.lookup_fields:
                 self._lookup_field(made, lookups[column], of, kept.get(lookups[column].legacy))
-            elif column in lookups:
-                self._foreign_key(made, lookups[column], of)
+            elif column in keys:
+                self._foreign_key(made, keys[column], of)
             elif column in kept and column not in added:
                 self._add_kept(made, kept[column])
             else:
@@ -243,7 +260,7 @@ class _Writer:
         name = _FIELDS.get(type_)
         return (f"models.{name}" if name else None), []
 
-    def _foreign_key(self, made: _Class, lookup: Lookup, of: Column) -> None:
+    def _foreign_key(self, made: _Class, lookup: Lookup | Extract, of: Column) -> None:
         name = made.names[lookup.column]
         db_column = f"db_column={_quoted(lookup.column)}"
         options = [self._lookup_name(lookup), "models.PROTECT", db_column]

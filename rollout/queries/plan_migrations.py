@@ -16,8 +16,10 @@ from django.db.migrations.writer import MigrationWriter
 from rollout.operations import RolloutPhase
 from rollout.plan import AddCheck, AddForeignKey, AddUnique, CreateIndex, DropIndex, Plan
 from rollout.plan.errors import RolloutError
+from rollout.plan.extractions import Extract, extracts_in
 from rollout.plan.plan import EXPAND
 from rollout.plan.table import Column
+from rollout.plan.translations import Lookup
 from rollout.queries.project_models import models_of, shape_of_models
 
 Key = tuple[str, str]
@@ -222,7 +224,8 @@ def _with_plan(
 ) -> ProjectState:
     """The state before, with what of the models now the plan's phases account for."""
     mixed = before.clone()
-    for lookup in plan.lookups:
+    lookups: list[Lookup | Extract] = [*plan.lookups, *extracts_in(plan.translations)]
+    for lookup in lookups:
         for model in _managed(lookup.lookup_label, alias):
             key = _key(model)
             if key not in mixed.models and lookup.lookup_label in shape_of_models(plan, phase + 1):

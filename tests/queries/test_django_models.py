@@ -21,6 +21,7 @@ from tests.engine.sample_plans import with_step
 from tests.engine.samples import COMPOSITE, LISTED, REQUIRED, TEXTS, UUIDS, Sample
 from tests.schemas import plan_of
 from tests.schemas.test_conversions import PRICE
+from tests.schemas.test_extractions import AGENT
 from tests.support.rollouts import Cli
 from tests.support.servers import Database
 
@@ -75,6 +76,15 @@ def test_the_printed_models_make_the_schema_of_their_phase(
     assert phases_with_models(sample.plan) == [1, 3, 4]
     for phase in range(5):
         assert differences(connection, sample.plan, phase) == [], phase
+
+
+def test_an_extracted_table_is_a_model_and_its_key_a_foreign_key(connection: Connection) -> None:
+    plan = plan_of(AGENT)
+    assert phases_with_models(plan) == [1, 3, 4]
+    for phase in range(5):
+        # Of the unique index no model tells: it is over a function of the engine's.
+        rest = [d for d in differences(connection, plan, phase) if "identity_key" not in d]
+        assert rest == [], phase
 
 
 def test_a_unique_constraint_of_the_plan_is_one_of_the_model_and_a_check_is_named(
