@@ -9,6 +9,7 @@
 # make bench-audit  the full audit against count(*) and other ways, with ROWS rows; some minutes
 # make bench-phases  phases 1, 3, 4 and back beside an application, with ROWS rows; 10 minutes
 # make bench-peers  the peers that exist as packages at the same work, with ROWS rows; 25 minutes
+# make bench-scale  1, 5 and 20 million rows forward and back: speeds, memory, sizes, pages; 2 hours
 # make bench-telemetry  what measuring the application costs, with and without within one run
 # make docs   docs/ as pages, in site/VERSION/; a warning is an error; DOCS_EDIT_URL adds links to edit them
 # make bench-pages  how long pages take and what 50 open tabs cost, with ROWS rows; 15 minutes
@@ -29,7 +30,7 @@ WORKERS ?= $(shell echo $$(($$(getconf _NPROCESSORS_ONLN) + 1)))
 # Percent of the plan language, which runs without a database: 89 when it was set.
 FLOOR ?= 85
 
-.PHONY: help demo test test-fast coverage format bench bench-workers bench-audit bench-phases bench-peers bench-telemetry bench-pages docs pictures reference lint audit-dependencies clean
+.PHONY: help demo test test-fast coverage format bench bench-workers bench-audit bench-phases bench-peers bench-scale bench-telemetry bench-pages docs pictures reference lint audit-dependencies clean
 
 # Variables (PORT, ROWS, LISTINGS, TRAFFIC, RESET, STRICT, SCENE, ROLLOUT_HOME, DATABASE_URL) pass through the
 # environment. `exec`, so that a signal to make's child is a signal to the demo itself.
@@ -67,6 +68,9 @@ bench-audit: $(VENV)/.demo
 # The peers are installed into environments of their own; they want Python 3.12 or newer.
 bench-peers: $(VENV)/.demo
 	@PEERS_PYTHON=$(or $(PEERS_PYTHON),python3.12) exec $(VENV)/bin/python -m bench.peers --rows $(or $(ROWS),200000)
+
+bench-scale: $(VENV)/.demo
+	@exec $(VENV)/bin/python -m bench.scale --rows $(or $(ROWS),1000000 5000000 20000000)
 
 bench-phases: $(VENV)/.demo
 	@exec $(VENV)/bin/python -m bench.phases --rows $(or $(ROWS),2000000)

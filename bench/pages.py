@@ -50,7 +50,7 @@ def main() -> int:
         with django_uses(database):
             pages = {}
             for address in _addresses(database):
-                pages[address] = _measured(address, options.requests)
+                pages[address] = measured(address, options.requests)
                 print(_line(address, pages[address]), file=sys.stderr, flush=True)
             tabs = open_tabs(database, PAGE, count=options.tabs, seconds=options.seconds)
             print(json.dumps(tabs, indent=2), file=sys.stderr)
@@ -119,7 +119,7 @@ def _addresses(database: Database) -> list[str]:
     ]
 
 
-def _measured(address: str, requests: int) -> dict[str, Any]:
+def measured(address: str, requests: int) -> dict[str, Any]:
     """Of one page, opened by a lead."""
     client = _lead()
     with _queries_counted() as counted:
