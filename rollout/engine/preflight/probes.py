@@ -17,6 +17,7 @@ from rollout.engine.preflight import (
     spellings,
     tables,
     triggers,
+    wal,
     whole_tables,
 )
 from rollout.engine.preflight.item import Item, Scope
@@ -64,6 +65,8 @@ PROBES: tuple[Probe, ...] = (
     Probe("row security", server.row_security, EVERY, Lifetime.STAYS),
     Probe("free disk", server.disk, EVERY, Lifetime.CHANGES),
     Probe("replication lag", server.replication, EVERY, Lifetime.MOMENT, True),
+    Probe("checkpoints", wal.checkpoints, frozenset({BACKFILL}), Lifetime.CHANGES),
+    Probe("WAL compression", wal.compression, frozenset({BACKFILL}), Lifetime.CHANGES),
     # Other sessions.
     Probe("long transactions", sessions.long_transactions, EVERY, Lifetime.MOMENT, True),
     Probe("idle in transaction", sessions.idle_in_transaction, EVERY, Lifetime.MOMENT, True),
