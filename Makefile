@@ -7,7 +7,7 @@
 # make bench  the backfill against other loops, and what triggers cost a statement; with ROWS rows most of half an hour
 # make bench-workers  how fast a backfill gets with workers and cores, with ROWS rows; 10 minutes
 # make bench-audit  the full audit against count(*) and other ways, with ROWS rows; some minutes
-# make bench-phases  phases 1, 3, 4 and back beside an application, with ROWS rows; 10 minutes
+# make bench-phases  phases 1, 3, 4 and back beside an application, with ROWS rows; 40 minutes
 # make bench-peers  the peers that exist as packages at the same work, with ROWS rows; 25 minutes
 # make bench-scale  1, 5 and 20 million rows forward and back: speeds, memory, sizes, pages; 2 hours
 # make bench-telemetry  what measuring the application costs, with and without within one run

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from bench.phase_report import Figures, Report, targets
 from tests.support.processes import completed
 
 pytestmark = pytest.mark.xdist_group("bench")
@@ -22,7 +23,10 @@ def test_the_last_line_has_the_figures_of_every_phase_forward_and_back() -> None
     directory.chmod(0o711)
     try:
         done = completed(
-            [sys.executable, "-m", "bench.phases", "--rows", "1000", "--warm-up", "0.3"],
+            [
+                *(sys.executable, "-m", "bench.phases", "--rows", "1000", "--runs", "1"),
+                *("--warm-up", "0.3", "--idle-seconds", "0.5"),
+            ],
             env={**os.environ, "TMPDIR": str(directory)},
             timeout=300,
         )
@@ -30,7 +34,8 @@ def test_the_last_line_has_the_figures_of_every_phase_forward_and_back() -> None
         assert list(directory.iterdir()) == [], "nothing is left"
     finally:
         shutil.rmtree(directory)
-    report = json.loads(done.stdout.splitlines()[-1])
+    printed = json.loads(done.stdout.splitlines()[-1])
+    (report,) = printed["runs"]
     assert set(report["phases"]) == {"1", "3", "4"}
     assert set(report["rollback"]["phases"]) == {"4", "3", "2", "1"}
     every = [*report["phases"].values(), *report["rollback"]["phases"].values()]
@@ -41,4 +46,29 @@ def test_the_last_line_has_the_figures_of_every_phase_forward_and_back() -> None
     seen = [figures for figures in every if figures["longest_lock"] != "none was seen"]
     assert seen, "a lock that nobody sees was not looked for"
     assert all(0 < figures["longest_lock_ms"] < 5000 for figures in seen)
-    assert set(report["targets"]) == {"app_errors", "app_max_ms", "longest_lock_ms"}
+    assert set(printed["targets"]) == {"app_errors", "app_extra_wait_ms", "longest_lock_ms"}
+
+
+def test_the_longest_wait_is_the_median_of_the_runs_less_what_it_is_without_a_phase() -> None:
+    reports = [_report(idle=100, longest=longest) for longest in (300, 9000, 650)]
+    waits = targets(reports)["app_extra_wait_ms"]
+    assert (waits["reached"], waits["met"]) == (550, False)
+    assert targets([_report(idle=100, longest=600)])["app_extra_wait_ms"]["met"]
+
+
+def _report(*, idle: float, longest: float) -> Report:
+    figures = Figures(
+        longest_lock_ms=4,
+        longest_lock="ACCESS EXCLUSIVE on properties",
+        blind_ms=1,
+        app_max_ms=longest,
+        app_p99_ms=5,
+        app_errors=0,
+        app_transactions=100,
+        lock_timeouts=0,
+        seconds=1,
+        steps={},
+        slowest_in="",
+        held_back={},
+    )
+    return Report(1000, {"app_max_ms": idle}, forward={1: figures})
