@@ -1,7 +1,7 @@
 """Carries statements out so that the application never waits longer than a lock timeout."""
 
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import psycopg
 from psycopg import errors, sql
@@ -50,11 +50,12 @@ def apply(
     control: Control,
     *,
     clearing: Sequence[Statement] = (),
+    calm: Callable[[], None] = lambda: None,
 ) -> bool:
     """Run a statement unless it is already applied, or for other servers; whether it was run.
 
-    ``clearing`` are run again before a long statement that a deadlock ended is tried once more:
-    they take away what it has left.
+    ``calm`` waits for a moment in which it may begin. ``clearing`` are run again before a long
+    statement that a deadlock ended is tried once more: they take away what it has left.
     Raises LockNotObtained, NotApplied, RowsInTheWay, LookupRowRefused, Interrupted and
     psycopg.Error.
     """
@@ -62,6 +63,7 @@ def apply(
         return False
     if statement.done is not None and fetch_bool(connection, statement.done):
         return False
+    calm()
     control.attach(connection)
     connection.execute("SET synchronous_commit = on")
     for text in _texts(connection, statement):

@@ -7,7 +7,7 @@ import time
 
 from rollout.engine.control import Control, pause
 from rollout.engine.health import read_signals
-from rollout.engine.target import Connection, fetch_bool
+from rollout.engine.target import Connection
 from rollout.models import Direction, PhaseRun
 from rollout.plan.actions import Statement
 from rollout.plan.plan import Plan
@@ -26,10 +26,6 @@ def wait_for_calm(
     Raises Interrupted.
     """
     if not statement.scans or run.direction != Direction.FORWARD or not plan.tables:
-        return
-    if not statement.is_for(connection.info.server_version):
-        return
-    if statement.done is not None and fetch_bool(connection, statement.done):
         return
     labels = {lock.table for lock in statement.locks}
     table = next((table for table in plan.tables if table.label in labels), plan.tables[0])

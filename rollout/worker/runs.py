@@ -4,7 +4,7 @@ import logging
 import time
 from collections.abc import Sequence
 from dataclasses import asdict
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 from rollout import journal, logs
@@ -260,8 +260,8 @@ class RunJob(LeasedJob[PhaseRun]):
         assert self.step_run is not None
         match action:
             case Statement():
-                wait_for_calm(connection, action, self.run, self.plan, lease)
-                if ddl.apply(connection, action, lease, clearing=earlier):
+                calm = partial(wait_for_calm, connection, action, self.run, self.plan, lease)
+                if ddl.apply(connection, action, lease, clearing=earlier, calm=calm):
                     return self._applied
                 # One that generates nothing had nothing to do: nobody applied it before.
                 return "" if action.generates else self._already

@@ -295,7 +295,7 @@ FIGURES = {
         f"waits {ddl.FIRST_LOCK_TIMEOUT_SECONDS} to {ddl.MAX_LOCK_TIMEOUT_SECONDS:g} seconds",
         f"open for more than {health.MAX_TRANSACTION_SECONDS} seconds",
         f"a replica more than {health.MAX_LAG_SECONDS} seconds behind",
-        f"More than 1 % of the table, and at least {backfills.MIN_POISON_ROWS} rows",
+        f"More than 1 % of the table, and more than {backfills.MIN_POISON_ROWS} rows",
     ],
     "docs/security.md": [
         f"{settings.AXES_FAILURE_LIMIT}, for {minutes(settings.AXES_COOLOFF_TIME)}",
