@@ -12,6 +12,7 @@ from rollout.plan.checklist import (
 from rollout.plan.constraints import AddCheck, AddUnique
 from rollout.plan.conversions import Convert, Derived
 from rollout.plan.defaults import SetDefault
+from rollout.plan.dropped_tables import DropTable
 from rollout.plan.extracted_tables import CreateExtractedTable
 from rollout.plan.extractions import Extract
 from rollout.plan.gates import (
@@ -80,6 +81,7 @@ __all__ = [
     "Derived",
     "DropIndex",
     "DropLegacy",
+    "DropTable",
     "EnvironmentIntrospected",
     "Extract",
     "FlowsTested",

@@ -98,7 +98,10 @@ def with_files(plan: Plan, directory: Path) -> Plan:
     for step in SqlFiles(directory).steps:
         assert step.problems == ()
         plan = with_step(plan, step.phase, step)
-    return with_step(with_step(plan, 2, TASK), 4, view_of(BIGINT.table))
+    plan = with_step(with_step(plan, 2, TASK), 4, view_of(BIGINT.table))
+    return with_step(
+        plan, 4, language.DropTable(id="drop-old", description="Drop old things", name="old things")
+    )
 
 
 def view_of(table: Table) -> language.LegacyView:
@@ -137,6 +140,8 @@ class Case:
 def over(sample: Sample, *, files: bool = False, view: bool = False) -> Case:
     def create(connection: Connection) -> None:
         sample.create(connection)
+        if files:
+            connection.execute('CREATE TABLE "old things" AS SELECT 1 AS id')
         for number, kind in enumerate(DIRTY):
             texts = (kind, DIRTY[-1 - number])
             if not sample.text_null:

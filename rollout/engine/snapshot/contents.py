@@ -13,6 +13,7 @@ from psycopg import sql
 from rollout.engine.target import Connection, fetch_bool, own
 from rollout.plan import facts
 from rollout.plan.archives import archive_name
+from rollout.plan.dropped_tables import DropTable
 from rollout.plan.extracted_tables import lasting_functions
 from rollout.plan.extractions import Extract, extracts_in
 from rollout.plan.indexes import CreateMaterializedView
@@ -84,6 +85,8 @@ def relations_of(connection: Connection, plan: Plan) -> list[Relation]:
         for step in phase.steps
         if isinstance(step, CreateMaterializedView)
     ]
+    dropped = [s for phase in plan.phases for s in phase.steps if isinstance(s, DropTable)]
+    wanted += [name for s in dropped for name in (s.identifier, in_target(s.archive_name(plan)))]
     wanted += [in_target(name) for name in SHARED]
     wanted += [in_target(archive_name(plan, table)) for table in plan.tables]
     wanted += [in_target(lookup.mapping_name(plan.name)) for lookup in lookups]
