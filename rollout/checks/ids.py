@@ -77,7 +77,7 @@ class CheckId(StrEnum):
         "Legacy columns are dropped that were not frozen before they were archived.",
     )
     BUILT_ON_LEGACY = "rollout.E057", "A step builds on a legacy column that the plan drops."
-    DROPPED_WHOLE = "rollout.E068", "A table that the plan changes would be dropped."
+    DROPPED_WHOLE = "rollout.E068", "A table that the plan changes would be dropped or renamed."
     UNIQUE_OF_PARTITIONS = "rollout.E058", "A partitioned table would get a UNIQUE constraint."
     FILLED_FOR_GOOD = (
         "rollout.E059",

@@ -10,6 +10,7 @@ from rollout.plan.dropped_tables import DropTable
 from rollout.plan.indexes import CreateIndex, DropIndex
 from rollout.plan.plan import ENFORCE, Plan, Step
 from rollout.plan.removals import DropLegacy, FreezeLegacy, replaced_columns
+from rollout.plan.renamed_tables import RenameTable
 from rollout.plan.transition import CutOver
 
 
@@ -19,11 +20,13 @@ def removal_problems(plan: Plan) -> Iterator[Problem]:
         if isinstance(step, DropLegacy) and plan.legacy_of(step.table):
             yield from _unfrozen(step, steps[:number])
             yield from _built_on_what_goes(plan, step)
-        elif isinstance(step, DropTable) and step.label in {t.label for t in plan.tables}:
+        elif isinstance(step, DropTable | RenameTable) and step.label in {
+            t.label for t in plan.tables
+        }:
             yield Problem(
                 CheckId.DROPPED_WHOLE,
-                f"Step '{step.id}' drops the table {step.label}, which the plan changes.",
-                "Drop it by another plan, once this one is done.",
+                f"Step '{step.id}' takes the table {step.label} away, which the plan changes.",
+                "Drop or rename it by another plan, once this one is done.",
             )
         elif isinstance(step, DropIndex) and step.unique:
             yield from _not_unique_meanwhile(plan, step, steps[:number])

@@ -38,6 +38,7 @@ from rollout.plan.names import normal_form
 from rollout.plan.plan import Phase, Plan, Step
 from rollout.plan.registry import plans
 from rollout.plan.removals import DropLegacy, FreezeLegacy, UseFeature
+from rollout.plan.renamed_tables import DropOldName, RenameTable
 from rollout.plan.schema import AddColumns, AddForeignKey, CreateLookupTable, RequireValues
 from rollout.plan.sql_files import SqlFile, SqlFiles
 from rollout.plan.table import Column, Table
@@ -81,6 +82,7 @@ __all__ = [
     "Derived",
     "DropIndex",
     "DropLegacy",
+    "DropOldName",
     "DropTable",
     "EnvironmentIntrospected",
     "Extract",
@@ -103,6 +105,7 @@ __all__ = [
     "ProbeFlow",
     "ProbesPassed",
     "RehearsalPassed",
+    "RenameTable",
     "RequireValues",
     "RunTask",
     "SetDefault",

@@ -98,10 +98,11 @@ def with_files(plan: Plan, directory: Path) -> Plan:
     for step in SqlFiles(directory).steps:
         assert step.problems == ()
         plan = with_step(plan, step.phase, step)
-    plan = with_step(with_step(plan, 2, TASK), 4, view_of(BIGINT.table))
-    return with_step(
-        plan, 4, language.DropTable(id="drop-old", description="Drop old things", name="old things")
-    )
+    rename = language.RenameTable(id="rename", description="Rename", name="par%t", to="Par ts")
+    old_name = language.DropOldName(id="drop-name", description="Drop the name", of=rename)
+    table = language.DropTable(id="drop-old", description="Drop the table", name="old things")
+    plan = with_step(with_step(with_step(plan, 3, rename), 4, old_name), 4, table)
+    return with_step(with_step(plan, 2, TASK), 4, view_of(BIGINT.table))
 
 
 def view_of(table: Table) -> language.LegacyView:
@@ -142,6 +143,7 @@ def over(sample: Sample, *, files: bool = False, view: bool = False) -> Case:
         sample.create(connection)
         if files:
             connection.execute('CREATE TABLE "old things" AS SELECT 1 AS id')
+            connection.execute(b'CREATE TABLE "par%t" AS SELECT 1 AS id')
         for number, kind in enumerate(DIRTY):
             texts = (kind, DIRTY[-1 - number])
             if not sample.text_null:

@@ -19,6 +19,7 @@ from rollout.plan.extractions import Extract, extracts_in
 from rollout.plan.indexes import CreateMaterializedView
 from rollout.plan.names import SCHEMA, in_target
 from rollout.plan.plan import Plan
+from rollout.plan.renamed_tables import RenameTable
 from rollout.plan.resolvers import resolver_name
 from rollout.plan.table import Named
 from rollout.plan.transition import triggers
@@ -85,6 +86,8 @@ def relations_of(connection: Connection, plan: Plan) -> list[Relation]:
         for step in phase.steps
         if isinstance(step, CreateMaterializedView)
     ]
+    renamed = [s for phase in plan.phases for s in phase.steps if isinstance(s, RenameTable)]
+    wanted += [name for s in renamed for name in (s.identifier, s.renamed)]
     dropped = [s for phase in plan.phases for s in phase.steps if isinstance(s, DropTable)]
     wanted += [name for s in dropped for name in (s.identifier, in_target(s.archive_name(plan)))]
     wanted += [in_target(name) for name in SHARED]
