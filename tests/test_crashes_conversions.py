@@ -1,6 +1,7 @@
 """A conversion forward and back by real workers that are killed, while two releases write."""
 
 import threading
+from collections.abc import Callable
 from pathlib import Path
 
 import psycopg
@@ -36,14 +37,17 @@ CENTS = plan_of(
     ),
     name="priced-in-cents",
 )
-# Every batch takes a while, in its transaction, so that there is time to die in the middle of it;
-# of a writer's statement, which is about one row, it is not asked.
+# While a worker has to die, every batch takes a while in its transaction; a writer's statement,
+# which is about one row, never does.
 TABLE = f"""
 CREATE TABLE priced (id uuid PRIMARY KEY, price text NOT NULL);
 INSERT INTO priced SELECT md5(g::text)::uuid, ' ' || (g / 4.0) FROM generate_series(1, {ROWS}) g;
+CREATE TABLE batch_seconds AS SELECT 0::float AS seconds;
 CREATE FUNCTION slow() RETURNS trigger LANGUAGE plpgsql AS
 $$ BEGIN
-  IF (SELECT count(*) FROM written) > 5 THEN PERFORM pg_sleep(0.1); END IF; RETURN NULL;
+  IF (SELECT count(*) FROM written) > 5 THEN
+    PERFORM pg_sleep(seconds) FROM batch_seconds;
+  END IF; RETURN NULL;
 END $$;
 CREATE TRIGGER slow AFTER UPDATE ON priced REFERENCING NEW TABLE AS written
   FOR EACH STATEMENT EXECUTE FUNCTION slow();
@@ -93,8 +97,11 @@ OLD = "UPDATE priced SET price = (%(cents)s / 100.0)::text WHERE id = md5(%(key)
 NEW = "UPDATE priced SET price_cents = %(cents)s WHERE id = md5(%(key)s)::uuid"
 
 
-def die_in_the_middle(run: PhaseRun, kind: str) -> None:
-    """Kill the worker once the job of a kind has written some rows, and wait for the run's end."""
+def die_in_the_middle(start: Callable[[], PhaseRun], kind: str) -> None:
+    """Start a run, kill its worker once the job of a kind has written some rows, and wait for the
+    run's end."""
+    rollouts.execute("UPDATE batch_seconds SET seconds = 0.5")
+    run = start()
     written = "SELECT coalesce(sum(updated), 0)::bigint FROM rollout.lanes"
     wait_until(
         lambda: (
@@ -104,6 +111,7 @@ def die_in_the_middle(run: PhaseRun, kind: str) -> None:
         seconds=60,
     )
     kill_the_worker_at_its_work(run)
+    rollouts.execute("UPDATE batch_seconds SET seconds = 0")
     ten_seconds_pass(run)
     wait_for(run, RunState.DONE)
 
@@ -121,13 +129,13 @@ def test_no_write_is_lost_where_workers_die_in_a_conversion_and_in_its_rollback(
         old.start()
         for phase in (0, 1):
             wait_for(rollouts.start(rollout, phase), RunState.DONE)
-        die_in_the_middle(rollouts.start(rollout, 2), "fill")
+        die_in_the_middle(lambda: rollouts.start(rollout, 2), "fill")
         new = Release(1, NEW)
         new.start()
         wait_for(rollouts.start(rollout, 3), RunState.DONE)
         expected = old.retire()
         wait_for(rollouts.start(rollout, 4), RunState.DONE)
-        die_in_the_middle(runner.roll_back(rollout, 4, actor=ADA), "restore")
+        die_in_the_middle(lambda: runner.roll_back(rollout, 4, actor=ADA), "restore")
         last = Release(2, OLD)
         last.start()
         wait_for(runner.roll_back(rollout, 3, actor=ADA), RunState.DONE)
