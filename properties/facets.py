@@ -10,7 +10,10 @@ from properties.shapes import Shape
 
 
 def count_facets(shape: Shape) -> Facets:
-    """Both facets from one pass over the table, or over its materialized view."""
+    """Both facets from the materialized view, from a large table's statistics, or from one pass."""
+    if estimates := shape.estimates():
+        types, statuses = (_fold(values) for values in estimates)
+        return Facets(types=types, statuses=statuses, estimated=True)
     groups = list(shape.groups())
     return Facets(
         types=_fold((key, label, count) for key, label, _, _, count in groups),

@@ -128,3 +128,5 @@ class Facet:
 class Facets:
     types: tuple[Facet, ...] = ()
     statuses: tuple[Facet, ...] = ()
+    estimated: bool = False
+    """Whether the counts are about right, by the statistics of a large table."""

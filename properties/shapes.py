@@ -35,6 +35,8 @@ LOOKUP_MODELS: Mapping[str, type[PropertyType] | type[PropertyStatus]] = {
 }
 # One counted group: what tells a type from others, its label, the same for status, listings.
 Group = tuple[object, str, object, str, int]
+# One value of a column: what tells it from others, its label, listings.
+CountedValue = tuple[object, str, int]
 
 
 @dataclass(frozen=True)
@@ -114,6 +116,10 @@ class Shape:
         counts = PropertyListingCount.objects.using(self.using).values("type", "status")
         for row in counts.annotate(total=Sum("listings")):
             yield row["type"], row["type"], row["status"], row["status"], row["total"]
+
+    def estimates(self) -> list[list[CountedValue]] | None:
+        """About how many there are of each type, and of each status. None: count the groups."""
+        return None
 
     def shown(self, name: str) -> Combinable:
         """A ``type`` or ``status`` as people see it."""

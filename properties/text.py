@@ -20,6 +20,17 @@ class Tidy(Func):
     output_field = TextField()
 
 
+def shown_sql(text: str) -> str:
+    """``shown`` as SQL, of an expression in SQL."""
+    tidy = Tidy.template % {"expressions": text}
+    return f"coalesce(nullif({tidy}, ''), '{UNSPECIFIED}')"
+
+
+def normal_form_sql(text: str) -> str:
+    """``normal_form`` as SQL, of an expression in SQL."""
+    return f"lower({shown_sql(text)})"
+
+
 def shown(text: Combinable) -> Coalesce:
     """The text as people see it: tidy, and "Unspecified" if there is none."""
     return Coalesce(NullIf(Tidy(text), Value("")), Value(UNSPECIFIED), output_field=TextField())

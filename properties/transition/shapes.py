@@ -14,9 +14,10 @@ from django.db.models import Count, F, Min, QuerySet
 from django.db.models.expressions import Combinable
 from psycopg import sql
 
+from properties import facet_estimates
 from properties.listings import Listing
 from properties.models import Property, PropertyImage, PropertyStatus, PropertyType
-from properties.shapes import PLAN, Group, Shape
+from properties.shapes import PLAN, CountedValue, Group, Shape
 from properties.text import UNSPECIFIED, given, normal_form, shown
 from properties.transition.models import LegacyProperty, LegacyPropertyImage
 from rollout import shadow
@@ -65,9 +66,29 @@ class NewShape(Shape):
     def groups(self) -> Iterable[Group]:
         return super().groups() if "listing_counts" in self.modes.features else self._counted()
 
+    def estimates(self) -> list[list[CountedValue]] | None:
+        if "listing_counts" in self.modes.features:
+            return None
+        columns = facet_estimates.read(self.using, "property_type_id", "property_status_id")
+        if columns is None:
+            return None
+        return [
+            [
+                (value.text, names.get(int(value.text or 0), UNSPECIFIED), value.rows)
+                for value in column
+            ]
+            for column, names in zip(columns, self._names(), strict=True)
+        ]
+
+    def _names(self) -> list[dict[int, str]]:
+        """The names of types and of statuses, by id."""
+        return [
+            dict(model._default_manager.using(self.using).values_list("id", "name"))
+            for model in (PropertyType, PropertyStatus)
+        ]
+
     def _counted(self) -> Iterable[Group]:
-        types = dict(PropertyType.objects.using(self.using).values_list("id", "name"))
-        statuses = dict(PropertyStatus.objects.using(self.using).values_list("id", "name"))
+        types, statuses = self._names()
         keys = self.plain_properties().values_list("property_type_id", "property_status_id")
         for type_id, status_id, count in keys.annotate(listings=Count("*")):
             label = types.get(type_id, UNSPECIFIED)
@@ -144,6 +165,12 @@ class TextShape(Shape):
             .values_list("type_form", "type_label", "status_form", "status_label", "listings")
         )
         return groups
+
+    def estimates(self) -> list[list[CountedValue]] | None:
+        columns = facet_estimates.read(self.using, "type", "status")
+        if columns is None:
+            return None
+        return [[(value.form, value.label, value.rows) for value in column] for column in columns]
 
     def shown(self, name: str) -> Combinable:
         return shown(F(name))

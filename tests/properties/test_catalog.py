@@ -12,7 +12,7 @@ from django.core.files.storage import default_storage
 from django.db import OperationalError, connection
 from django.test.utils import CaptureQueriesContext
 
-from properties import catalog
+from properties import catalog, facet_estimates
 from properties.columns import SEARCHED_COLUMNS
 from properties.images import ImageRefused
 from properties.listings import Cursor, Facet, Filters, Listing, Page, PropertyFields
@@ -269,6 +269,23 @@ def test_facets_count_by_normal_form_under_the_most_frequent_tidy_spelling(db: N
         create(type=text, status="Sold")
     assert catalog.facets().types == (Facet("Loft", 4), Facet("Unspecified", 2), Facet("House", 1))
     assert catalog.facets().statuses == (Facet("Sold", 7),)
+
+
+def test_facets_of_a_large_table_are_estimated_by_its_statistics(
+    shape: ShapeName, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for text in ("loft", "Loft", " Loft", "House", "House", None, None, "Loft", "loft", " Loft"):
+        create(type=text, status="Sold")
+    counted = catalog.facets()
+    assert not counted.estimated
+    monkeypatch.setattr(facet_estimates, "LARGE", 5)
+    assert catalog.facets() == counted, "there are no statistics yet"
+    with connection.cursor() as cursor:
+        cursor.execute("ANALYZE properties")
+    estimated = catalog.facets()
+    assert estimated.estimated
+    assert (estimated.types, estimated.statuses) == (counted.types, counted.statuses)
+    assert Facet("House", 2) in estimated.types
 
 
 def test_answers_are_the_same_before_and_after_the_cutover(db: None) -> None:
