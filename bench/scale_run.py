@@ -15,7 +15,7 @@ from bench.server import Database, create, django_uses
 from config import embedded
 from rollout.models import AuditReport, BackfillJob, Direction, PhaseRun
 
-# Table, indexes, archive and the WAL that the server keeps, as measured at 1,000,000 rows.
+# Table, indexes, archive and the WAL that the server keeps: an estimate on the safe side.
 BYTES_A_ROW = 1500
 SPARE_BYTES = 4 * 1024**3
 
