@@ -332,6 +332,7 @@ PARTS: dict[str, Callable[[], str]] = {
             "Lookup",
             "Convert",
             "Extract",
+            "WidenKey",
             "Derived",
             "Computed",
             "Guardrail",

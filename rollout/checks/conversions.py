@@ -6,9 +6,22 @@ from typing import get_args, get_type_hints
 
 from rollout.checks.ids import CheckId
 from rollout.checks.problems import Problem, numbered_steps
-from rollout.plan.conversions import Conversion, Convert
+from rollout.plan.conversions import Conversion, Convert, WideColumn
+from rollout.plan.cutovers import CutOver
 from rollout.plan.plan import Plan
-from rollout.plan.transition import CutOver
+
+# What a WidenKey makes wide.
+_NARROW = ("smallint", "integer")
+# The word of the declaration, and what to do about a problem with it.
+_CONVERT = (
+    "Convert",
+    "Write forward={'new': 'SQL over {legacy}'} for each new column, and "
+    "backward={'legacy': 'SQL over {new}'} for each legacy one.",
+)
+_WIDEN_KEY = (
+    "WidenKey",
+    "Name columns that the database has as smallint or integer, in tables without partitions.",
+)
 
 
 def conversion_problems(plan: Plan) -> Iterator[Problem]:
@@ -20,20 +33,33 @@ def conversion_problems(plan: Plan) -> Iterator[Problem]:
     )
     for convert in converts:
         shared = [c for c in convert.legacy if writers[convert.table.label, c] > 1]
+        kind, hint = _WIDEN_KEY if isinstance(convert, WideColumn) else _CONVERT
         for problem in (
             *_sides(convert),
             *_expressions(plan, convert),
             *_rows(convert),
             *_kept_name(plan, convert),
+            *_wide(convert),
             *(f"another translation is of the legacy column '{c}' too" for c in shared),
         ):
             yield Problem(
                 CheckId.WRONG_CONVERSION,
-                f"The Convert of {convert.table.label}.{', '.join(convert.legacy)} is invalid: "
+                f"The {kind} of {convert.table.label}.{', '.join(convert.legacy)} is invalid: "
                 f"{problem}.",
-                "Write forward={'new': 'SQL over {legacy}'} for each new column, and "
-                "backward={'legacy': 'SQL over {new}'} for each legacy one.",
+                hint,
             )
+
+
+def _wide(convert: Convert) -> Iterator[str]:
+    if not isinstance(convert, WideColumn):
+        return
+    declared = convert.table.columns.get(*convert.legacy)
+    if declared is None:
+        yield "the table declares no such column"
+    elif declared.type not in _NARROW:
+        yield f"the table declares it as {declared.type}, not as smallint or integer"
+    elif convert.table.partitioned:
+        yield "the table is partitioned; its indexes and foreign keys cannot be handed on"
 
 
 def _legacy(translation: object) -> tuple[str, ...]:
@@ -47,7 +73,7 @@ def _sides(convert: Convert) -> Iterator[str]:
     for column in convert.legacy:
         if column not in convert.backward:
             yield f"backward does not say what '{column}' is to hold again"
-        if column in convert.table.key:
+        if column in convert.table.key and not convert.carries:
             yield f"'{column}' is part of the primary key"
     for column in convert.columns:
         if column not in convert.forward:

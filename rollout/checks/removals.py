@@ -6,12 +6,12 @@ from rollout.checks.ids import CheckId
 from rollout.checks.problems import Problem
 from rollout.plan.archives import ArchiveLegacy
 from rollout.plan.constraints import AddUnique
+from rollout.plan.cutovers import CutOver
 from rollout.plan.dropped_tables import DropTable
 from rollout.plan.indexes import CreateIndex, DropIndex
 from rollout.plan.plan import ENFORCE, Plan, Step
 from rollout.plan.removals import DropLegacy, FreezeLegacy, replaced_columns
 from rollout.plan.renamed_tables import RenameTable
-from rollout.plan.transition import CutOver
 
 
 def removal_problems(plan: Plan) -> Iterator[Problem]:

@@ -10,11 +10,12 @@ from rollout.checks.problems import Problem, numbered_steps
 from rollout.plan.actions import Statement
 from rollout.plan.archives import ArchiveLegacy
 from rollout.plan.conversions import Conversion, Derived
+from rollout.plan.cutovers import CutOver
 from rollout.plan.defaults import SetDefault
 from rollout.plan.plan import BACKFILL, Plan
 from rollout.plan.removals import DropLegacy, FreezeLegacy
 from rollout.plan.schema import AddColumns, RequireValues
-from rollout.plan.transition import CutOver, MapLegacyValues
+from rollout.plan.transition import MapLegacyValues
 from rollout.plan.translations import Lookup
 
 

@@ -14,6 +14,7 @@ from rollout.engine.control import NullControl
 from rollout.engine.target import Connection, fetch_bool, install
 from rollout.plan.actions import Statement
 from rollout.plan.catalog import Catalog
+from rollout.plan.cutovers import CutOver
 from rollout.plan.errors import RolloutError
 from rollout.plan.expected_catalogs import expected, known_parts
 from rollout.plan.facts import relation_exists
@@ -24,7 +25,7 @@ from rollout.plan.resolvers import resolver
 from rollout.plan.sql_files import SqlFile
 from rollout.plan.switch import switch_modes, use_feature
 from rollout.plan.table import Table
-from rollout.plan.transition import CutOver, WriteBoth
+from rollout.plan.transition import WriteBoth
 
 _ANY_ROW = sql.SQL("SELECT EXISTS (SELECT FROM {})")
 

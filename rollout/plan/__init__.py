@@ -11,6 +11,7 @@ from rollout.plan.checklist import (
 )
 from rollout.plan.constraints import AddCheck, AddUnique
 from rollout.plan.conversions import Convert, Derived
+from rollout.plan.cutovers import CutOver
 from rollout.plan.defaults import SetDefault
 from rollout.plan.dropped_tables import DropTable
 from rollout.plan.extracted_tables import CreateExtractedTable
@@ -37,7 +38,7 @@ from rollout.plan.legacy_views import LegacyView
 from rollout.plan.names import normal_form
 from rollout.plan.plan import Phase, Plan, Step
 from rollout.plan.registry import plans
-from rollout.plan.removals import DropLegacy, FreezeLegacy, UseFeature
+from rollout.plan.removals import DropLegacy, FreezeLegacy, StopDualWrite, UseFeature
 from rollout.plan.renamed_tables import DropOldName, RenameTable
 from rollout.plan.schema import AddColumns, AddForeignKey, CreateLookupTable, RequireValues
 from rollout.plan.sql_files import SqlFile, SqlFiles
@@ -45,15 +46,14 @@ from rollout.plan.table import Column, Table
 from rollout.plan.tasks import RunTask
 from rollout.plan.transition import (
     Backfill,
-    CutOver,
     FullAudit,
     MapLegacyValues,
     StartDualWrite,
-    StopDualWrite,
     WriteBoth,
 )
 from rollout.plan.translations import Computed, Lookup
 from rollout.plan.trials import CompareSchemaStep, ProbeFlow
+from rollout.plan.wide_keys import WidenKey
 
 register = plans.register
 
@@ -120,6 +120,7 @@ __all__ = [
     "Table",
     "TypesMatch",
     "UseFeature",
+    "WidenKey",
     "WriteBoth",
     "normal_form",
     "plans",

@@ -238,6 +238,14 @@ class Convert(Conversion):
     """Whether the new column takes the legacy column's name with the cutover."""
 
     @property
+    def carries(self) -> bool:
+        """Whether keys, indexes, constraints and sequences go along with the name, still to come.
+
+        They cannot where the new values mean something else.
+        """
+        return False
+
+    @property
     def names_after_cutover(self) -> dict[str, str]:
         """By column, the name that it has from the cutover on, where that is another."""
         if not self.keeps_name or len(self.legacy) != 1 or len(self.columns) != 1:
@@ -292,6 +300,54 @@ class Convert(Conversion):
 
     def _typed(self, value: sql.Composed, column: Column | None) -> sql.Composed:
         return value if column is None else cast(value, column.type)
+
+
+@dataclass(frozen=True, kw_only=True)
+class WideColumn(Convert):
+    """An integer column that becomes a bigint of the same name, with all that is bound to it.
+
+    It is one of those that a ``WidenKey`` makes.
+    """
+
+    declared_name: str = ""
+    """The name that the wide column is declared with, once it has another one."""
+
+    @property
+    def carries(self) -> bool:
+        return self.keeps_name
+
+    def declared(self, column: str) -> str:
+        return self.declared_name or column
+
+    def renamed(self, table: Table, names: Mapping[str, str]) -> "WideColumn":
+        (legacy,), (new,) = self.legacy, self.columns
+        return replace(
+            self,
+            table=table,
+            legacy=(names[legacy],),
+            columns={names[new]: self.columns[new]},
+            forward=_renamed(self.forward, names),
+            backward=_renamed(self.backward, names),
+            keeps_name=False,
+            declared_name=new,
+        )
+
+
+def widened(table: Table, column: str) -> WideColumn:
+    """The conversion of a column into a bigint that takes its name."""
+    wide = identifier(column, "wide")
+    declared = table.columns.get(column)
+    return WideColumn(
+        table=table,
+        legacy=(column,),
+        columns={wide: Column("bigint")},
+        forward={wide: "{" + column + "}"},
+        backward={column: "{" + wide + "}"},
+        required=declared is not None and not declared.null,
+        # Every integer is a bigint: no value has to be decided about.
+        unconvertible="refuse",
+        keeps_name=True,
+    )
 
 
 @dataclass(frozen=True, kw_only=True)

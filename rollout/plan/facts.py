@@ -33,6 +33,13 @@ def column_exists(table: Table, column: str) -> sql.Composable:
     return _column(table, column, "true")
 
 
+def column_has_type(table: Table, column: str, type_: str) -> sql.Composable:
+    return sql.SQL(
+        "EXISTS (SELECT FROM pg_attribute WHERE attrelid = {} AND attname = {}"
+        " AND NOT attisdropped AND format_type(atttypid, atttypmod) = {})"
+    ).format(table.regclass, sql.Literal(column), sql.Literal(type_))
+
+
 def column_is_not_null(table: Table, column: str) -> sql.Composable:
     """Every row has a value: from PostgreSQL 18 on, a constraint may be there and not validated."""
     return _column(

@@ -76,16 +76,22 @@ def unless_handed_on(table: Table, names: Names, actions: Sequence[Action]) -> t
 
 
 def hand_on(
-    table: Table, names: Names, turn: Statement, *, clear: Sequence[sql.Composable]
+    table: Table,
+    names: Names,
+    turn: Statement,
+    *,
+    clear: Sequence[sql.Composable],
+    carried: Sequence[sql.Composable] = (),
 ) -> Statement:
     """One short transaction: the new columns take the legacy ones' names, and the triggers turn.
 
-    ``clear`` are statements that take away what the triggers of before have had. Indexes,
-    constraints, defaults and sequences of a column go along with its name; its comment, statistics
-    target, options and rights are copied from the legacy column.
+    ``clear`` are statements that take away what the triggers of before have had, ``carried`` those
+    that hand keys, indexes, constraints and sequences on. The comment, statistics target, options
+    and rights of a column are copied from the legacy column.
     """
     pairs = _pairs(table, names)
     lines = [
+        *carried,
         *(
             rename
             for p in pairs
@@ -99,11 +105,17 @@ def hand_on(
 
 
 def hand_back(
-    table: Table, names: Names, turn: Statement, *, clear: Sequence[sql.Composable]
+    table: Table,
+    names: Names,
+    turn: Statement,
+    *,
+    clear: Sequence[sql.Composable],
+    carried: Sequence[sql.Composable] = (),
 ) -> Statement:
     """The same the other way."""
     pairs = _pairs(table, names)
     lines = [
+        *carried,
         *(
             rename
             for p in pairs

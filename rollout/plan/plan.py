@@ -185,6 +185,11 @@ class Plan:
             if t.table == table and isinstance(t, Convert) and t.names_after_cutover
         )
 
+    def carried_of(self, table: Table) -> dict[str, str]:
+        """By column whose keys, indexes and constraints go along with its name, the new column."""
+        carried = [t for t in self.keeping_names_of(table) if t.carries]
+        return {t.legacy[0]: next(iter(t.columns)) for t in carried}
+
     def table_like(self, table: Table) -> Table:
         """The plan's table of the same label, with the names that its columns have in this plan."""
         return next((own for own in self.tables if own.label == table.label), table)

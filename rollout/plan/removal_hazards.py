@@ -21,8 +21,13 @@ _OF_COLUMNS = (
 )
 
 
-def depends_on(table: Table, columns: Sequence[str], *, besides: Sequence[str]) -> Hazard:
-    """Views, functions, policies and the like that keep a column from being dropped."""
+def depends_on(
+    table: Table, columns: Sequence[str], *, besides: Sequence[str], foreign_keys: bool = True
+) -> Hazard:
+    """Views, functions, policies and the like that keep a column from being dropped.
+
+    Other tables' foreign keys are among them, unless ``foreign_keys`` are looked at elsewhere.
+    """
     listed = ", ".join(columns)
     return Hazard(
         name=f"dependents of {table.label} ({listed})",
@@ -36,9 +41,10 @@ def depends_on(table: Table, columns: Sequence[str], *, besides: Sequence[str]) 
             " AND g.tgname = ANY ({besides})))"
             # A CHECK goes along with any of its columns.
             " AND NOT (d.classid = 'pg_constraint'::regclass"
-            " AND EXISTS (SELECT FROM pg_constraint k WHERE k.oid = d.objid AND k.contype = 'c'"
-            " AND k.conrelid = d.refobjid))) AS found"
+            " AND EXISTS (SELECT FROM pg_constraint k WHERE k.oid = d.objid AND ({handled}"
+            " OR k.contype = 'c' AND k.conrelid = d.refobjid)))) AS found"
         ).format(
+            handled=sql.SQL("false" if foreign_keys else "k.contype = 'f'"),
             of_columns=sql.SQL(
                 _OF_COLUMNS.replace(
                     " WHERE ",

@@ -15,10 +15,12 @@ from rollout.plan.archives import (
 )
 from rollout.plan.catalog import Catalog, Part
 from rollout.plan.constraints import AddUnique
+from rollout.plan.cutovers import CutOver
 from rollout.plan.dual_write_functions import is_compared_as_text
 from rollout.plan.hazards import Hazard, fed_around
 from rollout.plan.indexes import CreateIndex, DropIndex
 from rollout.plan.names import code, identifier, in_target
+from rollout.plan.narrow_columns import fits_again
 from rollout.plan.plan import CONTRACT, Actions, Plan, Step
 from rollout.plan.removal_hazards import (
     depends_on,
@@ -53,7 +55,14 @@ class FreezeLegacy(Step):
             *(
                 facts.no(facts.column_exists(self.table, column))
                 for column in plan.legacy_of(self.table)
-            )
+            ),
+            # Before a cutover that hands names on, the names of after it are missing as well.
+            *(
+                facts.column_has_type(self.table, column, t.added[column].type)
+                for t in plan.conversions_of(self.table)
+                for column in t.added
+                if t.declared(column) != column
+            ),
         )
         return (unless(gone, triggers(plan, self.table).install("frozen")),)
 
@@ -66,6 +75,31 @@ class FreezeLegacy(Step):
     def hazards(self, plan: Plan) -> tuple[Hazard, ...]:
         own = triggers(plan, self.table)
         return (fed_around(self.table, (own.insert_trigger, own.update_trigger)),)
+
+
+@dataclass(frozen=True, kw_only=True)
+class StopDualWrite(Step):
+    """The triggers of a table that loses no column go."""
+
+    table: Table
+    """The table that loses the triggers."""
+    phases = frozenset({CONTRACT})
+    changes_write_path = True
+
+    def forward(self, plan: Plan) -> Actions:
+        return (triggers(plan, self.table).remove(),)
+
+    def backward(self, plan: Plan) -> Actions:
+        turned = any(
+            isinstance(step, CutOver) and step.table == self.table
+            for phase in plan.phases
+            for step in phase.steps
+        )
+        install = triggers(plan, self.table).install("reverse" if turned else "forward")
+        return (install, *legacy_again(plan, self.table))
+
+    def recatalog(self, plan: Plan, catalog: Catalog) -> None:
+        triggers(plan, self.table).take_from(catalog)
 
 
 def unless(fact: sql.Composable, statement: Statement) -> Statement:
@@ -165,6 +199,7 @@ class DropLegacy(Step):
             locks=(Lock(LockMode.ACCESS_EXCLUSIVE, self.table.label),),
         )
         return (
+            *fits_again(plan),
             archive_is_whole(plan, self.table),
             # A text that was written before the triggers are there would be restored away.
             together(add, self._triggers_before(plan)),
@@ -243,7 +278,11 @@ class DropLegacy(Step):
         }
 
     def hazards(self, plan: Plan) -> tuple[Hazard, ...]:
-        columns = tuple(self._columns(plan))
+        # What is bound to a carried column goes along with its name before.
+        carried = plan.carried_of(self.table)
+        columns = tuple(c for c in self._columns(plan) if c not in carried)
+        if not columns:
+            return ()
         own = triggers(plan, self.table)
         dropped_before = tuple(
             step.name

@@ -312,7 +312,10 @@ def _by_constraint(table: Table, column: str) -> tuple[Statement, ...]:
             sql=sql.SQL(
                 "ALTER TABLE {table} ADD CONSTRAINT {constraint} NOT NULL {column} NOT VALID"
             ).format(**names),
-            done=facts.no(facts.column_may_be_null(table, column)),
+            done=facts.all_of(
+                facts.column_exists(table, column),
+                facts.no(facts.column_may_be_null(table, column)),
+            ),
             locks=(Lock(LockMode.ACCESS_EXCLUSIVE, table.label),),
             servers=_BY_CONSTRAINT,
         ),

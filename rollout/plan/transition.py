@@ -1,4 +1,4 @@
-"""The steps that carry the data over: mapping, dual write, backfill, audit, cutover."""
+"""The steps that carry the data over: mapping, dual write, backfill, audit."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -12,20 +12,16 @@ from rollout.plan.conversions import Conversion
 from rollout.plan.dual_writes import DualWriteTriggers
 from rollout.plan.extracted_tables import add_rows, delete_rows
 from rollout.plan.extractions import extracts_in
-from rollout.plan.hazards import Hazard, fed_around, generated
-from rollout.plan.kept_names import hand_back, hand_on
+from rollout.plan.hazards import Hazard, generated
 from rollout.plan.mapping import add_fixed_rows, add_missing, mapping_table
 from rollout.plan.names import SCHEMA, in_target
-from rollout.plan.plan import BACKFILL, CONTRACT, ENFORCE, Actions, Plan, Step
-from rollout.plan.proofs import texts_mean_their_rows
-from rollout.plan.refusals import drop_refusal
-from rollout.plan.removal_hazards import names_hazards
+from rollout.plan.plan import BACKFILL, ENFORCE, Actions, Plan, Step
 from rollout.plan.resolvers import drop_resolver, resolver
 from rollout.plan.switch import switch_modes
-from rollout.plan.table import Shape, Table
+from rollout.plan.table import Table
 from rollout.plan.translations import Lookup
 from rollout.plan.updates import Assignment
-from rollout.plan.value_decisions import careful_values, drop_decided, means_otherwise
+from rollout.plan.value_decisions import careful_values, means_otherwise
 
 
 def triggers(plan: Plan, table: Table) -> DualWriteTriggers:
@@ -127,31 +123,6 @@ def kept_when_cleared(plan: Plan, table: Table) -> tuple[str, ...]:
     own = (*plan.translations_of(table), *plan.computed_of(table))
     cleared = {column for t in own for column in t.added}
     return tuple(dict.fromkeys(c for t in own for c in t.reads if c not in cleared))
-
-
-@dataclass(frozen=True, kw_only=True)
-class StopDualWrite(Step):
-    """The triggers of a table that loses no column go."""
-
-    table: Table
-    """The table that loses the triggers."""
-    phases = frozenset({CONTRACT})
-    changes_write_path = True
-
-    def forward(self, plan: Plan) -> Actions:
-        return (triggers(plan, self.table).remove(),)
-
-    def backward(self, plan: Plan) -> Actions:
-        turned = any(
-            isinstance(step, CutOver) and step.table == self.table
-            for phase in plan.phases
-            for step in phase.steps
-        )
-        install = triggers(plan, self.table).install("reverse" if turned else "forward")
-        return (install, *legacy_again(plan, self.table))
-
-    def recatalog(self, plan: Plan, catalog: Catalog) -> None:
-        triggers(plan, self.table).take_from(catalog)
 
 
 def legacy_again(plan: Plan, table: Table, *, dropped: bool = False) -> Actions:
@@ -314,86 +285,3 @@ class FullAudit(Step):
 
     def backward(self, plan: Plan) -> Actions:
         return ()
-
-
-@dataclass(frozen=True, kw_only=True)
-class CutOver(Step):
-    """Reads and writes go to the new columns and the dual write turns round, in one transaction.
-
-    The modes are those of all tables: where several are cut over, they switch with the last one.
-    Until then the tables that have turned understand who writes both. A new column that keeps the
-    name of its legacy column takes it in the same transaction.
-
-    The way back does the same the other way, and then compares every row: from here on the legacy
-    text leads, so it has to mean the lookup row that it stands beside.
-    """
-
-    table: Table
-    """The table that is cut over."""
-    phases = frozenset({ENFORCE})
-    changes_write_path = True
-    hands_names_on = True
-
-    def forward(self, plan: Plan) -> Actions:
-        turn = self._turned(plan)
-        if not self._is_last(plan):
-            return (turn,)
-        return (switch_modes(plan.name, read="new", write="new", together_with=turn),)
-
-    def backward(self, plan: Plan) -> Actions:
-        turn = self._turned_back(plan)
-        if self._is_last(plan):
-            turn = switch_modes(plan.name, read="legacy", write="both", together_with=turn)
-        return (turn, *texts_mean_their_rows(plan, self.table))
-
-    def _turned(self, plan: Plan) -> Statement:
-        names = plan.names_after_cutover(self.table)
-        after = triggers(*self._after(plan)).install("reverse")
-        return hand_on(self.table, names, after, clear=self._refusals(plan)) if names else after
-
-    def _turned_back(self, plan: Plan) -> Statement:
-        names = plan.names_after_cutover(self.table)
-        before = triggers(plan, self.table).install("forward")
-        clear = self._refusals(self._after(plan)[0])
-        return hand_back(self.table, names, before, clear=clear) if names else before
-
-    def _after(self, plan: Plan) -> tuple[Plan, Table]:
-        """The plan and the table with the names of after the cutover."""
-        names = plan.names_after_cutover(self.table)
-        renamed = plan.renamed(frozenset([self.table.label] if names else []))
-        return renamed, self.table.renamed(names)
-
-    def _refusals(self, plan: Plan) -> list[sql.Composed]:
-        """What takes away the functions of conversions whose columns get other names."""
-        own = [t for t in plan.translations if isinstance(t, Conversion)]
-        return [
-            drop(t, plan.name)
-            for t in own
-            if t.table.label == self.table.label
-            for drop in ((drop_refusal, drop_decided) if t.asks_people else (drop_refusal,))
-        ]
-
-    def reshape(self, plan: Plan, shape: Shape) -> None:
-        names = plan.names_after_cutover(self.table)
-        columns = shape.get(self.table.label, {})
-        shape[self.table.label] = {names.get(c, c): column for c, column in columns.items()}
-
-    def hazards(self, plan: Plan) -> tuple[Hazard, ...]:
-        own = triggers(plan, self.table)
-        names = (own.insert_trigger, own.update_trigger)
-        return (
-            fed_around(self.table, names),
-            *(
-                hazard
-                for t in plan.keeping_names_of(self.table)
-                for hazard in names_hazards(self.table, t.names_after_cutover, besides=names)
-            ),
-        )
-
-    def _is_last(self, plan: Plan) -> bool:
-        steps = [step for phase in plan.phases for step in phase.steps]
-        return [step for step in steps if isinstance(step, CutOver)][-1:] == [self]
-
-    def recatalog(self, plan: Plan, catalog: Catalog) -> None:
-        catalog.rename(self.table.label, plan.names_after_cutover(self.table))
-        triggers(plan, self.table).put_into(catalog, "reverse")

@@ -18,8 +18,8 @@ from rollout.models import (
 )
 from rollout.plan.archives import ArchiveLegacy
 from rollout.plan.plan import CONTRACT, PREPARE, Plan, Step
-from rollout.plan.removals import DropLegacy
-from rollout.plan.transition import StartDualWrite, StopDualWrite
+from rollout.plan.removals import DropLegacy, StopDualWrite
+from rollout.plan.transition import StartDualWrite
 from rollout.queries.rehearsals import RehearsedTimes
 from rollout.queries.status import RolloutStatus
 

@@ -209,10 +209,13 @@ class _Writer:
                 self._lookup_field(made, lookups[column], of, kept.get(lookups[column].legacy))
             elif column in keys:
                 self._foreign_key(made, keys[column], of)
-            elif column in kept and column not in added:
+            # The column of a reference has the type of the key that it refers to.
+            elif column in kept and (column not in added or kept[column].is_relation):
                 self._add_kept(made, kept[column])
             else:
-                self._add(made, column, of, key=column in table.key and len(table.key) == 1)
+                counts = column == "id" or isinstance(kept.get(column), models.AutoField)
+                is_key = column in table.key and len(table.key) == 1
+                self._add(made, column, of, key=is_key, counts=counts)
         if len(table.key) > 1 and not model:
             names = ", ".join(f'"{made.names[column]}"' for column in table.key)
             made.fields.insert(0, f"pk = models.CompositePrimaryKey({names})")
@@ -229,9 +232,11 @@ class _Writer:
         self.imports |= {line for line in imports if line != "from django.db import migrations"}
         made.fields.append(f"{kept.name} = {text}")
 
-    def _add(self, made: _Class, column: str, of: Column, *, key: bool = False) -> None:
+    def _add(
+        self, made: _Class, column: str, of: Column, *, key: bool = False, counts: bool = False
+    ) -> None:
         call, options = self._field(of.type)
-        if key and column == "id" and of.type in _KEYS:
+        if key and counts and of.type in _KEYS:
             call = f"models.{_KEYS[of.type]}"
         name = self._field_name(made, column)
         if call is None:

@@ -242,7 +242,7 @@ class _Author:
         name = self.table.key[0]
         note = (
             f"The largest {name} is {used:,}: {share:.0%} of what {self.table.columns[name].type} "
-            "can hold. A wider key is not a step of a plan yet (no WidenKey): plan it by hand."
+            "can hold. Widen it in time, by a plan of its own with a WidenKey."
         )
         self.notes.append(note)
         return _wrapped(note)

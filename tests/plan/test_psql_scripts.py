@@ -23,6 +23,7 @@ from tests.engine.test_every_phase import schema_of, whole_schema_of
 from tests.schemas import plan_of
 from tests.schemas.test_conversions import DOC, NAMES, NOTE, OFFERS, PRICE, SEEN
 from tests.schemas.test_extractions import AGENT, CONFLICTS, HOMES
+from tests.schemas.test_wide_keys import TICKETS, create_shop, widening
 from tests.support.bare_databases import clear
 from tests.support.processes import completed
 from tests.support.servers import template_url
@@ -201,8 +202,9 @@ CASES = (
         lambda _: plan_of(replace(AGENT, conflicts="newest", newest="made_at")),
         create_homes,
     ),
+    Case("wide keys", lambda _: widening(TICKETS), create_shop),
 )
-ON_OLDEST = CASES[0], CASES[3], CASES[6]
+ON_OLDEST = CASES[0], CASES[3], CASES[6], CASES[7]
 
 
 @pytest.fixture(scope="module")

@@ -188,6 +188,37 @@ def test_a_column_that_keeps_its_name_is_one_field_whose_type_changes_with_phase
     assert all(f"price = models.{of}(" in s for of, s in zip(types, sources, strict=True))
 
 
+@isolate_apps("properties")
+def test_a_wide_key_is_another_automatic_field_and_what_refers_to_it_stays_a_foreign_key(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    class Ticket(models.Model):
+        number = models.AutoField(primary_key=True)
+        parent = models.ForeignKey("self", models.SET_NULL, null=True)
+
+        class Meta:
+            app_label = "properties"
+            db_table = "ticket"
+
+        def __str__(self) -> str:
+            return str(self.number)
+
+    table = r.Table(
+        name="ticket",
+        key=("number",),
+        columns={"number": r.Column("integer", null=False), "parent_id": r.Column("integer")},
+    )
+    key = r.WidenKey(table=table, column="number", references=((table, "parent_id"),))
+    plan = plan_of(*key.translations)
+    of_table = {table.label: [Ticket]}
+    monkeypatch.setattr(django_models, "models_of", lambda label, alias: of_table.get(label, []))
+    assert phases_with_models(plan) == [3]
+    sources = [models_source(plan, phase, "default") for phase in range(5)]
+    types = ["AutoField"] * 3 + ["BigAutoField"] * 2
+    assert all(f"number = models.{of}(" in s for of, s in zip(types, sources, strict=True))
+    assert all("parent = models.ForeignKey(" in source for source in sources)
+
+
 def test_the_verb_prints_each_release_or_one(cli: Cli) -> None:
     status, every, _ = cli("models", "property-classification")
     assert status == 0

@@ -11,10 +11,11 @@ from dataclasses import dataclass
 from rollout.engine.preflight.functions import Function, code_of, names_column
 from rollout.engine.preflight.item import Item, Scope, oids_of, rows
 from rollout.engine.target import Connection
+from rollout.plan.cutovers import CutOver
 from rollout.plan.names import SCHEMA
 from rollout.plan.plan import BACKFILL
 from rollout.plan.table import Table
-from rollout.plan.transition import CutOver, StartDualWrite, triggers
+from rollout.plan.transition import StartDualWrite, triggers
 
 _STATEMENT = r"(?:^|;|\bbegin\b|\bthen\b|\belse\b|\bloop\b)\s*"
 

@@ -1,0 +1,143 @@
+"""What keeps a column's keys, indexes and constraints from going along with its name."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from psycopg import sql
+
+from rollout.plan.carried_objects import name_pattern
+from rollout.plan.hazards import Hazard
+from rollout.plan.plan import Plan
+from rollout.plan.removal_hazards import depends_on
+from rollout.plan.table import Table
+
+# Each a query of what is in the way, over columns ``a`` of the table that are handed on.
+_NOT_CARRIED = """
+SELECT 'table ' || c.oid::regclass || ', which has partitions, parents or children'
+  FROM pg_class AS c WHERE c.oid = {table} AND (c.relkind <> 'r' OR c.relispartition
+    OR EXISTS (SELECT FROM pg_inherits WHERE c.oid IN (inhrelid, inhparent)))
+UNION ALL
+SELECT pg_describe_object('pg_class'::regclass, x.indexrelid, 0) || ', which is invalid'
+  FROM pg_index AS x JOIN a ON a.attnum = ANY (x.indkey) WHERE NOT x.indisvalid
+UNION ALL
+SELECT pg_describe_object('pg_class'::regclass, x.indexrelid, 0)
+       || ', by an expression, a condition or an exclusion'
+  FROM pg_index AS x JOIN pg_depend AS d ON d.classid = 'pg_class'::regclass
+    AND d.objid = x.indexrelid AND d.refobjid = {table} JOIN a ON a.attnum = d.refobjsubid
+ WHERE d.refclassid = 'pg_class'::regclass AND (a.attnum <> ALL (x.indkey)
+   OR pg_get_expr(x.indpred, x.indrelid) ~ {pattern}
+   OR pg_get_expr(x.indexprs, x.indrelid) ~ {pattern})
+UNION ALL
+SELECT pg_describe_object('pg_constraint'::regclass, k.oid, 0)
+  FROM pg_constraint AS k JOIN a ON a.attnum = ANY (k.conkey)
+ WHERE k.conrelid = {table} AND (k.contype IN ('x', 't')
+   OR (to_jsonb(k) ->> 'conperiod')::boolean OR NOT (to_jsonb(k) ->> 'conenforced')::boolean)
+UNION ALL
+SELECT pg_describe_object('pg_class'::regclass, x.indexrelid, 0) || ', by its operator class'
+  FROM pg_index AS x CROSS JOIN LATERAL generate_series(1, x.indnkeyatts) AS n
+  JOIN a ON a.attnum = x.indkey[n - 1] JOIN pg_opclass AS o ON o.oid = x.indclass[n - 1]
+  LEFT JOIN pg_attribute AS own ON own.attrelid = x.indexrelid AND own.attnum = n
+ WHERE x.indrelid = {table} AND (NOT o.opcdefault OR own.attoptions IS NOT NULL)
+UNION ALL
+SELECT pg_describe_object('pg_constraint'::regclass, k.oid, 0) || ', which holds a text'
+  FROM pg_constraint AS k JOIN a ON a.attnum = ANY (k.conkey)
+ WHERE k.conrelid = {table} AND k.contype = 'c'
+   AND position('''' IN pg_get_constraintdef(k.oid)) > 0
+UNION ALL
+SELECT pg_describe_object('pg_constraint'::regclass, k.oid, 0) || ', of a partitioned table'
+  FROM pg_constraint AS k JOIN a ON k.conrelid = {table} AND a.attnum = ANY (k.conkey)
+    OR k.confrelid = {table} AND a.attnum = ANY (k.confkey)
+  JOIN pg_class AS c ON c.oid IN (k.conrelid, k.confrelid) AND (c.relkind = 'p' OR c.relispartition)
+ WHERE k.contype = 'f'
+UNION ALL
+SELECT pg_describe_object('pg_statistic_ext'::regclass, s.oid, 0)
+  FROM pg_statistic_ext AS s JOIN a ON a.attnum = ANY (s.stxkeys) WHERE s.stxrelid = {table}
+UNION ALL
+SELECT 'column ' || attname FROM pg_attribute
+ WHERE attrelid = {table} AND attname = {aside} AND NOT attisdropped"""
+
+
+def carried_hazards(plan: Plan, table: Table, *, besides: Sequence[str]) -> tuple[Hazard, ...]:
+    """Asked before phase 0 of each column whose objects go along with its name."""
+    names = plan.names_after_cutover(table)
+    return tuple(
+        hazard
+        for column in plan.carried_of(table)
+        for hazard in (
+            _dependents(table, column, besides),
+            _not_carried(table, column, names[column]),
+            _undeclared(plan, table, column),
+        )
+    )
+
+
+def _dependents(table: Table, column: str, besides: Sequence[str]) -> Hazard:
+    name = f"{table.label}.{column}"
+    return replace(
+        depends_on(table, (column,), besides=besides, foreign_keys=False),
+        name=f"dependents of the name {name}",
+        finding=(
+            f"{{count}} objects depend on {name}, whose name the wide column takes: they would "
+            "stay with the narrow one."
+        ),
+        none=f"No view, rule, policy or trigger depends on {name}.",
+        advice="Drop them before phase 0, and create them again after phase 4.",
+        stays=True,
+    )
+
+
+def _not_carried(table: Table, column: str, aside: str) -> Hazard:
+    name = f"{table.label}.{column}"
+    query = (
+        sql.SQL(
+            "WITH a AS (SELECT * FROM pg_attribute WHERE attrelid = {table} AND attname = {column})"
+            " SELECT count(*), string_agg(what, ', ' ORDER BY what) FROM ("
+            "SELECT DISTINCT what FROM ({what}) AS every (what)) AS objects"
+        )
+    ).format(
+        table=table.regclass,
+        column=sql.Literal(column),
+        what=sql.SQL(_NOT_CARRIED).format(
+            table=table.regclass, aside=sql.Literal(aside), pattern=name_pattern(column)
+        ),
+    )
+    return Hazard(
+        name=f"objects of {name}",
+        sql=query,
+        finding=f"{{count}} objects cannot be built again over the wide column of {name}.",
+        none=f"Every key, index and constraint of {name} can be built again over the wide column.",
+        advice="Drop or rename them before phase 0, and create them again after phase 4.",
+        stays=True,
+    )
+
+
+def _undeclared(plan: Plan, table: Table, column: str) -> Hazard:
+    """Foreign keys to the column from columns that the plan does not widen."""
+    widened = [(t.label, c) for t in plan.tables for c in plan.carried_of(t)]
+    name = f"{table.label}.{column}"
+    query = sql.SQL(
+        "SELECT count(*), string_agg(what, ', ' ORDER BY what) FROM ("
+        "SELECT DISTINCT format('%s.%I', k.conrelid::regclass, r.attname) AS what"
+        " FROM pg_constraint AS k CROSS JOIN LATERAL unnest(k.conkey, k.confkey) AS u (own, other)"
+        " JOIN pg_attribute AS r ON r.attrelid = k.conrelid AND r.attnum = u.own"
+        " JOIN pg_attribute AS a ON a.attrelid = k.confrelid AND a.attnum = u.other"
+        " JOIN pg_class AS c ON c.oid = k.conrelid JOIN pg_namespace AS n ON n.oid = c.relnamespace"
+        " WHERE k.contype = 'f' AND k.confrelid = {table} AND a.attname = {column}"
+        " AND r.atttypid <> 'bigint'::regtype AND NOT EXISTS (SELECT"
+        " FROM unnest({labels}::text[], {columns}::text[]) AS w (label, name)"
+        " WHERE w.name = r.attname AND w.label = CASE n.nspname WHEN 'public' THEN c.relname"
+        " ELSE n.nspname || '.' || c.relname END)) AS undeclared"
+    ).format(
+        table=table.regclass,
+        column=sql.Literal(column),
+        labels=sql.Literal([label for label, _ in widened]),
+        columns=sql.Literal([c for _, c in widened]),
+    )
+    return Hazard(
+        name=f"references to {name}",
+        sql=query,
+        finding=f"{{count}} columns refer to {name} that the plan does not widen.",
+        none=f"The plan widens every column that refers to {name}.",
+        advice="Add each to references of the WidenKey: (table, column).",
+        stays=True,
+    )
