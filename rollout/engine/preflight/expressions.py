@@ -279,8 +279,11 @@ class _Trial:
         if path:
             values["search_path"] = search_path(self._schema).as_string(self.connection)
         with self.connection.transaction(force_rollback=True):
-            for name, value in values.items():
-                self.connection.execute("SELECT set_config(%s, %s, true)", [name, value])
+            self.connection.execute(
+                "SELECT set_config(name, value, true) FROM unnest(%s::text[], %s::text[])"
+                " AS setting (name, value)",
+                [list(values), list(values.values())],
+            )
             yield
 
     def doubts(self) -> Iterator[tuple[str, str]]:

@@ -36,15 +36,17 @@ class Lifetime(Enum):
     """A phase or a release may change it on the way: readiness lists it, its own phase blocks."""
     STAYS = "stays"
     """Only people change it: what blocks a later phase blocks phase 0 already."""
+    STAYS_FOR_ALL = "stays for all"
+    """The same, and the answer does not depend on the phase: asked once for all of them."""
 
 
 @dataclass(frozen=True)
 class Probe:
     """A question, the phases that its answer is about, and how long that is good for.
 
-    ``ask`` is called once for each phase, which ``scope.phase`` names, in a transaction of its own,
-    read-only unless it ``tries_writes``, which are rolled back. Whatever psycopg.Error it raises
-    makes the item unknown.
+    ``ask`` is called for each phase that its answer may differ in, which ``scope.phase`` names, in
+    a transaction of its own, read-only unless it ``tries_writes``, which are rolled back. Whatever
+    psycopg.Error it raises makes the item unknown.
     """
 
     name: str
@@ -58,11 +60,11 @@ class Probe:
 
 PROBES: tuple[Probe, ...] = (
     # The server and the rollout's role.
-    Probe("server version", server.version, EVERY, Lifetime.STAYS),
-    Probe("writes", server.writable, EVERY, Lifetime.STAYS),
+    Probe("server version", server.version, EVERY, Lifetime.STAYS_FOR_ALL),
+    Probe("writes", server.writable, EVERY, Lifetime.STAYS_FOR_ALL),
     Probe("rights", server.rights, EVERY, Lifetime.STAYS),
-    Probe("encoding", server.encoding, EVERY, Lifetime.STAYS),
-    Probe("row security", server.row_security, EVERY, Lifetime.STAYS),
+    Probe("encoding", server.encoding, EVERY, Lifetime.STAYS_FOR_ALL),
+    Probe("row security", server.row_security, EVERY, Lifetime.STAYS_FOR_ALL),
     Probe("free disk", server.disk, EVERY, Lifetime.CHANGES),
     Probe("replication lag", server.replication, EVERY, Lifetime.MOMENT, True),
     Probe("checkpoints", wal.checkpoints, frozenset({BACKFILL}), Lifetime.CHANGES),
@@ -76,11 +78,11 @@ PROBES: tuple[Probe, ...] = (
     # The tables, and what hangs on them.
     Probe(whole_tables.NAME, whole_tables.statements, EVERY, Lifetime.CHANGES),
     Probe("schema", tables.schema_drift, EVERY, Lifetime.MOMENT),
-    Probe("kinds of tables", shapes.kinds_of_tables, EVERY, Lifetime.STAYS),
-    Probe("rules", shapes.rules, EVERY, Lifetime.STAYS),
-    Probe("collations", shapes.collations, EVERY, Lifetime.STAYS),
-    Probe("types of legacy columns", shapes.text_types, EVERY, Lifetime.STAYS),
-    Probe("types without equality", shapes.comparisons, EVERY, Lifetime.STAYS),
+    Probe("kinds of tables", shapes.kinds_of_tables, EVERY, Lifetime.STAYS_FOR_ALL),
+    Probe("rules", shapes.rules, EVERY, Lifetime.STAYS_FOR_ALL),
+    Probe("collations", shapes.collations, EVERY, Lifetime.STAYS_FOR_ALL),
+    Probe("types of legacy columns", shapes.text_types, EVERY, Lifetime.STAYS_FOR_ALL),
+    Probe("types without equality", shapes.comparisons, EVERY, Lifetime.STAYS_FOR_ALL),
     Probe(
         "foreign keys of partitioned tables",
         shapes.keys_of_partitions,

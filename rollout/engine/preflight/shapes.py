@@ -202,11 +202,8 @@ def comparisons(connection: Connection, scope: Scope) -> Item:
             for column in t.reads
             if not is_compared_as_text(of := _type(t.table, column))
         }
-    incomparable = [
-        (label, type_)
-        for label, type_ in sorted(types.items())
-        if not _has_equality(connection, type_)
-    ]
+    without = {type_ for type_ in set(types.values()) if not _has_equality(connection, type_)}
+    incomparable = [(label, type_) for label, type_ in sorted(types.items()) if type_ in without]
     if not incomparable:
         return Item(name, "pass", "Every compared column has a type with equality.")
     return Item(
