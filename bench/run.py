@@ -34,7 +34,7 @@ class WrongResult(Exception):
 class Settings:
     """What is run, and for how long: ``traffic_seconds`` beside a loop that can be stopped.
 
-    ``statements`` of each kind are timed, in each stage of the triggers.
+    ``statements`` of each kind are timed, in each stage of the triggers; none with 0.
     """
 
     rows: int
@@ -67,8 +67,9 @@ class KeyRun:
         report = KeyReport(
             self.settings.rows, self.key, idle=self._idle(), busy_core=self._busy_core()
         )
-        report.statements = statements.measure(self.template, self.key, self.settings.statements)
-        say(f"{self.key}: statements with and without triggers timed")
+        if timed := self.settings.statements:
+            report.statements = statements.measure(self.template, self.key, timed)
+            say(f"{self.key}: statements with and without triggers timed")
         report.bare = self._alone("bare", bare)
         for name, loop in self.settings.loops.items():
             report.loops[name] = self.figures(name, loop)

@@ -73,8 +73,10 @@ def measure(template: Database, key: str, times_each: int) -> dict[str, dict[str
 
 def lines_of(figures: dict[str, dict[str, Figures]]) -> Iterator[str]:
     """The table, as text: ms, and how many times those without triggers."""
+    if not figures:
+        return
     columns = [f"{statement} {p}" for statement in STATEMENTS for p in ("p50", "p99")]
-    width = max(map(len, figures), default=0)
+    width = max(map(len, figures))
     yield f"{'ms':<{width}}  " + "  ".join(f"{column:>16}" for column in columns)
     for name, of_name in figures.items():
         base = figures[f"{name.partition(',')[0]}, {WITHOUT}"]
