@@ -15,6 +15,7 @@ from rollout.engine.preflight import (
     Readiness,
     worst_first,
 )
+from rollout.engine.preflight.tables import SCHEMA_DRIFT
 from rollout.journal.environments import target_of
 from rollout.models import Direction, Rollout
 from rollout.plan import Plan, plans
@@ -35,7 +36,7 @@ def preflight_of(rollout: Rollout, phase: int) -> Preflight:
     findings = preflight.run(target_of(rollout.environment), plan, phase, steps_done=steps_done)
     return replace(
         findings,
-        items=worst_first([*findings.items, *_beside(rollout, plan, phase)]),
+        items=worst_first([*findings.items, *_beside(rollout, plan, phase, findings)]),
         locks=_as_rehearsed(findings.locks, rollout, phase, Direction.FORWARD),
     )
 
@@ -66,14 +67,16 @@ def readiness_of(rollout: Rollout) -> Readiness:
     findings = preflight.readiness(
         target_of(rollout.environment), plan, phase, steps_done=steps_done
     )
-    beside = [item for item in _beside(rollout, plan, phase) if item.is_problem]
+    beside = [item for item in _beside(rollout, plan, phase, findings) if item.is_problem]
     return replace(findings, items=worst_first([*findings.items, *beside]))
 
 
-def _beside(rollout: Rollout, plan: Plan, phase: int) -> list[Item]:
+def _beside(rollout: Rollout, plan: Plan, phase: int, findings: Findings) -> list[Item]:
     """What is asked beside the probes: of the project, and by trial."""
     environment = rollout.environment
-    if phase == PREPARE and (adoptable := _adoptable(plan, environment)):
+    # A database with the schema of before phase 0 has no later one.
+    differs = any(item.name == SCHEMA_DRIFT for item in findings.problems)
+    if phase == PREPARE and differs and (adoptable := _adoptable(plan, environment)):
         # Nothing else is asked of a database that is past the phases.
         return [adoptable]
     of_models = [project_models.item_of(plan, environment)] if phase == CONTRACT else []

@@ -77,7 +77,7 @@ PROBES: tuple[Probe, ...] = (
     Probe("vacuum against wraparound", sessions.wraparound_vacuum, EVERY, Lifetime.MOMENT, True),
     # The tables, and what hangs on them.
     Probe(whole_tables.NAME, whole_tables.statements, EVERY, Lifetime.CHANGES),
-    Probe("schema", tables.schema_drift, EVERY, Lifetime.MOMENT),
+    Probe(tables.SCHEMA_DRIFT, tables.schema_drift, EVERY, Lifetime.MOMENT),
     Probe("kinds of tables", shapes.kinds_of_tables, EVERY, Lifetime.STAYS_FOR_ALL),
     Probe("rules", shapes.rules, EVERY, Lifetime.STAYS_FOR_ALL),
     Probe("collations", shapes.collations, EVERY, Lifetime.STAYS_FOR_ALL),

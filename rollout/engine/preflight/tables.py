@@ -6,6 +6,8 @@ from rollout.engine.target import Connection
 from rollout.plan.actions import LockMode
 from rollout.plan.names import SCHEMA
 
+SCHEMA_DRIFT = "schema"
+
 
 def invalid_indexes(connection: Connection, scope: Scope) -> Item:
     """Indexes that a build left behind: every write pays for them and no query uses them."""
@@ -122,7 +124,7 @@ def publications(connection: Connection, scope: Scope) -> Item:
 
 def schema_drift(connection: Connection, scope: Scope) -> Item:
     """The live schema against what the plan expects before the phase."""
-    name = "schema"
+    name = SCHEMA_DRIFT
     plan = scope.declared or scope.plan
     live = catalog.read(connection, catalog.labels_of(plan))
     drifts = catalog.compare(plan, phases_done=scope.phase, live=live, steps_done=scope.steps_done)
