@@ -128,10 +128,24 @@ def read(connection: Connection, tables: Iterable[str], *, in_full: bool = False
         elif kind == "u" and _PLAIN_UNIQUE.fullmatch(definition):
             text = unique_text(tuple(key))
         catalog.put(label, Part("constraint", name), text)
+    _put_triggers(catalog, triggers)
+    return catalog
+
+
+def read_triggers(connection: Connection, tables: Iterable[str]) -> Catalog:
+    """The live catalog of the named tables and views with triggers alone, read in less time."""
+    row = connection.execute(catalog_sql.TRIGGERS.encode(), {"tables": list(tables)}).fetchone()
+    assert row is not None
+    rows, triggers = row
+    catalog = Catalog(tables={label: {} for label, *_ in rows})
+    _put_triggers(catalog, triggers)
+    return catalog
+
+
+def _put_triggers(catalog: Catalog, triggers: Iterable[tuple[str, str, bool, str, str]]) -> None:
     for label, name, enabled, stage, function in triggers:
         text = trigger_text(stage or f"calls {function}", enabled=enabled)
         catalog.put(label, Part("trigger", name), text)
-    return catalog
 
 
 ENGINE = "schema rollout"

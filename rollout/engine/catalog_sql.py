@@ -98,3 +98,6 @@ EVERYTHING = (
     )
     + ", to_regclass('rollout.modes') IS NOT NULL"
 )
+# Takes ``tables`` too. One row: the tables, each a list that begins with the label; and the rows
+# about their triggers.
+TRIGGERS = f"{_OF_TABLES}SELECT ARRAY({_TABLES}), ARRAY({_TRIGGERS})"

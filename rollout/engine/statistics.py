@@ -154,13 +154,19 @@ class Measure:
     wal: int
     sizes: dict[str, int]
 
+    def growth_since(self, before: Mapping[str, int]) -> dict[str, int]:
+        """By how much each table whose size is another one has grown."""
+        growth = {table: size - before.get(table, 0) for table, size in self.sizes.items()}
+        return {table: size for table, size in growth.items() if size}
+
 
 def measure(connection: Connection, plan: Plan) -> Measure | None:
     """Measure the server now; None where it does not answer at once."""
     try:
         with connection.transaction():
-            connection.execute("SET LOCAL lock_timeout = '50ms'")
-            connection.execute("SET LOCAL statement_timeout = '1s'")
+            connection.execute(
+                "SET LOCAL lock_timeout = '50ms'; SET LOCAL statement_timeout = '1s'"
+            )
             row = connection.execute(
                 "SELECT pg_wal_lsn_diff(pg_current_wal_insert_lsn(), '0/0')::bigint"
             ).fetchone()

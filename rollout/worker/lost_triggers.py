@@ -45,7 +45,7 @@ def find_lost(connection: Connection, run: PhaseRun, plan: Plan) -> list[Drift]:
     """The triggers that a run has created and that are missing or disabled."""
     if run.direction != Direction.FORWARD:
         return []
-    live = catalog.read(connection, catalog.labels_of(plan))
+    live = catalog.read_triggers(connection, catalog.labels_of(plan))
     drifts = catalog.compare(
         plan, phases_done=run.phase, live=live, steps_done=gates.steps_done(plan, run)
     )

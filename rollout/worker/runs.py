@@ -11,7 +11,7 @@ from rollout import journal, logs
 from rollout.engine import catalog, ddl, fences
 from rollout.engine.control import Interrupted
 from rollout.engine.statement_activities import StatementActivity
-from rollout.engine.statistics import measure
+from rollout.engine.statistics import Measure, measure
 from rollout.engine.target import Connection, install
 from rollout.gates.readers import statement_calls
 from rollout.journal import activity_log
@@ -73,6 +73,8 @@ class RunJob(LeasedJob[PhaseRun]):
         self.run = run
         self.until = time.monotonic() + SLICE_SECONDS
         self.step_run: StepRun | None = None
+        # At the end of the step before, where the next one begins.
+        self._measured: Measure | None = None
 
     @cached_property
     def plan(self) -> Plan:
@@ -168,7 +170,7 @@ class RunJob(LeasedJob[PhaseRun]):
         if created or row.state != StepState.RUNNING:
             row.attempts += 1
             _log.info("Step %s begins, attempt %s", step.id, row.attempts)
-        if not row.began_with and (now := measure(connection, self.plan)):
+        if not row.began_with and (now := self._measured or measure(connection, self.plan)):
             row.began_with = asdict(now)
         row.state = StepState.RUNNING
         row.error = row.waiting_for = ""
@@ -218,14 +220,10 @@ class RunJob(LeasedJob[PhaseRun]):
         row.finished_at = by_the_database()
         row.waiting_for = ""
         row.activity = None
-        if row.began_with and (now := measure(connection, self.plan)):
+        self._measured = now = measure(connection, self.plan)
+        if row.began_with and now:
             row.wal_bytes = now.wal - row.began_with["wal"]
-            before = row.began_with["sizes"]
-            row.growth = {
-                table: size - before.get(table, 0)
-                for table, size in now.sizes.items()
-                if size != before.get(table, 0)
-            }
+            row.growth = now.growth_since(row.began_with["sizes"])
         with journal.atomic():
             row.checksum = step.checksum
             row.save(

@@ -2,7 +2,7 @@
 
 import pytest
 
-from rollout.engine.catalog import Drift, compare, labels_of, live_columns, read
+from rollout.engine.catalog import Drift, compare, labels_of, live_columns, read, read_triggers
 from rollout.engine.target import Connection, Target
 from tests.engine.actions import do_phase, do_until
 from tests.engine.samples import BIGINT, COMPOSITE, ODD, SAMPLES, Sample
@@ -24,6 +24,22 @@ def test_a_table_as_the_plan_expects_it_has_no_drift_before_and_after_each_phase
         assert drifts(connection, number, sample) == []
         do_phase(target, connection, sample.plan, number)
     assert drifts(connection, 5, sample) == []
+
+
+def test_triggers_read_alone_are_those_of_the_whole_catalog(
+    target: Target, connection: Connection
+) -> None:
+    BIGINT.create(connection)
+    for number in range(3):
+        do_phase(target, connection, PLAN, number)
+    connection.execute("ALTER TABLE things DISABLE TRIGGER ALL")
+    whole = read(connection, labels_of(PLAN)).tables
+    triggers = {
+        table: {part: text for part, text in parts.items() if part.kind == "trigger"}
+        for table, parts in whole.items()
+    }
+    assert any(triggers.values())
+    assert read_triggers(connection, labels_of(PLAN)).tables == triggers
 
 
 def test_a_table_that_is_not_there_is_named(connection: Connection) -> None:

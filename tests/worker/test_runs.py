@@ -332,3 +332,11 @@ def test_a_mismatch_stops_the_phase_and_says_how_many(expanded: Rollout) -> None
     assert "is mismatched: 3 of 300 rows" in run.error
     assert AuditReport.objects.get(run=run).categories["computed_differs"] == 3
     assert "retry" in run.advice
+
+
+def test_a_step_is_measured_from_where_the_step_before_it_ended(expanded: Rollout) -> None:
+    steps = list(StepRun.objects.filter(run__phase=1).order_by("position"))
+    begins = [step.began_with["wal"] for step in steps]
+    ends = [step.began_with["wal"] + (step.wal_bytes or 0) for step in steps]
+    assert begins[1:] == ends[:-1]
+    assert ends[-1] > begins[0]
