@@ -12,11 +12,10 @@ from psycopg import sql
 
 from rollout.plan.actions import Action, Lock, LockMode, Statement
 from rollout.plan.attributes import ATTRIBUTES_TABLE
-from rollout.plan.names import code
+from rollout.plan.names import TWIN, code
 from rollout.plan.table import Table
 
-# The names of twins, as a regular expression: of those that are there, and of half-built ones.
-TWIN = "^rollout_[0-9]+$"
+# As the names of twins, and of half-built ones.
 _BROKEN_TWIN = "^rollout_[0-9]+(_ccnew[0-9]*)?$"
 
 # ``moved``: the columns whose objects go to others. Empty where these are not there.
@@ -281,6 +280,18 @@ def drop_twins(table: Table) -> tuple[Action, ...]:
             long=True,
         ),
     )
+
+
+def drop_twins_at_once(table: Table) -> sql.Composed:
+    """SQL that drops such twins in the transaction that drops their columns."""
+    body = sql.SQL(
+        "DECLARE change text;\nBEGIN\n  FOR change IN {} LOOP EXECUTE change; END LOOP;\n"
+        "  FOR change IN {} LOOP EXECUTE change; END LOOP;\nEND"
+    ).format(
+        _of_table(_LEFT_RULES, table, TWIN),
+        _of_table(_LEFT_INDEXES.replace(" CONCURRENTLY", ""), table, _BROKEN_TWIN),
+    )
+    return sql.SQL("DO {}").format(sql.Literal(body.as_string()))
 
 
 def replaced(plan: str, table: Table, moved: Mapping[str, str], *, widen: bool) -> sql.Composed:

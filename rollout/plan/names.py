@@ -6,6 +6,9 @@ from collections.abc import Sequence
 from psycopg import sql
 
 SCHEMA = "rollout"
+# A regular expression of the names of twins: what a cutover builds to replace indexes and
+# constraints.
+TWIN = "^rollout_[0-9]+$"
 # Characters; a longer legacy text is no lookup value and stays unmapped until a person decides.
 MAX_LOOKUP_CHARACTERS = 200
 

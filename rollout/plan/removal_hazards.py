@@ -7,7 +7,7 @@ from dataclasses import replace
 from psycopg import sql
 
 from rollout.plan.hazards import Hazard
-from rollout.plan.names import SCHEMA
+from rollout.plan.names import SCHEMA, TWIN
 from rollout.plan.table import Table
 
 # Regular expression of a constant text as a default, as PostgreSQL prints it.
@@ -42,8 +42,10 @@ def depends_on(
             # A CHECK goes along with any of its columns.
             " AND NOT (d.classid = 'pg_constraint'::regclass"
             " AND EXISTS (SELECT FROM pg_constraint k WHERE k.oid = d.objid AND ({handled}"
-            " OR k.contype = 'c' AND k.conrelid = d.refobjid)))) AS found"
+            " OR k.contype = 'c' AND k.conrelid = d.refobjid OR k.conname ~ {twins})))) AS found"
         ).format(
+            # What a rollback of the cutover left is dropped before the column.
+            twins=sql.Literal(TWIN),
             handled=sql.SQL("false" if foreign_keys else "k.contype = 'f'"),
             of_columns=sql.SQL(
                 _OF_COLUMNS.replace(
@@ -114,12 +116,13 @@ def no_longer_unique(
             " AND (d.objid = x.indexrelid OR d.objid IN (SELECT k.oid FROM pg_constraint AS k"
             " WHERE k.conindid = x.indexrelid AND k.conrelid = x.indrelid))) AS needs"
             " WHERE x.indrelid = {table} AND (x.indisunique OR x.indisexclusion)"
-            " AND needs.names && {columns}::text[] AND NOT EXISTS ("
+            " AND i.relname !~ {twins} AND needs.names && {columns}::text[] AND NOT EXISTS ("
             "SELECT FROM jsonb_array_elements({successors}::jsonb) AS s (names)"
             " WHERE needs.names @> ARRAY(SELECT jsonb_array_elements_text(s.names)))"
         ).format(
             table=table.regclass,
             columns=sql.Literal(list(columns)),
+            twins=sql.Literal(TWIN),
             successors=sql.Literal(json.dumps([list(of) for of in successors])),
         ),
         finding=(

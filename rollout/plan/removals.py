@@ -13,8 +13,10 @@ from rollout.plan.archives import (
     joins_of_texts,
     texts_are_back,
 )
+from rollout.plan.carried_objects import drop_twins_at_once
 from rollout.plan.catalog import Catalog, Part
 from rollout.plan.constraints import AddUnique
+from rollout.plan.conversions import WideColumn
 from rollout.plan.cutovers import CutOver
 from rollout.plan.dual_write_functions import is_compared_as_text
 from rollout.plan.hazards import Hazard, fed_around
@@ -144,12 +146,15 @@ class DropLegacy(Step):
         return {name: self.table.columns[name] for name in legacy if name in self.table.columns}
 
     def forward(self, plan: Plan) -> Actions:
-        columns = self._columns(plan)
+        columns, own = self._columns(plan), plan.conversions_of(self.table)
         not_nulls = [identifier(self.table.name, column, "not_null") for column in columns]
         lookups = [lookup for lookup in plan.lookups_of(self.table) if lookup.legacy in columns]
+        is_wide = any(isinstance(t, WideColumn) for t in own)
         drop = Statement(
             sql=sql.SQL(";\n").join(
                 [
+                    # What a rollback of the cutover that did not end has built over the columns.
+                    *([drop_twins_at_once(self.table)] if is_wide else []),
                     attributes.keep(plan.name, self.table, tuple(columns), not_nulls),
                     *(
                         attributes.default_of(
@@ -160,7 +165,7 @@ class DropLegacy(Step):
                     ),
                     *(
                         attributes.default_by(plan.name, self.table, conversion)
-                        for conversion in plan.conversions_of(self.table)
+                        for conversion in own
                         if conversion.drops and set(conversion.reads) <= columns.keys()
                     ),
                     sql.SQL("ALTER TABLE {} {}").format(
