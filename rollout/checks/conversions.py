@@ -8,6 +8,7 @@ from rollout.checks.ids import CheckId
 from rollout.checks.problems import Problem, numbered_steps
 from rollout.plan.conversions import Conversion, Convert, WideColumn
 from rollout.plan.cutovers import CutOver
+from rollout.plan.extractions import Extract
 from rollout.plan.plan import Plan
 
 # What a WidenKey makes wide.
@@ -22,6 +23,32 @@ _WIDEN_KEY = (
     "WidenKey",
     "Name columns that the database has as smallint or integer, in tables without partitions.",
 )
+
+
+# What follows a column's name in the braces of an expression begins with one of these.
+_ENDS_OF_NAMES = frozenset("{}:!")
+
+
+def unreadable_expressions(plan: Plan) -> Iterator[Problem]:
+    """Expressions with an open brace, and columns whose names end early where one has them."""
+    for t in (t for t in plan.translations if isinstance(t, Conversion)):
+        try:
+            names = {*t.reads, *t.read_by_back}
+        except ValueError as error:
+            reason = f"has an expression that cannot be read: {error}"
+        else:
+            if isinstance(t, Extract | WideColumn):
+                names |= {*t.legacy, *t.added}
+            odd = sorted(name for name in names if _ENDS_OF_NAMES & set(name))
+            if not odd:
+                continue
+            reason = f"names '{odd[0]}', which no expression can name"
+        yield Problem(
+            CheckId.UNREADABLE_EXPRESSION,
+            f"The translation of {t.table.label}.{t.name} {reason}.",
+            "Close every brace. A column that has one of { } : ! in its name cannot be translated: "
+            "rename it first.",
+        )
 
 
 def conversion_problems(plan: Plan) -> Iterator[Problem]:

@@ -97,6 +97,10 @@ class CheckId(StrEnum):
         "rollout.E022",
         "A conversion leaves out a column, names one that does not exist, or could not be undone.",
     )
+    UNREADABLE_EXPRESSION = (
+        "rollout.E073",
+        "An expression has an open brace, or a column whose name no expression can have.",
+    )
     WRONG_EXTRACTION = (
         "rollout.E023",
         "An extraction has no key, shares a column, or its table is missing or taken.",

@@ -7,7 +7,7 @@ from typing import Any
 from django.core.checks import CheckMessage, Error, register
 from django.utils.module_loading import import_string
 
-from rollout.checks.conversions import conversion_problems
+from rollout.checks.conversions import conversion_problems, unreadable_expressions
 from rollout.checks.extractions import extraction_problems
 from rollout.checks.gates import gate_problems, guardrail_problems
 from rollout.checks.ids import CheckId
@@ -44,7 +44,8 @@ def check_plans(**_: Any) -> list[CheckMessage]:
 
 def check_plan(plan: Plan) -> list[CheckMessage]:
     """Everything that is wrong with a plan, each with a hint."""
-    problems = (
+    # Whatever asks what a translation reads would stumble over an expression that is none.
+    problems = tuple(unreadable_expressions(plan)) or (
         *_columns(plan),
         *_names(plan),
         *_phases(plan),

@@ -80,3 +80,25 @@ def test_a_table_that_no_step_creates_is_e023() -> None:
     without = replace(expand, steps=expand.steps[1:])
     phases = (plan.phases[0], without, *plan.phases[2:])
     assert any("no step creates the table agents" in m for m in refusals(AGENT, phases=phases))
+
+
+def test_a_name_that_no_expression_can_name_is_a_refusal_of_its_own() -> None:
+    for name in ("e{mail", "e:mail", "e!s"):
+        columns: dict[str, Any] = dict.fromkeys(("agent", "e", name), "text")
+        odd = table("home", **columns)
+        extract = replace(AGENT, table=odd, legacy=("agent", name), key=("agent",))
+        (refusal,) = refusals(extract)
+        assert refusal.startswith("rollout.E073: The translation of home.agent_id ")
+        columns[name] = r.Column("integer")
+        keyed = table("home", key=(name,), **columns)
+        (refusal,) = refusals(*r.WidenKey(table=keyed, column=name).translations)
+        assert refusal.startswith("rollout.E073: The translation of home.")
+
+
+def test_an_open_brace_is_a_refusal_of_its_own() -> None:
+    derived = r.Derived(table=HOME, column="b", type="text", expression="{note", back={})
+    (refusal,) = refusals(derived)
+    assert refusal == (
+        "rollout.E073: The translation of home.b has an expression that cannot be read: expected "
+        "'}' before end of string."
+    )
