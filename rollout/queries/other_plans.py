@@ -3,8 +3,10 @@
 from collections.abc import Iterator
 
 from rollout.engine.preflight import Item
+from rollout.plan.dropped_tables import DropTable
 from rollout.plan.plan import Plan
 from rollout.plan.registry import plans
+from rollout.plan.renamed_tables import RenameTable
 from rollout.queries.migrations import progress_of
 
 NAME = "other plans"
@@ -62,7 +64,24 @@ def _in_common(plan: Plan, other: Plan) -> _Columns:
     """The columns that one of the plans changes and the other one declares or adds."""
     known, changed = _columns(plan)
     known_too, changed_too = _columns(other)
-    return (changed & known_too) | (changed_too & known)
+    taken, taken_too = _taken_away(plan), _taken_away(other)
+    return (
+        (changed & known_too)
+        | (changed_too & known)
+        | {column for column in known_too if column[0] in taken}
+        | {column for column in known if column[0] in taken_too}
+    )
+
+
+def _taken_away(plan: Plan) -> set[str]:
+    """The labels of tables that a plan drops or renames, and those that it gives them."""
+    labels = set()
+    for step in (step for phase in plan.phases for step in phase.steps):
+        if isinstance(step, DropTable | RenameTable):
+            labels.add(step.label)
+        if isinstance(step, RenameTable):
+            labels.add(step.new_label)
+    return labels
 
 
 def _columns(plan: Plan) -> tuple[_Columns, _Columns]:

@@ -6,6 +6,7 @@ from datetime import timedelta
 import pytest
 from django.utils import timezone
 
+from rollout import plan as r
 from rollout import runner
 from rollout.models import PhaseRun, RunState
 from rollout.plan import plans
@@ -60,3 +61,19 @@ def test_a_finished_plan_is_not_rolled_back_under_another_one_that_began_since(
         runner.roll_back(shipped, 4, actor=rollouts.ADA)
     assert not PhaseRun.objects.filter(rollout=shipped, direction="backward").exists()
     runner.roll_back(rollouts.the_rollout(second.name), 1, actor=rollouts.ADA)
+
+
+def test_a_plan_that_renames_a_table_waits_for_another_one_that_works_with_it(
+    committed_db: Database, own_plans: None
+) -> None:
+    taking = [
+        plan_of(PRICE, extra={number: (step,)}, name="taking")
+        for number, step in (
+            (3, r.RenameTable(id="move", description="Rename", name="properties", to="homes")),
+            (3, r.RenameTable(id="move", description="Rename", name="homes", to="properties")),
+            (4, r.DropTable(id="move", description="Drop it", name="properties")),
+        )
+    ]
+    assert [item_of(plan, "production", 0).level for plan in taking] == ["pass"] * 3
+    phase_done(1)
+    assert [item_of(plan, "production", 0).level for plan in taking] == ["blocks"] * 3
