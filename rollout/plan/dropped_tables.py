@@ -6,7 +6,7 @@ from psycopg import sql
 
 from rollout.plan import facts
 from rollout.plan.actions import Lock, LockMode, Statement
-from rollout.plan.hazards import Hazard
+from rollout.plan.hazards import Hazard, owned_by_others
 from rollout.plan.names import SCHEMA, identifier, in_target
 from rollout.plan.plan import CONTRACT, Actions, Plan, Step
 from rollout.plan.table import Named
@@ -76,6 +76,9 @@ class DropTable(Step, Named):
             "  END IF;\n"
             "  ALTER TABLE {table} SET SCHEMA {schema};\n"
             "  ALTER TABLE {moved} RENAME TO {name};\n"
+            # One of its indexes or sequences.
+            "EXCEPTION WHEN duplicate_table OR duplicate_object THEN\n"
+            "  RAISE EXCEPTION '%. Nothing was changed. Rename that one, then retry.', SQLERRM;\n"
             "END"
         ).format(
             there=sql.Literal(refused_by.as_string()),
@@ -104,6 +107,7 @@ class DropTable(Step, Named):
                 ),
                 stays=True,
             ),
+            owned_by_others(self.identifier, self.label),
             Hazard(
                 name=f"rights to bring {self.label} back",
                 sql=sql.SQL(
@@ -145,6 +149,23 @@ class DropTable(Step, Named):
                 advice="Drop or change them first: the table never takes them along.",
             ),
             Hazard(
+                name=f"foreign keys of the table {self.label}",
+                sql=sql.SQL(
+                    "SELECT count(*), string_agg(format('%s to %s', conname, confrelid::regclass),"
+                    " ', ' ORDER BY conname) FROM pg_constraint"
+                    " WHERE contype = 'f' AND conrelid = {table} AND confrelid <> {table}"
+                ).format(table=table),
+                finding=(
+                    f"{{count}} foreign keys of {self.label} refer to other tables: the archive "
+                    "would refuse deletes there, or lose rows with them."
+                ),
+                none=f"No foreign key of {self.label} refers to another table.",
+                advice=(
+                    "Drop them before phase 4: by an SqlFile of phase 3 whose down file adds them "
+                    "again, for instance."
+                ),
+            ),
+            Hazard(
                 name=f"publications of the table {self.label}",
                 sql=sql.SQL(
                     "SELECT count(*), string_agg(p.pubname, ', ' ORDER BY p.pubname)"
@@ -162,20 +183,38 @@ class DropTable(Step, Named):
                 name=f"names in the archive of {self.label}",
                 sql=sql.SQL(
                     "SELECT count(*), string_agg(i.relname, ', ' ORDER BY i.relname)"
-                    " FROM pg_class AS i WHERE i.relnamespace = to_regnamespace({schema})"
-                    " AND i.relname IN (SELECT {name} UNION SELECT x.relname"
-                    " FROM pg_index AS n JOIN pg_class AS x ON x.oid = n.indexrelid"
-                    " WHERE n.indrelid = {table}"
-                    " UNION SELECT s.relname FROM pg_depend AS d JOIN pg_class AS s"
-                    " ON s.oid = d.objid AND s.relkind = 'S'"
-                    " WHERE d.classid = 'pg_class'::regclass AND d.refobjid = {table})"
-                    " AND {table} IS NOT NULL"
-                ).format(schema=sql.Literal(SCHEMA), name=sql.Literal(self.name), table=table),
+                    " FROM (SELECT relname FROM pg_class"
+                    " WHERE relnamespace = to_regnamespace({schema}){others}) AS i"
+                    " WHERE i.relname IN (SELECT {name} UNION {own}) AND {table} IS NOT NULL"
+                ).format(
+                    schema=sql.Literal(SCHEMA),
+                    name=sql.Literal(self.name),
+                    own=self._kept_names,
+                    others=sql.SQL("").join(
+                        sql.SQL(" UNION ALL ({})").format(step._kept_names)
+                        for phase in plan.phases
+                        for step in phase.steps
+                        if isinstance(step, DropTable) and step != self
+                    ),
+                    table=table,
+                ),
                 finding=(
-                    f"{{count}} relations of the schema {SCHEMA} have the names of {self.label} or "
-                    "of its indexes or sequences."
+                    f"{{count}} relations of the schema {SCHEMA}, or of another table that the "
+                    f"plan drops, have the names of {self.label} or of its indexes or sequences."
                 ),
                 none=f"The schema {SCHEMA} has room for {self.label}, its indexes and sequences.",
                 advice="Rename those of the table, or drop the archive of an earlier plan.",
+                stays=True,
             ),
         )
+
+    @property
+    def _kept_names(self) -> sql.Composed:
+        """A query of the names that the table's indexes and sequences keep in the archive."""
+        return sql.SQL(
+            "SELECT x.relname FROM pg_index AS n JOIN pg_class AS x ON x.oid = n.indexrelid"
+            " WHERE n.indrelid = to_regclass({table})"
+            " UNION SELECT s.relname FROM pg_depend AS d JOIN pg_class AS s"
+            " ON s.oid = d.objid AND s.relkind = 'S'"
+            " WHERE d.classid = 'pg_class'::regclass AND d.refobjid = to_regclass({table})"
+        ).format(table=sql.Literal(self.identifier.as_string()))

@@ -218,3 +218,19 @@ def fed_around(table: Table, names: Sequence[str]) -> Hazard:
         none=f"No subscription replicates rows of {table.label} without its triggers.",
         advice=f"ALTER TABLE {table.identifier.as_string()} {enable}, then audit.",
     )
+
+
+def owned_by_others(table: sql.Identifier, label: str) -> Hazard:
+    """A table that the engine's role may not alter."""
+    return Hazard(
+        name=f"owner of the table {label}",
+        sql=sql.SQL(
+            "SELECT count(*), min(pg_get_userbyid(relowner)) FROM pg_class"
+            " WHERE oid = to_regclass({}) AND relkind IN ('r', 'p')"
+            " AND NOT pg_has_role(relowner, 'USAGE')"
+        ).format(sql.Literal(table.as_string())),
+        finding=f"{{count}} table belongs to another role than the engine's: {label}.",
+        none=f"The engine's role may alter {label}.",
+        advice="Make the engine's role a member of the owner.",
+        stays=True,
+    )

@@ -6,7 +6,7 @@ from psycopg import sql
 
 from rollout.plan import facts
 from rollout.plan.actions import Lock, LockMode, Statement
-from rollout.plan.hazards import Hazard
+from rollout.plan.hazards import Hazard, owned_by_others
 from rollout.plan.plan import CONTRACT, ENFORCE, Actions, Plan, Step
 from rollout.plan.table import Named
 
@@ -53,8 +53,10 @@ class RenameTable(Step, Named):
         ).format(sql.Literal(self.identifier.as_string()), sql.Literal(self._comment))
 
     @property
-    def _is_renamed(self) -> sql.Composable:
-        return facts.relation_exists(self.renamed)
+    def _has_old_name(self) -> sql.Composed:
+        return sql.SQL(
+            "EXISTS (SELECT FROM pg_class WHERE oid = to_regclass({}) AND relkind IN ('r', 'p'))"
+        ).format(sql.Literal(self.identifier.as_string()))
 
     def _move(self, *, back: bool = False) -> sql.Composed:
         """SQL of the renaming alone: first the schema, then the name."""
@@ -106,17 +108,25 @@ class RenameTable(Step, Named):
         return (
             Statement(
                 sql=block(self._move(), self.make_view),
-                done=self._is_renamed,
+                # Another relation may have the new name by now.
+                done=facts.all_of(
+                    facts.relation_exists(self.renamed), facts.no(self._has_old_name)
+                ),
                 locks=(Lock(LockMode.ACCESS_EXCLUSIVE, self.label),),
             ),
         )
 
     def backward(self, plan: Plan) -> Actions:
-        drop = sql.SQL("  DROP VIEW {};\n").format(self.identifier)
+        # Somebody may have dropped the view already; no other relation is dropped.
+        drop = sql.SQL("  IF {} THEN DROP VIEW {}; END IF;\n").format(
+            self.view_exists, self.identifier
+        )
         return (
             Statement(
                 sql=block(drop, self._move(back=True)),
-                done=facts.no(self.view_exists),
+                done=sql.SQL("({} OR NOT {})").format(
+                    self._has_old_name, facts.relation_exists(self.renamed)
+                ),
                 locks=(Lock(LockMode.ACCESS_EXCLUSIVE, self.new_label),),
             ),
         )
@@ -134,6 +144,24 @@ class RenameTable(Step, Named):
                 finding=f"{{count}} table is not there: {self.label}.",
                 none=f"{self.label} is a table.",
                 advice="Correct the name and the schema in the plan.",
+                stays=True,
+            ),
+            owned_by_others(self.identifier, self.label),
+            Hazard(
+                name=f"owner of the view {self.label}",
+                sql=sql.SQL(
+                    "SELECT count(*), min(pg_get_userbyid(c.relowner)) FROM pg_class AS c"
+                    " JOIN pg_roles AS r ON r.rolname = current_user AND NOT r.rolsuper"
+                    " WHERE c.oid = {} AND c.relkind IN ('r', 'p') AND c.relowner <> r.oid"
+                    " AND pg_has_role(c.relowner, 'USAGE')"
+                    " AND NOT (pg_has_role(c.relowner, 'MEMBER')"
+                    " AND has_schema_privilege(c.relowner, c.relnamespace, 'CREATE'))"
+                ).format(table),
+                finding=(
+                    f"{{count}} role owns {self.label} and cannot own the view of its old name."
+                ),
+                none=f"The owner of {self.label} can own the view of its old name.",
+                advice=f"GRANT CREATE ON SCHEMA {self.schema} to the owner.",
                 stays=True,
             ),
             Hazard(
@@ -202,7 +230,7 @@ class DropOldName(Step):
     def forward(self, plan: Plan) -> Actions:
         return (
             Statement(
-                sql=sql.SQL("DROP VIEW {}").format(self.of.identifier),
+                sql=block(sql.SQL("  DROP VIEW {};\n").format(self.of.identifier)),
                 done=facts.no(self.of.view_exists),
                 locks=(Lock(LockMode.ACCESS_EXCLUSIVE, self.of.label),),
             ),
@@ -237,5 +265,15 @@ class DropOldName(Step):
 
 def block(*lines: sql.Composable) -> sql.Composed:
     """SQL of one transaction of a few statements, which may be composed as they run."""
-    body = sql.SQL("DECLARE change text;\nBEGIN\n{}END").format(sql.SQL("").join(lines))
+    body = sql.SQL(
+        "DECLARE change text; dependents text;\nBEGIN\n{}"
+        "EXCEPTION\n"
+        "  WHEN duplicate_table OR duplicate_object THEN\n"
+        "    RAISE EXCEPTION '%. Nothing was changed. Rename that one, then retry.', SQLERRM;\n"
+        "  WHEN dependent_objects_still_exist THEN\n"
+        "    GET STACKED DIAGNOSTICS dependents = PG_EXCEPTION_DETAIL;\n"
+        "    RAISE EXCEPTION '%: %. Nothing was changed. Drop or change what depends on it, then"
+        " retry.', SQLERRM, dependents;\n"
+        "END"
+    ).format(sql.SQL("").join(lines))
     return sql.SQL("DO {}").format(sql.Literal(body.as_string()))

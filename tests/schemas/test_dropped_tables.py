@@ -15,7 +15,7 @@ OLD = """
 CREATE SCHEMA "o%ld";
 CREATE TABLE "o%ld"."Old ""parcels" (
   id bigserial PRIMARY KEY, parent bigint REFERENCES "o%ld"."Old ""parcels",
-  note text CHECK (note <> ''), parcel bigint REFERENCES parcel);
+  note text CHECK (note <> ''), parcel bigint);
 CREATE INDEX ON "o%ld"."Old ""parcels" (note);
 CREATE FUNCTION "o%ld".stamp() RETURNS trigger LANGUAGE plpgsql AS
   $$ BEGIN NEW.note := NEW.note || '.'; RETURN NEW; END $$;
@@ -79,6 +79,11 @@ def test_a_table_that_something_else_uses_is_not_dropped(
             f"DROP FUNCTION of_it({OLD_TABLE})",
             "dependents of",
         ),
+        (
+            f"ALTER TABLE {OLD_TABLE} ADD CONSTRAINT out FOREIGN KEY (parcel) REFERENCES parcel",
+            f"ALTER TABLE {OLD_TABLE} DROP CONSTRAINT out",
+            "foreign keys of",
+        ),
         (f"CREATE TABLE child () INHERITS ({OLD_TABLE})", "DROP TABLE child", "dependents of"),
         (
             f"CREATE PUBLICATION listed FOR TABLE {OLD_TABLE}",
@@ -118,3 +123,51 @@ def test_a_rollback_stops_where_another_relation_has_the_tables_name(
     parcels.application(f"DROP TABLE {OLD_TABLE}")
     parcels.take_back(4)
     assert parcels.application(f"SELECT count(*) FROM {OLD_TABLE}") == [(40,)]
+    parcels.carry_out(4)
+    # Two indexes of a schema cannot have one name.
+    parcels.application(
+        'CREATE TABLE "o%ld".other (id int)',
+        'CREATE INDEX "Old ""parcels_note_idx" ON "o%ld".other (id)',
+    )
+    with pytest.raises(psycopg.errors.RaiseException, match="Rename that one, then retry"):
+        parcels.take_back(4)
+    parcels.application('DROP TABLE "o%ld".other')
+    parcels.take_back(4)
+
+
+def test_two_tables_that_bring_the_same_names_are_refused_before_phase_0(
+    scenario: MakeScenario, newest: Target
+) -> None:
+    first, second = (
+        r.DropTable(id=f"drop-{schema}", description="Drop it", schema=schema, name="old")
+        for schema in ("a", "b")
+    )
+    parcels = scenario(
+        f"{PARCEL} CREATE SCHEMA a; CREATE SCHEMA b;"
+        "CREATE TABLE a.old (id int PRIMARY KEY); CREATE TABLE b.old (id int PRIMARY KEY)",
+        plan_of(STATUS, extra={4: (first, second)}),
+    )
+    assert refusals(parcels, 0) == {
+        "names in the archive of a.old",
+        "names in the archive of b.old",
+    }
+    parcels.application("ALTER TABLE b.old RENAME CONSTRAINT old_pkey TO other_pkey")
+    parcels.there_and_back()
+
+
+def of_engine(role: str) -> str:
+    """SQL of a role that owns what the plan changes, and not the table ``old``."""
+    return (
+        f'GRANT ALL ON DATABASE "{{database}}" TO {role}; GRANT ALL ON SCHEMA public TO {role};'
+        f"{PARCEL} ALTER TABLE parcel OWNER TO {role}; CREATE TABLE old (id int);"
+    )
+
+
+def test_a_table_of_another_owner_is_refused_before_phase_0(
+    newest: Target, owner: str, scenario: MakeScenario
+) -> None:
+    drop = r.DropTable(id="drop", description="Drop it", name="old")
+    rename = r.RenameTable(id="rename", description="Rename it", name="old", to="new")
+    for plan in (plan_of(STATUS, extra={4: (drop,)}), plan_of(STATUS, extra={3: (rename,)})):
+        parcels = scenario(of_engine(owner), plan, user=owner)
+        assert refusals(parcels, 0) == {"owner of the table old"}

@@ -7,8 +7,10 @@ import pytest
 
 from rollout import plan as r
 from rollout.engine.target import Target
+from tests.engine.actions import do_phase
 from tests.engine.test_every_phase import schema_of
 from tests.schemas import PARCEL, STATUS, MakeScenario, Scenario, plan_of
+from tests.schemas.test_dropped_tables import of_engine
 
 OLD = """
 CREATE SCHEMA "o%ld"; CREATE SCHEMA "ne""w";
@@ -103,3 +105,55 @@ def test_a_table_that_cannot_be_renamed_is_refused_before_it_is(
     prices.carry_out(3)
     prices.application(f"CREATE VIEW reader AS SELECT id FROM {BEFORE}")
     assert refusals(4) == {f"dependents of the old name {RENAME.label}"}
+
+
+def test_a_renaming_is_not_taken_for_done_by_the_new_name_nor_for_undone_without_the_view(
+    scenario: MakeScenario, newest: Target
+) -> None:
+    prices = scenario(PARCEL + OLD, PLAN)
+    schema = schema_of(prices.target)
+    prices.carry_out(0, 1, 2)
+    prices.application(f"CREATE TABLE {AFTER} ()")
+    with pytest.raises(psycopg.errors.RaiseException, match="Rename that one, then retry"):
+        do_phase(prices.target, prices.connection, prices.plan, 3)
+    prices.take_back(3)
+    prices.application(f"DROP TABLE {AFTER}")
+    prices.carry_out(3)
+    prices.application(f"DROP VIEW {BEFORE}")
+    prices.take_back(3)
+    a_release_writes(prices, BEFORE)
+    prices.take_back(2, 1, 0)
+    assert schema_of(prices.target) == schema
+
+
+def test_a_rollback_names_what_reads_the_old_name_or_has_it(
+    scenario: MakeScenario, newest: Target
+) -> None:
+    prices = scenario(PARCEL + OLD, PLAN)
+    prices.carry_out(0, 1, 2, 3)
+    prices.application(f"CREATE VIEW reader AS SELECT id FROM {BEFORE}")
+    with pytest.raises(psycopg.errors.RaiseException, match="view reader depends on"):
+        prices.take_back(3)
+    prices.application("DROP VIEW reader")
+    prices.carry_out(3, 4)
+    prices.application(f"CREATE TABLE {BEFORE} ()")
+    with pytest.raises(psycopg.errors.RaiseException, match="Rename that one, then retry"):
+        prices.take_back(4)
+    prices.application(f"DROP TABLE {BEFORE}")
+    prices.take_back(4, 3, 2, 1, 0)
+
+
+def test_an_owner_that_may_not_create_the_view_is_refused_before_phase_0(
+    newest: Target, owner: str, scenario: MakeScenario
+) -> None:
+    rename = r.RenameTable(id="rename", description="Rename it", name="old", to="new")
+    plan = plan_of(STATUS, extra={3: (rename,)})
+    other = (
+        f'CREATE ROLE "{{database}}"; GRANT "{{database}}" TO {owner};'
+        'ALTER TABLE old OWNER TO "{database}";'
+    )
+    prices = scenario(of_engine(owner) + other, plan, user=owner)
+    refused = [item for item in prices.failing(0) if item.level == "blocks"]
+    assert [item.name for item in refused] == ["owner of the view old"]
+    allowed = 'GRANT CREATE ON SCHEMA public TO "{database}";'
+    scenario(of_engine(owner) + other + allowed, plan, user=owner).there_and_back()
