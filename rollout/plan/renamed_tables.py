@@ -41,7 +41,8 @@ class RenameTable(Step, Named):
         return self.to if schema == "public" else f"{schema}.{self.to}"
 
     @property
-    def _comment(self) -> str:
+    def comment(self) -> str:
+        """What tells the view of the old name from others."""
         return f"rollout: the old name of {self.new_label}"
 
     @property
@@ -50,7 +51,7 @@ class RenameTable(Step, Named):
         return sql.SQL(
             "EXISTS (SELECT FROM pg_class WHERE oid = to_regclass({}) AND relkind = 'v'"
             " AND obj_description(oid, 'pg_class') = {})"
-        ).format(sql.Literal(self.identifier.as_string()), sql.Literal(self._comment))
+        ).format(sql.Literal(self.identifier.as_string()), sql.Literal(self.comment))
 
     @property
     def _has_old_name(self) -> sql.Composed:
@@ -99,10 +100,15 @@ class RenameTable(Step, Named):
         ).format(
             view=self.identifier,
             table=self.renamed,
-            comment=sql.Literal(self._comment),
+            comment=sql.Literal(self.comment),
             view_name=sql.Literal(self.identifier.as_string()),
             table_name=sql.Literal(self.renamed.as_string()),
         )
+
+    @property
+    def view_again(self) -> sql.Composed:
+        """SQL that makes the view once more: its owner and rights are those of the table then."""
+        return block(sql.SQL("  DROP VIEW {};\n").format(self.identifier), self.make_view)
 
     def forward(self, plan: Plan) -> Actions:
         return (

@@ -27,7 +27,7 @@ from rollout.models import (
     StepRun,
 )
 from rollout.notifications.kinds import kind_of
-from rollout.plan import Plan, Step, plans
+from rollout.plan import DropOldName, DropTable, Plan, RenameTable, Step, plans
 from rollout.plan.actions import Statement
 from rollout.plan.plan import EXPAND
 from rollout.worker import leases, rehearsal_observers, rehearsals
@@ -293,3 +293,31 @@ def test_a_missing_or_mid_phase_snapshot_is_refused(rollout: Rollout) -> None:
     Snapshot.objects.update(phases=["done"] * 5)
     with pytest.raises(runner.Refused, match="already has every phase applied"):
         runner.rehearse(rollout, actor=ADA)
+
+
+def test_tables_that_a_plan_drops_and_renames_go_and_come_back_in_a_rehearsal(
+    properties: Rollout, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "CREATE TABLE old_things (id serial PRIMARY KEY);"
+            "CREATE TABLE prices (id serial PRIMARY KEY, note text)"
+        )
+    rename = RenameTable(id="rename", description="Rename it", name="prices", to="price")
+    steps = {
+        3: (rename,),
+        4: (
+            DropTable(id="drop-old", description="Drop it", name="old_things"),
+            DropOldName(id="drop-name", description="Drop the old name", of=rename),
+        ),
+    }
+    plan = plans.get(PLAN)
+    phases = [
+        replace(phase, steps=(*phase.steps, *steps.get(number, ())))
+        for number, phase in enumerate(plan.phases)
+    ]
+    monkeypatch.setattr(plans, "_plans", [replace(plan, phases=tuple(phases))])  # type: ignore[arg-type]
+    rollouts.snapshot_of(properties)
+    rehearsal = rehearsed(properties)
+    assert rehearsal.state == RehearsalState.PASSED, summary_of(rehearsal)
+    assert (rehearsal.catalog_differences, rehearsal.data_differences) == ([], [])

@@ -36,7 +36,7 @@ class Relation(Named):
     schema: str
     name: str
     kind: str
-    """As in pg_class: r a table, p a partitioned one, m a materialized view."""
+    """As in pg_class: r a table, p a partitioned one, m a materialized view, v a view."""
     oid: int
 
     @property
@@ -86,7 +86,7 @@ def relations_of(connection: Connection, plan: Plan) -> list[Relation]:
         for step in phase.steps
         if isinstance(step, CreateMaterializedView)
     ]
-    renamed = [s for phase in plan.phases for s in phase.steps if isinstance(s, RenameTable)]
+    renamed = renamings_of(plan)
     wanted += [name for s in renamed for name in (s.identifier, s.renamed)]
     dropped = [s for phase in plan.phases for s in phase.steps if isinstance(s, DropTable)]
     wanted += [name for s in dropped for name in (s.identifier, in_target(s.archive_name(plan)))]
@@ -99,14 +99,29 @@ def relations_of(connection: Connection, plan: Plan) -> list[Relation]:
           SELECT to_regclass(name) AS oid FROM unnest(%s::text[]) AS name)
         SELECT n.nspname, c.relname, c.relkind::text, c.oid::bigint
           FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
-         WHERE c.relkind IN ('r', 'p', 'm')
+         WHERE (c.relkind IN ('r', 'p', 'm')
+                -- Of views only those of the old name of a table.
+                OR c.relkind = 'v' AND obj_description(c.oid, 'pg_class') = ANY (%s))
            AND (c.oid IN (SELECT oid FROM wanted)
                 OR c.oid IN (SELECT t.relid FROM wanted, pg_partition_tree(wanted.oid) AS t))
          ORDER BY 1, 2
         """,
-        [[name.as_string() for name in wanted]],
+        [[name.as_string() for name in wanted], [s.comment for s in renamed]],
     ).fetchall()
     return [Relation(*row) for row in rows]
+
+
+def renamings_of(plan: Plan) -> list[RenameTable]:
+    return [s for phase in plan.phases for s in phase.steps if isinstance(s, RenameTable)]
+
+
+def names_of_tables(plan: Plan) -> dict[str, str]:
+    """By label, the first label of a table that the plan drops or renames."""
+    names = {s.new_label: s.label for s in renamings_of(plan)}
+    for step in (step for phase in plan.phases for step in phase.steps):
+        if isinstance(step, DropTable):
+            names[f"{SCHEMA}.{step.archive_name(plan)}"] = step.label
+    return names
 
 
 def contents_of(connection: Connection, plan: Plan, relations: Iterable[Relation]) -> Contents:

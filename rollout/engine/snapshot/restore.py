@@ -15,7 +15,9 @@ from rollout.engine.snapshot.contents import (
     contents_of,
     differences,
     functions_of,
+    names_of_tables,
     relations_of,
+    renamings_of,
 )
 from rollout.engine.snapshot.failures import SnapshotError
 from rollout.engine.snapshot.preserved_ddl import preserved_ddl_of
@@ -112,7 +114,7 @@ def replace_tables(
         connection.execute(
             sql.SQL("SELECT set_config('lock_timeout', {}, true)").format(sql.Literal(LOCK_TIMEOUT))
         )
-        kept = preserved_ddl_of(connection, relations_of(connection, plan))
+        kept = preserved_ddl_of(connection, relations_of(connection, plan), names_of_tables(plan))
         _drop(connection, plan)
         for name in shared:
             connection.execute(
@@ -140,6 +142,9 @@ def replace_tables(
             )
         there = relations_of(connection, plan)
         kept.put_back(connection, there)
+        for renaming in renamings_of(plan):
+            if fetch_bool(connection, renaming.view_exists):
+                connection.execute(renaming.view_again)
         restored = contents_of(connection, plan, there)
         others = {f"{SCHEMA}.{name}" for name in SHARED}
         wrong = differences(_without(recorded.contents, others), _without(restored, others))
@@ -205,7 +210,7 @@ def _drop(connection: Connection, plan: Plan) -> None:
         if not (relation.schema == SCHEMA and relation.name in SHARED)
     ]
     try:
-        for kind, words in (("m", "MATERIALIZED VIEW"), ("rp", "TABLE")):
+        for kind, words in (("m", "MATERIALIZED VIEW"), ("v", "VIEW"), ("rp", "TABLE")):
             names = [relation.identifier for relation in relations if relation.kind in kind]
             if names:
                 connection.execute(
