@@ -4,6 +4,7 @@ import threading
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, Self
+from weakref import WeakKeyDictionary
 
 import psycopg
 
@@ -16,6 +17,8 @@ from rollout.plan.actions import Statement
 # A statement that ends before is not observed: there is nothing to see.
 FIRST_LOOK_SECONDS = 0.05
 POLL_SECONDS, LONG_POLL_SECONDS = 0.1, 0.5
+# By connection, its parameters: they never change, and reading them takes longer than most DDL.
+_dsns: WeakKeyDictionary[Connection, str] = WeakKeyDictionary()
 
 
 class Watch:
@@ -25,7 +28,7 @@ class Watch:
     """
 
     def __init__(self, connection: Connection, statement: Statement, control: Control) -> None:
-        self._dsn = connection.info.dsn
+        self._dsn = _dsn_of(connection)
         self._password = connection.info.password
         self._control = control
         self._every = LONG_POLL_SECONDS if statement.long else POLL_SECONDS
@@ -94,6 +97,12 @@ class Watch:
     def _change(self, **fields: Any) -> None:
         with self._changing:
             self._activity = replace(self._activity, **fields)
+
+
+def _dsn_of(connection: Connection) -> str:
+    if connection not in _dsns:
+        _dsns[connection] = connection.info.dsn
+    return _dsns[connection]
 
 
 def _text(moment: datetime) -> str:

@@ -89,6 +89,16 @@ def test_a_statement_is_run_once_and_skipped_when_the_catalog_shows_it(
     assert ddl.apply(connection, add_column(), NoControl()) is False
 
 
+def test_the_parameters_of_a_connection_are_read_once_for_all_of_its_statements(
+    connection: Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert ddl.apply(connection, add_column(), NoControl())
+    connection.execute("ALTER TABLE things DROP COLUMN extra")
+    again = property(lambda _: pytest.fail("read again"))
+    monkeypatch.setattr(psycopg.ConnectionInfo, "dsn", again)
+    assert ddl.apply(connection, add_column(), NoControl())
+
+
 def test_a_statement_whose_result_is_not_in_the_catalog_is_found_out(
     connection: Connection,
 ) -> None:
