@@ -1,4 +1,4 @@
-"""The application's operations now beside the baseline: the hour before the newest run."""
+"""The application's operations now beside the baseline of the newest run."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

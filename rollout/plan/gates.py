@@ -141,7 +141,7 @@ class Soak(Gate):
 class InBounds(Gate):
     """Latency and errors of the last minute are within the limits of the plan's guardrails.
 
-    The baseline is the hour before the previous phase was started.
+    The baseline is that of the previous phase.
     """
 
     seconds: int = 60

@@ -212,7 +212,7 @@ def report_of(rehearsal: Rehearsal) -> Report:
             alone.get("errors", 0),
             alone.get("last_error", ""),
             alone.get("longest_ms"),
-            _p99(alone.get("durations", {})),
+            _p99(alone.get("durations", {}), alone.get("longest_ms")),
         ),
     )
 
@@ -255,13 +255,20 @@ def _traffic(seen: Observation | None) -> Traffic:
     if seen is None:
         return Traffic()
     return Traffic(
-        seen.operations, seen.errors, seen.last_error, seen.longest_ms, _p99(seen.durations)
+        seen.operations,
+        seen.errors,
+        seen.last_error,
+        seen.longest_ms,
+        _p99(seen.durations, seen.longest_ms),
     )
 
 
-def _p99(durations: dict[str, int]) -> float | None:
+def _p99(durations: dict[str, int], longest_ms: float | None) -> float | None:
+    """In milliseconds. A bucket's estimate may be above what was measured: the longest caps it."""
     seconds = Histogram.of_json(durations).quantile(0.99)
-    return None if seconds is None else seconds * 1000
+    if seconds is None:
+        return None
+    return seconds * 1000 if longest_ms is None else min(seconds * 1000, longest_ms)
 
 
 def _seconds(run: PhaseRun, timed: PhaseRun | StepRun) -> float | None:

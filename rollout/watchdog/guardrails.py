@@ -56,12 +56,15 @@ def evaluate(rollout: Rollout, *, now: datetime) -> None:
     except UnknownPlan:
         return
     run = PhaseRun.objects.filter(rollout=rollout).first()
-    if run is None or _is_over(rollout, run):
+    if run is None:
         return
     # A repair is compared with what the page compares with: the time before the phase.
     phase_run = PhaseRun.objects.filter(rollout=rollout).exclude(direction=Direction.REPAIR).first()
     compared = phase_run or run
+    # The last run's too: pages go on comparing with it.
     keep_baseline(compared)
+    if _is_over(rollout, run):
+        return
     baseline = baseline_of(compared)
     known = {state.rule: state for state in RuleState.objects.filter(rollout=rollout)}
     _notice_resumption(known.values(), now)

@@ -131,6 +131,20 @@ def test_a_repair_is_compared_with_the_time_before_its_phase(tiny: Rollout, cloc
     assert state().baseline == before
 
 
+def test_the_last_run_keeps_its_baseline_although_no_guardrail_is_evaluated_any_more(
+    tiny: Rollout, clock: Clock
+) -> None:
+    run = PhaseRun.objects.create(
+        rollout=tiny, phase=4, state="done", actor_name="ada", started_at=timezone.now()
+    )
+    run.created_at = timezone.now() - timedelta(seconds=10)
+    run.save(update_fields=["created_at"])
+    guardrails.evaluate(tiny, now=timezone.now())
+    assert not RuleState.objects.exists()
+    run.refresh_from_db()
+    assert run.baseline is not None
+
+
 def test_guardrail_that_pauses_a_phase_is_the_actor_and_not_who_started_it(
     tiny: Rollout, clock: Clock
 ) -> None:

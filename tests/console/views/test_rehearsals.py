@@ -217,6 +217,20 @@ def test_the_rollouts_page_says_how_the_last_one_went(
     assert "Round trip clean" in text
 
 
+def test_no_p99_is_above_the_longest_operation_measured(journaled_snapshot: Snapshot) -> None:
+    rehearsal = rehearsed(journaled_snapshot)
+    # The estimate of this bucket is 21.2 ms.
+    Rehearsal.objects.update(
+        baseline_traffic={"operations": 20, "longest_ms": 21.0, "durations": {"-38": 20}}
+    )
+    rehearsal.refresh_from_db()
+    report = rehearsals.report_of(rehearsal)
+    assert report.alone.p99_ms == 21.0
+    traffic = [result.traffic for result in report.results]
+    traffic += [step.traffic for result in report.results for step in result.steps]
+    assert {(seen.longest_ms, seen.p99_ms) for seen in traffic if seen.operations} == {(88.1, 88.1)}
+
+
 def test_measured_durations_are_the_forecast_of_the_start_and_of_the_rollback(
     journaled_snapshot: Snapshot, lead: Client, rollout: Rollout
 ) -> None:
