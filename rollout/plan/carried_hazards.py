@@ -50,6 +50,17 @@ SELECT pg_describe_object('pg_constraint'::regclass, k.oid, 0) || ', of a partit
   JOIN pg_class AS c ON c.oid IN (k.conrelid, k.confrelid) AND (c.relkind = 'p' OR c.relispartition)
  WHERE k.contype = 'f'
 UNION ALL
+SELECT pg_describe_object('pg_constraint'::regclass, k.oid, 0) || ', of another role''s table'
+  FROM pg_constraint AS k JOIN a ON k.confrelid = {table} AND a.attnum = ANY (k.confkey)
+  JOIN pg_class AS c ON c.oid = k.conrelid
+ WHERE k.contype = 'f' AND NOT pg_has_role(c.relowner, 'USAGE')
+UNION ALL
+SELECT pg_describe_object('pg_class'::regclass, c.oid, 0) || ', of another role'
+  FROM pg_attrdef AS f JOIN a ON f.adrelid = {table} AND f.adnum = a.attnum
+  JOIN pg_depend AS d ON d.classid = 'pg_attrdef'::regclass AND d.objid = f.oid
+  JOIN pg_class AS c ON d.refclassid = 'pg_class'::regclass AND c.oid = d.refobjid
+   AND c.relkind = 'S' AND NOT pg_has_role(c.relowner, 'USAGE')
+UNION ALL
 SELECT pg_describe_object('pg_statistic_ext'::regclass, s.oid, 0)
   FROM pg_statistic_ext AS s JOIN a ON a.attnum = ANY (s.stxkeys) WHERE s.stxrelid = {table}
 UNION ALL
