@@ -96,14 +96,18 @@ class DropTable(Step, Named):
             Hazard(
                 name=f"table {self.label}",
                 sql=sql.SQL(
-                    "SELECT (NOT EXISTS (SELECT FROM pg_class WHERE oid = {} AND relkind = 'r')"
+                    "SELECT (NOT EXISTS (SELECT FROM pg_class WHERE oid = {} AND relkind = 'r'"
+                    # A partition would stay one, under its other name.
+                    " AND NOT EXISTS (SELECT FROM pg_inherits WHERE inhrelid = oid))"
                     " AND to_regclass({}) IS NULL)::int, NULL::text"
                 ).format(table, sql.Literal(archive)),
-                finding=f"{{count}} table is not there, or has partitions: {self.label}.",
+                finding=(
+                    f"{{count}} table is not there, has partitions, or has a parent: {self.label}."
+                ),
                 none=f"{self.label} is an ordinary table.",
                 advice=(
                     "Correct the name and the schema in the plan. Drop a partitioned table by an "
-                    "SQL file of your own."
+                    "SQL file of your own; detach a partition, or a child of a table, first."
                 ),
                 stays=True,
             ),
@@ -127,19 +131,27 @@ class DropTable(Step, Named):
                 sql=sql.SQL(
                     "SELECT count(*), string_agg(what, ', ' ORDER BY what) FROM ("
                     # Foreign keys of others; views and rules; partitions and heirs; policies of
-                    # other tables; functions that take or return its rows.
+                    # other tables; functions that take or return its rows; defaults of other
+                    # tables that draw from its sequences.
                     "SELECT DISTINCT pg_describe_object(d.classid, d.objid, d.objsubid) AS what"
                     " FROM pg_depend AS d LEFT JOIN pg_constraint AS k"
                     " ON d.classid = 'pg_constraint'::regclass AND k.oid = d.objid"
                     " LEFT JOIN pg_trigger AS g ON d.classid = 'pg_trigger'::regclass"
                     " AND g.oid = d.objid LEFT JOIN pg_policy AS p"
                     " ON d.classid = 'pg_policy'::regclass AND p.oid = d.objid"
-                    " WHERE (d.refclassid = 'pg_class'::regclass AND d.refobjid = {table}"
+                    " LEFT JOIN pg_attrdef AS f"
+                    " ON d.classid = 'pg_attrdef'::regclass AND f.oid = d.objid"
+                    " WHERE (d.refclassid = 'pg_class'::regclass AND (d.refobjid = {table}"
+                    " OR d.refobjid IN (SELECT c.oid FROM pg_depend AS o JOIN pg_class AS c"
+                    " ON c.oid = o.objid AND c.relkind = 'S'"
+                    " WHERE o.classid = 'pg_class'::regclass AND o.refobjid = {table}"
+                    " AND o.refclassid = 'pg_class'::regclass))"
                     " OR d.refclassid = 'pg_type'::regclass AND d.refobjid IN"
                     " (SELECT t.oid FROM pg_class AS c JOIN pg_type AS t"
                     " ON t.oid = c.reltype OR t.typelem = c.reltype WHERE c.oid = {table}))"
-                    " AND d.deptype = 'n' AND coalesce(k.conrelid, g.tgrelid, p.polrelid, 0)"
-                    " <> {table}) AS dependents"
+                    " AND d.deptype = 'n'"
+                    " AND coalesce(k.conrelid, g.tgrelid, p.polrelid, f.adrelid, 0) <> {table}"
+                    ") AS dependents"
                 ).format(table=table),
                 finding=(
                     f"{{count}} objects use the table {self.label}: they would use "

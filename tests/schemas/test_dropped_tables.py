@@ -84,6 +84,11 @@ def test_a_table_that_something_else_uses_is_not_dropped(
             f"ALTER TABLE {OLD_TABLE} DROP CONSTRAINT out",
             "foreign keys of",
         ),
+        (
+            'CREATE TABLE drawer (id bigint DEFAULT nextval(\'"o%ld"."Old ""parcels_id_seq"\'))',
+            "DROP TABLE drawer",
+            "dependents of",
+        ),
         (f"CREATE TABLE child () INHERITS ({OLD_TABLE})", "DROP TABLE child", "dependents of"),
         (
             f"CREATE PUBLICATION listed FOR TABLE {OLD_TABLE}",
@@ -106,6 +111,12 @@ def test_a_table_that_is_not_there_or_that_the_plan_changes_is_refused_before_ph
     scenario: MakeScenario, newest: Target
 ) -> None:
     parcels = scenario(PARCEL, PLAN)
+    assert refusals(parcels, 0) == {f"table {DROP.label}"}
+    parcels.application(
+        'CREATE SCHEMA "o%ld"',
+        "CREATE TABLE every (id int) PARTITION BY LIST (id)",
+        f"CREATE TABLE {OLD_TABLE} PARTITION OF every DEFAULT",
+    )
     assert refusals(parcels, 0) == {f"table {DROP.label}"}
     own = replace(DROP, schema="public", name="parcel")
     parcels.plan = plan_of(STATUS, extra={4: (own,)})
