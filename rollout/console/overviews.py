@@ -1,6 +1,7 @@
 """The rows of the list of rollouts: state, health, what each waits for, and the last activity.
 
-A number of queries that does not grow with the number of rollouts, but for jobs that are running.
+A number of queries that does not grow with the number of rollouts, but for jobs that are running
+and mappings that wait for a review.
 """
 
 from collections import defaultdict
@@ -22,7 +23,6 @@ from rollout.journal.moments import by_the_database, in_words
 from rollout.models import (
     AuditReport,
     AuditStatus,
-    Direction,
     LogEntry,
     Rollout,
     RuleState,
@@ -33,7 +33,9 @@ from rollout.models import (
     Snapshot,
     SnapshotState,
 )
+from rollout.queries.inboxes import Waiting, audits_to_repair, mismatched_rows, reviews_of
 from rollout.queries.status import RolloutSummary
+from rollout.queries.stops import stop_of_run
 
 # The order of the index: by the id alone, a rollout without entries would read all others'.
 INDEX_ORDER = ("plan", "environment", "-id")
@@ -71,12 +73,17 @@ def rows_of(summaries: Sequence[RolloutSummary]) -> list[OverviewRow]:
             withdrawn_at=None,
         )
     )
+    to_repair = {audit.rollout_id: audit for audit in audits_to_repair(rollout__in=rollouts)}
+    runs = [run for summary in summaries for run in summary.runs.values()]
+    reviews = {review.rollout.pk: review for review in reviews_of(runs, lambda *_: True)}
     last = last_entries(rollouts)
     now = by_the_database() if sign_offs else timezone.now()
     rows = []
     for state in states_of(summaries):
         rollout, key = state.status.rollout, state.status.rollout.pk
-        waits, url = _waits_for(state, sign_offs[key], now)
+        waits, url = _waits_for(
+            state, sign_offs[key], now, audit=to_repair.get(key), review=reviews.get(key)
+        )
         own_rules = rules_of(rollout, rules[key])
         alerts = alerts_of(state.status, own_rules, audits[key], snapshots[key])
         rows.append(OverviewRow(state, alerts, waits, url, last.get(key)))
@@ -90,21 +97,30 @@ def _by_rollout(rows: Iterable[OfRollout]) -> dict[int, list[OfRollout]]:
     return of_rollouts
 
 
-def _waits_for(state: RolloutState, sign_offs: list[SignOff], now: datetime) -> tuple[str, str]:
-    """What a rollout waits for, and the page of it."""
+def _waits_for(
+    state: RolloutState,
+    sign_offs: list[SignOff],
+    now: datetime,
+    *,
+    audit: AuditReport | None,
+    review: Waiting | None,
+) -> tuple[str, str]:
+    """What a rollout waits for, and the page of it: what the inboxes of those have, if anybody.
+
+    ``audit`` has rows to repair, ``review`` is one that the gates before phase 3 wait for.
+    """
     status, run, here = state.status, state.run, state.status.rollout.get_absolute_url()
     if run is not None:
         page = run.get_absolute_url()
-        what = "the repair" if run.direction == Direction.REPAIR else f"phase {run.phase}"
-        if run.state == RunState.PAUSED:
-            return f"An engineer to resume {what}", page
-        if not run.active:
-            return f"A lead to retry or roll back {what}", page
+        if stop := stop_of_run(run):
+            return stop.waits, page
         if run.state == RunState.QUEUED:
             return "A worker", page
         reason = state.step.waiting_for if state.step is not None else ""
         text = waiting(reason).removeprefix("Waiting for ") if reason else ""
         return text[:1].upper() + text[1:], page
+    if audit is not None:
+        return f"An engineer to repair {mismatched_rows(audit)}", audit.get_absolute_url()
     if status.next_phase is None:
         return "", here
     page = rollout_url(status.rollout, "phase", status.next_phase)
@@ -116,6 +132,8 @@ def _waits_for(state: RolloutState, sign_offs: list[SignOff], now: datetime) -> 
         return f"Approval of phase {status.next_phase}, requested by {asker}", page
     if any(override.waits for override in overrides_of(evidence)):
         return "A second lead to confirm an override", here
+    if review is not None:
+        return f"An engineer to {review.what[:1].lower()}{review.what[1:]}", review.url
     scheduled = status.rollout.scheduled
     if scheduled is not None and scheduled.state == ScheduleState.WAITING:
         return f"Scheduled start of phase {scheduled.phase} at {in_words(scheduled.at)}", page

@@ -1,8 +1,10 @@
 """What waits for a person: approvals, starts, restores, reviews, mismatches, stopped phases."""
 
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
+from enum import IntEnum
 from itertools import groupby
 
 from django.contrib.auth.models import User
@@ -36,11 +38,21 @@ from rollout.plan import plans
 from rollout.plan.gates import MappingReviewed, ValuesDecided
 from rollout.plan.plan import BACKFILL, ENFORCE
 from rollout.plan.registry import UnknownPlan
+from rollout.queries.stops import Stop, stop_of_rollout
 
 # Enough for a page; more of them wait for a meeting, not for a click.
 MAX_OF_A_KIND = 50
 
 May = Callable[[str, Rollout], bool]
+
+
+class Gravity(IntEnum):
+    """What comes first in the inbox, however long other things have waited."""
+
+    HARM = 0
+    """Wrong rows, and phases that failed."""
+    STANDSTILL = 1
+    DECISION = 2
 
 
 @dataclass(frozen=True)
@@ -57,10 +69,11 @@ class Waiting:
     addressees: tuple[str, ...] = ()
     """Users whom a request names; empty for all who may decide."""
     reminded_at: datetime | None = None
+    gravity: Gravity = Gravity.DECISION
 
 
 def waiting_for(user: User) -> list[Waiting]:
-    """Return what waits for a user who may decide on it, the oldest first.
+    """Return what waits for a user who may decide on it: the gravest first, then the oldest.
 
     What is addressed to others by name comes last. Nobody is asked for what they asked for
     themselves. Six queries at most, whatever there is: each page's navigation has the number.
@@ -76,11 +89,13 @@ def waiting_for(user: User) -> list[Waiting]:
     waiting = [
         *_signatures(runs, username, may),
         *_restores(username, may),
-        *_reviews(runs, may),
+        *reviews_of(runs, may),
         *_mismatches(may),
         *_stopped_runs(runs, may),
     ]
-    return sorted(waiting, key=lambda item: (_is_for_others(item, username), item.since))
+    return sorted(
+        waiting, key=lambda item: (_is_for_others(item, username), item.gravity, item.since)
+    )
 
 
 def _is_for_others(item: Waiting, username: str) -> bool:
@@ -179,7 +194,7 @@ def _restores(username: str, may: May) -> list[Waiting]:
     ]
 
 
-def _reviews(runs: list[PhaseRun], may: May) -> list[Waiting]:
+def reviews_of(runs: list[PhaseRun], may: May) -> list[Waiting]:
     """Values that the gates before phase 3 wait for, as the newest full audit counted them.
 
     The gates themselves ask the target: of a mapping only where that audit found open values.
@@ -264,59 +279,67 @@ def _open_values_of(rollouts: Iterable[int]) -> dict[int, tuple[int, int]]:
 
 def _mismatches(may: May) -> list[Waiting]:
     """Rows that an audit of a rollout found mismatched and nobody has waived."""
-    finished = AuditReport.objects.exclude(status=AuditStatus.RUNNING)
+    return [
+        Waiting(
+            audit.rollout,
+            f"Repair {mismatched_rows(audit)}",
+            audit.actor_name,
+            audit.finished_at or audit.started_at,
+            audit.get_absolute_url(),
+            gravity=Gravity.HARM,
+        )
+        for audit in audits_to_repair(rollout__environment__in=configured())
+        if may("repair_rows", audit.rollout)
+    ]
+
+
+def audits_to_repair(**of_rollouts: object) -> list[AuditReport]:
+    """Of each rollout the audit whose mismatched rows wait for people, if any does."""
+    finished = AuditReport.objects.exclude(status=AuditStatus.RUNNING).defer("translations")
     newest = (
-        finished.filter(rollout__environment__in=configured())
+        finished.filter(**of_rollouts)
         .select_related("rollout")
         .order_by("rollout", "mode", "-id")
         .distinct("rollout", "mode")
     )
-    of_rollouts = groupby(newest, key=lambda audit: audit.rollout_id)
     waiting = (
         to_repair(sorted(audits, key=lambda audit: audit.pk, reverse=True))
-        for _rollout, audits in of_rollouts
+        for _rollout, audits in groupby(newest, key=lambda audit: audit.rollout_id)
     )
-    return [
-        Waiting(
-            audit.rollout,
-            _repair_of(audit),
-            audit.actor_name,
-            audit.finished_at or audit.started_at,
-            audit.get_absolute_url(),
-        )
-        for audit in waiting
-        if audit is not None and may("repair_rows", audit.rollout)
-    ]
+    return [audit for audit in waiting if audit is not None]
 
 
-def _repair_of(audit: AuditReport) -> str:
+def mismatched_rows(audit: AuditReport) -> str:
     rows = audit.mismatched - audit.waived
-    return f"Repair or waive {rows:,} mismatched row{'' if rows == 1 else 's'} of audit {audit.pk}"
+    return f"{rows:,} mismatched row{'' if rows == 1 else 's'} of audit {audit.pk}"
 
 
 def _stopped_runs(runs: list[PhaseRun], may: May) -> list[Waiting]:
-    """Phases that failed or are paused; a rehearsal's are its own affair."""
-    newest = {run.rollout_id: run for run in runs}
+    """Phases and repairs that stopped short or are paused; a rehearsal's are its own affair."""
+    of_rollouts: dict[int, list[PhaseRun]] = defaultdict(list)
+    for run in runs:
+        if run.rollout.environment in configured():
+            of_rollouts[run.rollout_id].append(run)
+    stops = [_stop_of(of_rollout) for of_rollout in of_rollouts.values()]
     return [
         Waiting(
-            run.rollout,
-            _stop_of(run),
-            run.actor_name,
-            run.stopped_at or run.created_at,
-            run.get_absolute_url(),
+            stop.run.rollout,
+            stop.what,
+            stop.run.actor_name,
+            stop.run.stopped_at or stop.run.created_at,
+            stop.run.get_absolute_url(),
+            gravity=Gravity.HARM if stop.run.state == RunState.FAILED else Gravity.STANDSTILL,
         )
-        for run in newest.values()
-        if run.state in (RunState.FAILED, RunState.PAUSED)
-        and run.rollout.environment in configured()
-        and may("pause_rollout", run.rollout)
+        for stop in stops
+        if stop is not None and may(stop.permission, stop.run.rollout)
     ]
 
 
-def _stop_of(run: PhaseRun) -> str:
-    if run.state == RunState.FAILED:
-        return f"{run.title} failed"
-    by = f" by {run.pause['by']}" if run.pause else ""
-    return f"{run.title} is paused{by}"
+def _stop_of(runs: list[PhaseRun]) -> Stop | None:
+    """``runs`` are a rollout's, the oldest first."""
+    repairs = [run for run in runs if run.direction == Direction.REPAIR]
+    phases = {run.phase: run for run in runs if run.direction != Direction.REPAIR}
+    return stop_of_rollout(phases, repairs[-1] if repairs else None)
 
 
 def _page(name: str, rollout: Rollout, phase: int) -> str:

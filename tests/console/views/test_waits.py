@@ -1,0 +1,96 @@
+"""The list of rollouts and the inbox say the same of who is waited for."""
+
+import re
+from datetime import timedelta
+
+import pytest
+from django.test import Client
+from django.utils import timezone
+
+from rollout.models import PhaseRun, Repair, Rollout
+from tests.console import journal
+from tests.console.journal import PAGE, ran, text_of
+
+INBOX = "/rollout/inbox/"
+
+
+def waits_of(client: Client) -> tuple[str, str]:
+    """What the list says that a rollout waits for, and the link of it."""
+    cell = text_of(client, "/rollout/").split('<td class="wrap">')[1].split("</td>")[0]
+    link = re.search('href="([^"]+)"', cell)
+    return re.sub("<[^>]+>", "", cell), link[1] if link else ""
+
+
+def stopped(rollout: Rollout, kind: str, state: str) -> None:
+    for phase in (0, 1):
+        ran(rollout, phase)
+    if kind == "phase":
+        ran(rollout, 2, state)
+        return
+    earlier = ran(rollout, 2, "failed" if kind == "phase before a repair" else "done")
+    if kind == "rollback":
+        ran(rollout, 2, state, direction="backward")
+        return
+    PhaseRun.objects.filter(pk=earlier.pk).update(finished_at=timezone.now() - timedelta(hours=1))
+    own = "done" if kind == "phase before a repair" else state
+    Repair.objects.create(run=ran(rollout, 2, own, direction="repair"), table="properties")
+
+
+@pytest.mark.parametrize("state", ["failed", "cancelled", "paused"])
+@pytest.mark.parametrize("kind", ["phase", "rollback", "repair"])
+def test_a_run_that_stands_still_is_in_the_inbox_of_whom_the_list_names(
+    rollout: Rollout, lead: Client, engineer: Client, kind: str, state: str
+) -> None:
+    stopped(rollout, kind, state)
+    waits, url = waits_of(lead)
+    what = {"phase": "phase 2", "rollback": "the rollback of phase 2"}.get(kind, "the repair of")
+    how = "resume" if state == "paused" else "retry or roll back" if kind == "phase" else "retry"
+    who = "An engineer" if state == "paused" else "A lead"
+    assert waits.startswith(f"{who} to {how} {what}")
+    assert f'<a href="{url}">' in text_of(lead, INBOX)
+    assert (f'<a href="{url}">' in text_of(engineer, INBOX)) == (state == "paused")
+
+
+def test_a_phase_that_failed_waits_after_a_repair_beside_it(rollout: Rollout, lead: Client) -> None:
+    stopped(rollout, "phase before a repair", "done")
+    assert waits_of(lead)[0] == "A lead to retry or roll back phase 2"
+    assert f'<a href="{PAGE}phases/2/">Phase 2 failed</a>' in text_of(lead, INBOX)
+
+
+def test_mismatched_rows_wait_for_an_engineer_before_the_next_phase(
+    rollout: Rollout, lead: Client, engineer: Client
+) -> None:
+    for phase in (0, 1, 2):
+        ran(rollout, phase)
+    audit = journal.audited(rollout, "mismatched", mismatched=12)
+    journal.audited(rollout, mode="sampled")
+    repair = f"repair 12 mismatched rows of audit {audit.pk}"
+    assert waits_of(lead) == (f"An engineer to {repair}", audit.get_absolute_url())
+    assert f'<a href="{audit.get_absolute_url()}">R{repair[1:]}</a>' in text_of(engineer, INBOX)
+    for phase in (3, 4):
+        ran(rollout, phase)
+    assert waits_of(lead)[0] == f"An engineer to {repair}", "the last phase is done"
+
+
+def test_a_mapping_to_review_waits_for_an_engineer_before_the_lead_who_starts(
+    rollout: Rollout, lead: Client, engineer: Client
+) -> None:
+    for phase in (0, 1, 2):
+        ran(rollout, phase)
+    journal.audited(rollout, mapping_values=62, mapping_reviewed=2)
+    waits, url = waits_of(lead)
+    assert waits == "An engineer to review the mapping before phase 3"
+    assert f'<a href="{url}">Review the mapping before phase 3</a>' in text_of(engineer, INBOX)
+
+
+def test_wrong_rows_come_first_in_the_inbox_however_long_decisions_have_waited(
+    rollout: Rollout, lead: Client
+) -> None:
+    for phase in (0, 1, 2):
+        ran(rollout, phase)
+    request = journal.signed(rollout, "request", by="ada")
+    type(request).objects.filter(pk=request.pk).update(at=timezone.now() - timedelta(days=1))
+    journal.audited(rollout, "mismatched", mismatched=12, mapping_values=62, mapping_reviewed=2)
+    text = text_of(lead, INBOX)
+    items = re.findall(r'<th scope="row">\s*<a [^>]+>([^<]+)<', text)
+    assert [item.split()[0] for item in items] == ["Repair", "Approve", "Review"]
