@@ -208,6 +208,23 @@ class RenameTable(Step, Named):
                 advice="Take it out of them first, and rename it at the subscribers too.",
             ),
             Hazard(
+                name=f"publications of all tables, {self.label} among them",
+                sql=sql.SQL(
+                    "SELECT count(*), string_agg(t.pubname, ', ' ORDER BY t.pubname)"
+                    " FROM pg_publication_tables AS t JOIN pg_publication AS p USING (pubname)"
+                    " WHERE to_regclass(format('%I.%I', t.schemaname, t.tablename)) = {table}"
+                    " AND NOT EXISTS (SELECT FROM pg_publication_rel AS r"
+                    " WHERE r.prpubid = p.oid AND r.prrelid = {table})"
+                ).format(table=table),
+                finding=(
+                    f"{{count}} publications of all tables, or of all in a schema, have "
+                    f"{self.label}: subscribers know it by its name."
+                ),
+                none=f"No publication of all tables has {self.label}.",
+                advice="Rename it at the subscribers too, or their replication stops.",
+                blocks=False,
+            ),
+            Hazard(
                 name=f"server of the table {self.label}",
                 sql=sql.SQL(
                     "SELECT (current_setting('server_version_num')::int < 150000)::int,"

@@ -101,7 +101,10 @@ def test_a_table_that_cannot_be_renamed_is_refused_before_it_is(
     prices.carry_out(0, 1, 2)
     prices.application(f"CREATE PUBLICATION listed FOR TABLE {BEFORE}")
     assert refusals(3) == {f"publications of the table {RENAME.label}"}
-    prices.application("DROP PUBLICATION listed")
+    prices.application("DROP PUBLICATION listed", "CREATE PUBLICATION every FOR ALL TABLES")
+    (warning,) = (i for i in prices.failing(3) if i.name.startswith("publications of all"))
+    assert (warning.level, "every" in warning.evidence) == ("warns", True)
+    prices.application("DROP PUBLICATION every")
     prices.carry_out(3)
     prices.application(f"CREATE VIEW reader AS SELECT id FROM {BEFORE}")
     assert refusals(4) == {f"dependents of the old name {RENAME.label}"}
