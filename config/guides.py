@@ -8,9 +8,18 @@ from django.conf import settings
 from django.urls import reverse
 
 from config.slowness import SECONDS, seconds_left
+from rollout.console.formats import slows_down, waiting
 from rollout.console.guides import Button, GuideStep, RolloutGuide, gate_asking
 from rollout.gates.checklists import ItemStatus
-from rollout.models import AuditReport, AuditStatus, BackfillJob, Direction, SignOffKind
+from rollout.models import (
+    AuditReport,
+    AuditStatus,
+    BackfillJob,
+    Direction,
+    PhaseRun,
+    SignOffKind,
+    StepState,
+)
 from rollout.plan.plan import BACKFILL, CONTRACT, ENFORCE
 from rollout.queries.pauses import pause_of
 from rollout.queries.status import PhaseStatus
@@ -135,12 +144,19 @@ class DemoGuide(RolloutGuide):
             )
         if any(rule.acting and rule.action == "throttle" for rule in facts.rules):
             return "A guardrail throttles it, until the application has recovered: nothing to do."
+        if reason := self.slowed_down_by(run):
+            return f"{waiting(reason)} It recovers automatically: nothing to do."
         if not self.row_limit:
             return ""
         return (
             f"This demo limits it to {self.row_limit:,} rows per second, so that there is "
             "something to watch."
         )
+
+    def slowed_down_by(self, run: PhaseRun) -> str:
+        """What a signal says that throttles the run, or holds it; empty at full speed."""
+        steps = run.steps.filter(state=StepState.RUNNING).values_list("waiting_for", flat=True)
+        return next(filter(slows_down, steps), "")
 
     @cached_property
     def row_limit(self) -> int | None:

@@ -8,7 +8,7 @@ from urllib.parse import urlencode
 from django.urls import reverse
 
 from rollout.console.badges import PENDING
-from rollout.console.formats import duration
+from rollout.console.formats import duration, slows_down, waiting
 from rollout.console.guardrails import RuleRow
 from rollout.console.http.links import rollout_url
 from rollout.console.vitals import Vital
@@ -24,6 +24,7 @@ from rollout.models import (
     RunState,
     Snapshot,
     SnapshotState,
+    StepRun,
     WatchedTime,
 )
 from rollout.plan.gates import InBounds, ProbesPassed
@@ -76,6 +77,7 @@ def alerts_for(
     rules: Sequence[RuleRow],
     audits: Iterable[AuditReport],
     vitals: Iterable[Vital],
+    step: StepRun | None,
 ) -> list[Alert]:
     """None when worker and watchdog answer, the clock runs evenly, and the rollout, the gates
     about the application and its vitals are well."""
@@ -88,7 +90,7 @@ def alerts_for(
     if jump := watched_times.unsettled_jump():
         alerts.append(_of_jump(jump))
     snapshots = status.evidence.facts.snapshots
-    alerts += alerts_of(status, rules, audits, snapshots)
+    alerts += alerts_of(status, rules, audits, snapshots, step)
     if any(row.is_breached and row.rule.statistic != "wrong_values" for row in rules):
         alerts += [
             Alert(
@@ -119,9 +121,10 @@ def alerts_of(
     rules: Sequence[RuleRow],
     audits: Iterable[AuditReport],
     snapshots: Sequence[Snapshot],
+    step: StepRun | None,
 ) -> list[Alert]:
-    """Alerts of the rollout itself: none if no phase stopped short, guardrails are OK, rows match
-    and snapshots can be restored."""
+    """Alerts of the rollout itself: none if no phase stopped short, nothing slows the present
+    ``step`` down, guardrails are OK, rows match and snapshots can be restored."""
     rollout, phases = status.rollout, status.phases
     here = rollout.get_absolute_url()
     alerts = []
@@ -146,7 +149,17 @@ def alerts_of(
         alerts.append(Alert(text, newest.get_absolute_url()))
     alerts += _of_snapshots(snapshots)
     breached = [row for row in rules if row.is_breached]
+    if not any(row.rule.action == "throttle" for row in breached):
+        alerts += _of_throttle(status.active, step, here)
     return alerts + [_of_guardrail(row, rollout, phases, here) for row in breached]
+
+
+def _of_throttle(run: PhaseRun | None, step: StepRun | None, here: str) -> list[Alert]:
+    """What slows the present step down or holds it, by no guardrail; it ends by itself."""
+    reason = step.waiting_for if step is not None else ""
+    if run is None or run.state != RunState.RUNNING or not slows_down(reason):
+        return []
+    return [Alert(waiting(reason), f"{here}phases/{run.phase}/", "info")]
 
 
 def _of_jump(jump: WatchedTime) -> Alert:
@@ -184,9 +197,9 @@ def _of_guardrail(row: RuleRow, rollout: Rollout, phases: Sequence[StatePhase], 
     url = f"{rollout_url(rollout, 'monitoring')}#rules"
     match row.rule.action if row.doing else "warn":
         case "warn":
-            return Alert(f"{name}.", url, "warn")
+            return Alert(f"{name}.", url, row.tone)
         case "throttle":
-            return Alert(f"{name}: backfills are throttled.", url, "info")
+            return Alert(f"{name}: backfills are throttled.", url, row.tone)
         case "pause":
             paused = row.state.run_id if row.state else None
             phase = next((p for p in phases if p.run and p.run.pk == paused), None)
@@ -195,5 +208,6 @@ def _of_guardrail(row: RuleRow, rollout: Rollout, phases: Sequence[StatePhase], 
         case _:
             effect, cure = "the next phase is blocked", "Release the hold."
     if row.rule.resumes:
-        return Alert(f"{name}: {effect} until it is OK.", url, "warn")
-    return Alert(f"{name}: {effect}. {cure if row.verdict == 'kept' else ''}".strip(), url)
+        return Alert(f"{name}: {effect} until it is OK.", url, row.tone)
+    cure = cure if row.verdict == "kept" else ""
+    return Alert(f"{name}: {effect}. {cure}".strip(), url, row.tone)

@@ -233,7 +233,7 @@ BADGES: dict[str, dict[str, Badge]] = {
     "health": {
         "good": Badge("Healthy", "good", "done"),
         # What heals itself: nobody has to act, and yet all is not well.
-        "info": Badge("Degraded", "info", "queued"),
+        "info": Badge("Degraded", "warn", "warning"),
         "warn": Badge("Warning", "warn", "warning"),
         "bad": Badge("Action needed", "bad", "failed"),
     },

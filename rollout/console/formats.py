@@ -275,10 +275,19 @@ def moment(text: str) -> datetime | None:
     return datetime.fromisoformat(text) if text else None
 
 
+# How the reason of work that a signal slows down begins.
+_THROTTLED = "throttled "
+
+
+def slows_down(reason: str) -> bool:
+    """Whether work waits for a health signal: throttled by it, or paused until it is OK again."""
+    return reason.startswith(_THROTTLED) or is_paused_by_signal(reason)
+
+
 def waiting(reason: str) -> str:
     """What work waits for, as a sentence: an event, a health signal, or a throttle."""
     text = reason.removesuffix(".")
-    if text.startswith("throttled "):
+    if text.startswith(_THROTTLED):
         return f"T{text[1:]}."
     return f"Paused: {text}." if is_paused_by_signal(reason) else f"Waiting for {text}."
 

@@ -54,6 +54,14 @@ class RuleRow:
         return self.is_breached and self.rule.action != "throttle"
 
     @property
+    def tone(self) -> str:
+        """While it is breached: bad where a person has to act, info for what heals itself."""
+        if self.doing and self.rule.action == "throttle":
+            return "info"
+        is_on_people = self.rule.action in ("pause", "hold") and not self.rule.resumes
+        return "bad" if self.doing and is_on_people else "warn"
+
+    @property
     def verdict(self) -> str:
         return self.state.verdict if self.state else "inconclusive"
 

@@ -43,6 +43,8 @@ class Vital:
     detail: str
     is_known: bool = True
     is_bad: bool = False
+    needs_people: bool = False
+    """Whether a person has to act because it is bad; else it heals itself."""
     is_measured: bool = True
     """False where the project has to do something so that it is measured."""
     is_of_guardrail: bool = False
@@ -113,7 +115,10 @@ def _of_guardrail(label: str, row: RuleRow) -> Vital:
         baseline = f"baseline {_written(row, state.baseline)}"
     is_bad = row.verdict == "broken"
     value, detail = _written(row, state.value), f"{row.now}; {baseline}"
-    return Vital(label, value, detail, is_bad=is_bad, is_of_guardrail=True)
+    needs_people = is_bad and row.tone == "bad"
+    return Vital(
+        label, value, detail, is_bad=is_bad, needs_people=needs_people, is_of_guardrail=True
+    )
 
 
 def _written(row: RuleRow, value: float | None) -> str:

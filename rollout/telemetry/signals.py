@@ -13,6 +13,8 @@ from rollout.telemetry.baselines import baseline_of
 from rollout.telemetry.operation_stats import OperationStats, merged, stats_by_operation
 
 NAME = "application"
+# What the signal of a throttling guardrail is called, before the guardrail's own name.
+RULE = "rule "
 WINDOW = timedelta(seconds=30)
 # With fewer calls in the window there is no verdict.
 MIN_CALLS = 20
@@ -41,7 +43,8 @@ def _throttling(run: PhaseRun) -> list[Signal]:
     """The guardrails that throttle backfills at present."""
     states = RuleState.objects.filter(rollout=run.rollout_id, action="throttle", acting=True)
     return [
-        Signal(f"rule {state.rule}", "throttle", state.message, state.value) for state in states
+        Signal(f"{RULE}{state.rule}", "throttle", state.message, state.value, state.bound)
+        for state in states
     ]
 
 
@@ -71,8 +74,11 @@ def judge(now: OperationStats, before: OperationStats) -> Signal:
             f"The application's p95 is {p95:,.0f} ms. There is no baseline from before the phase.",
             p95,
         )
-    against = f"p95 is {p95:,.0f} ms, baseline {usual:,.0f} ms."
     bound = max(usual * SLOWER_TIMES, usual + SLOWER_MS)
+    against = (
+        f"p95 is {p95:,.0f} ms over {WINDOW.total_seconds():.0f} s, limit {bound:,.0f} ms, "
+        f"baseline {usual:,.0f} ms."
+    )
     if p95 > bound:
         return Signal(NAME, "throttle", f"The application is slow: {against}", p95, bound)
     return Signal(NAME, "ok", f"The application is as fast as before: {against}", p95, bound)
@@ -95,6 +101,11 @@ def baseline_value_of(rule: Guardrail, baseline: Mapping[str, OperationStats]) -
     """The rule's statistic before the phase; None with too few calls to compare with."""
     stats = stats_of(rule, baseline)
     return value_of(rule, stats) if stats.calls >= MIN_CALLS else None
+
+
+def with_unit_of_application(value: float, bound: float | None) -> str:
+    """The application's p95, or its error rate: the limit of a p95 is never below ``SLOWER_MS``."""
+    return f"{value:.1%}" if bound is not None and bound < SLOWER_MS else f"{value:,.0f} ms"
 
 
 def with_unit(rule: Guardrail, value: float) -> str:

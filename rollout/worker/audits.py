@@ -113,7 +113,7 @@ def asked_for(
             started_at=by_the_database(),
             lease_until=leases.grace(),
         )
-        what = f"a sampled audit of {sample:,} rows" if sample else "a full audit"
+        what = f"a sampled audit of {sample:,} rows of each table" if sample else "a full audit"
         activity_log.record(
             Event.AUDIT_ASKED_FOR,
             f"Requested {what}.",

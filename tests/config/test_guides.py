@@ -24,6 +24,7 @@ from rollout.models import (
     Repair,
     RuleState,
     SignOff,
+    StepRun,
 )
 from rollout.queries.status import status_of
 from tests.console import journal
@@ -166,6 +167,10 @@ def test_the_switch_makes_the_application_slow_for_20_seconds(
     )
     assert "until the application has recovered: nothing to do." in page()
     state.delete()
+    slow = "throttled to 10% of full speed: The application is slow: p95 is 47 ms."
+    StepRun.objects.filter(run=run).update(waiting_for=slow)
+    assert "Throttled to 10% of full speed: The application is slow: p95 is 47 ms. It " in page()
+    StepRun.objects.filter(run=run).update(waiting_for="")
     assert buttons[3] in guide(demo_lead)[1]
     BackfillJob.objects.filter(pk=job.pk).update(rows_per_second=None)
     assert "limits it to" not in page()

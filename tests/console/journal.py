@@ -29,6 +29,7 @@ from rollout.models import (
     Rehearsal,
     Restore,
     Rollout,
+    RuleState,
     SignOff,
     Snapshot,
     StepRun,
@@ -332,6 +333,21 @@ def rehearsed(snapshot: Snapshot, state: str = "passed", **fields: Any) -> Rehea
             run=run, step_run=step, locks=[{**lock, "held_ms": 12.5, "waited_ms": 3.1}], **seen
         )
     return rehearsal
+
+
+def acting(rollout: Rollout, rule: str, action: str, verdict: str, **fields: Any) -> RuleState:
+    """What the watchdog wrote of a guardrail whose action has begun."""
+    now = timezone.now()
+    return RuleState.objects.create(
+        rollout=rollout,
+        rule=rule,
+        action=action,
+        verdict=verdict,
+        acting=True,
+        since=now,
+        judged_at=now,
+        **fields,
+    )
 
 
 def measured(

@@ -1,5 +1,6 @@
 """The strip of figures at the top of a rollout's page, in each state of what is measured."""
 
+import re
 from datetime import timedelta
 from typing import Any
 
@@ -110,6 +111,9 @@ def test_the_application_is_judged_by_its_guardrails_while_they_are_evaluated(
     p95 = vitals(rollout)["Application p95"]
     assert p95.is_bad
     assert p95.detail == "recovering, 4 of 5 windows within its limit; baseline 10 ms"
+    text = text_of(viewer, PAGE)
+    assert 'class="badge tone-warn"><svg' in text.split('id="health"')[1][:120]
+    assert re.search(r'<div class="warn">\s*<dt>Application p95', text), "the tone of the badge"
     assert text_of(viewer, PAGE).count("Application p95") == 1, "the guardrail has the alert"
     evaluated(rollout, "slower", "bkkkk", **broken, judged_at=timezone.now() - STALE_AFTER)
     assert vitals(rollout)["Application p95"].detail.startswith("in 5 min; ")

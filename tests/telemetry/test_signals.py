@@ -34,3 +34,9 @@ def test_application_is_compared_with_its_baseline(
     signal = judge(now, before)
     assert signal.status == status
     assert (" ms, baseline " in signal.reason) == (status in ("ok", "throttle"))
+
+
+def test_the_sentence_has_the_window_and_the_limit_that_the_signal_uses() -> None:
+    signal = judge(figures(ms=60), figures(ms=10))
+    assert signal.bound is not None
+    assert f" ms over 30 s, limit {signal.bound:.0f} ms, baseline " in signal.reason

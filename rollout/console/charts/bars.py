@@ -84,11 +84,19 @@ class Chart:
 
 
 def chart_of(
-    samples: Sequence[Sample], *, began: datetime, ended: datetime | None, now: datetime
+    samples: Sequence[Sample],
+    *,
+    began: datetime,
+    ended: datetime | None,
+    now: datetime,
+    at_work: bool = False,
+    is_slow: bool = False,
 ) -> Chart | None:
-    """The chart of a job, to its end or, while it has none, to now; None without a whole sample.
+    """The chart of a job; None without a whole sample.
 
-    Nor is there one of a job that ended within a second: its samples cannot tell its speed.
+    Of a job ``at_work`` it reaches to now, and the time since the last sample is marked while it
+    ``is_slow``: at a low pace a worker writes none for seconds. There is none of a job that ended
+    within a second: its samples cannot tell its speed.
     """
     if ended is not None and (ended - began).total_seconds() < 1:
         return None
@@ -96,7 +104,8 @@ def chart_of(
     if not spans:
         return None
     start = spans[0].start
-    length = max((spans[-1].end - start).total_seconds(), MIN_PLOT_SECONDS)
+    end = max(spans[-1].end, now) if at_work else spans[-1].end
+    length = max((end - start).total_seconds(), MIN_PLOT_SECONDS)
     top = round_above(max(span.rows_per_second for span in spans))
 
     def at(moment: datetime) -> float:
@@ -112,9 +121,11 @@ def chart_of(
         )
         for span in spans
     ]
-    bands = [
-        Band(percent(at(first)), percent(at(last) - at(first))) for first, last in _slow(spans)
-    ]
+    slow = _slow(spans)
+    if is_slow and end > spans[-1].end:
+        since = slow.pop()[0] if slow and slow[-1][1] == spans[-1].end else spans[-1].end
+        slow.append((since, end))
+    bands = [Band(percent(at(first)), percent(at(last) - at(first))) for first, last in slow]
     return Chart(spans, bars, bands, start, start + timedelta(seconds=length), top)
 
 

@@ -100,7 +100,9 @@ class MismatchFilter(ListFilter):
 class SampleForm(forms.Form):
     """How many rows of each table to pick at random, and by which seed."""
 
-    sample = forms.IntegerField(label="Rows", min_value=1, max_value=LARGEST_SAMPLE, initial=10_000)
+    sample = forms.IntegerField(
+        label="Rows of each table", min_value=1, max_value=LARGEST_SAMPLE, initial=10_000
+    )
     seed = forms.IntegerField(
         label="Seed",
         min_value=0,

@@ -1,6 +1,6 @@
 """Backfill jobs: the list, the page of a job, its throttle settings and its quarantine."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import ClassVar
@@ -17,7 +17,7 @@ from rollout import runner
 from rollout.console import job_histories
 from rollout.console.charts.bars import MIN_LOSS_SECONDS, Chart, chart_of, with_application
 from rollout.console.current_phases import JobView
-from rollout.console.formats import byte_size, duration, milliseconds, number
+from rollout.console.formats import byte_size, duration, milliseconds, number, slows_down
 from rollout.console.http.access import ConsoleRequest, may
 from rollout.console.http.fragments import FAST, cache_fragment, render_live
 from rollout.console.http.links import row_url
@@ -25,6 +25,7 @@ from rollout.console.http.shortcuts import job_or_404, rollout_or_404
 from rollout.console.lists.filters import Listed, ListFilter, choice, phase_choice
 from rollout.console.lists.pages import BY_AGE, Order, page_of
 from rollout.console.views.runs import perform
+from rollout.engine import commit_latencies
 from rollout.engine.health import Signal
 from rollout.engine.pace_records import PastThrottle
 from rollout.engine.quarantine import PoisonRow
@@ -33,9 +34,12 @@ from rollout.journal.events import Event
 from rollout.journal.heartbeats import liveness
 from rollout.journal.labels import JOBS
 from rollout.models import WORKING, BackfillJob, LogEntry, RunState
+from rollout.plan import plans
 from rollout.plan.actions import Proof
+from rollout.plan.guardrails import Guardrail
 from rollout.queries.pauses import pause_of
 from rollout.queries.progress import JobReport, report_of
+from rollout.telemetry import signals
 from rollout.telemetry.operation_stats import over_time
 
 # Log events: a retry of quarantined rows was requested, and was made.
@@ -77,7 +81,8 @@ class PaceForm(forms.Form):
     workers = _whole_number("Workers", 1, 32, "Parallel workers: {}–{}.")
     commit_limit_ms = _whole_number(
         *("Commit latency limit", 1, 60_000),
-        "Slower commits throttle the job: {}–{} ms. Empty: twice the baseline.",
+        "Slower commits throttle the job: {}–{} ms. Empty: twice the baseline, and at least "
+        f"{commit_latencies.SLOWER_MS:.0f} ms above it.",
         required=False,
     )
     units: ClassVar = {
@@ -181,6 +186,8 @@ def _page(request: ConsoleRequest, job: BackfillJob, form: PaceForm | None = Non
         and last_retry.event == RETRY_ASKED
         and timezone.now() - last_retry.at < MAX_RETRY_TIME
     )
+    plan = plans.find(run.rollout.plan)
+    rules = {f"{signals.RULE}{rule.id}": rule for rule in plan.all_guardrails} if plan else {}
     page = {
         "here": job.get_absolute_url(),
         "job": job,
@@ -192,8 +199,8 @@ def _page(request: ConsoleRequest, job: BackfillJob, form: PaceForm | None = Non
         "report": report,
         "progress": report.progress,
         "chart": _chart(job, report),
-        "health": health_of(report),
-        "throttles": [ThrottleRow(past) for past in report.throttles.rows],
+        "health": health_of(report, rules),
+        "throttles": [ThrottleRow(past, rules) for past in report.throttles.rows],
         "quarantine": [(row, _url(job, row)) for row in report.poison_rows],
         "last_retry": last_retry,
         "is_limited": is_limited,
@@ -207,6 +214,9 @@ def _page(request: ConsoleRequest, job: BackfillJob, form: PaceForm | None = Non
     if request.htmx:
         return render_live(request, "job", page)
     shown = form or PaceForm(initial={name: getattr(job, name) for name in PaceForm.base_fields})
+    if report.pace is not None:
+        automatic = milliseconds(report.pace.latencies.limit(None))
+        shown.fields["commit_limit_ms"].help_text += f" At present that is {automatic}."
     page["form"] = shown
     page["fields"] = [(field, PaceForm.units[field.name]) for field in shown]
     page["history"] = job_histories.before_job(job)
@@ -215,7 +225,12 @@ def _page(request: ConsoleRequest, job: BackfillJob, form: PaceForm | None = Non
 
 def _chart(job: BackfillJob, report: JobReport) -> Chart | None:
     chart = chart_of(
-        report.samples, began=job.created_at, ended=job.finished_at, now=timezone.now()
+        report.samples,
+        began=job.created_at,
+        ended=job.finished_at,
+        now=timezone.now(),
+        at_work=job.finished_at is None and job.step_run.run.state in WORKING,
+        is_slow=slows_down(report.progress.waiting_for),
     )
     if chart is None or job.step_run.run.rollout.environment != DEFAULT:
         return chart
@@ -257,14 +272,17 @@ class HealthRow:
     name: str
     signal: Signal | None
     lost: float
+    rules: Mapping[str, Guardrail]
 
     @property
     def value(self) -> str:
-        return number_of(self.name, self.signal.value if self.signal else None)
+        signal = self.signal
+        return number_of(self.name, signal.value, signal.bound, self.rules) if signal else ""
 
     @property
     def bound(self) -> str:
-        return number_of(self.name, self.signal.bound if self.signal else None)
+        signal = self.signal
+        return number_of(self.name, signal.bound, signal.bound, self.rules) if signal else ""
 
 
 @dataclass(frozen=True)
@@ -272,27 +290,39 @@ class ThrottleRow:
     """A time in which a signal slowed the job, as its page writes it."""
 
     past: PastThrottle
+    rules: Mapping[str, Guardrail]
 
     @property
     def value(self) -> str:
-        return number_of(self.past.signal, self.past.value)
+        return number_of(self.past.signal, self.past.value, self.past.bound, self.rules)
 
     @property
     def bound(self) -> str:
-        return number_of(self.past.signal, self.past.bound)
+        return number_of(self.past.signal, self.past.bound, self.past.bound, self.rules)
 
     @property
     def seconds(self) -> float:
         return (self.past.ended - self.past.began).total_seconds()
 
 
-def number_of(name: str, value: float | None) -> str:
-    """A signal's number with its unit; empty where it has none to show."""
-    return "" if value is None or name not in _NUMBERS else _NUMBERS[name](value)
+def number_of(
+    name: str, value: float | None, bound: float | None, rules: Mapping[str, Guardrail]
+) -> str:
+    """A signal's value or bound with its unit; empty where it has none to show.
+
+    ``rules`` are the plan's guardrails by the name of their signals.
+    """
+    if value is None:
+        return ""
+    if name == signals.NAME:
+        return signals.with_unit_of_application(value, bound)
+    if name in rules:
+        return signals.with_unit(rules[name], value)
+    return _NUMBERS[name](value) if name in _NUMBERS else ""
 
 
-def health_of(report: JobReport) -> list[HealthRow]:
+def health_of(report: JobReport, rules: Mapping[str, Guardrail]) -> list[HealthRow]:
     """The signals of a running job, then those that cost time earlier."""
     lost = {loss.signal: loss.seconds for loss in report.losses if loss.seconds >= MIN_LOSS_SECONDS}
-    rows = [HealthRow(s.name, s, lost.pop(s.name, 0.0)) for s in report.signals]
-    return rows + [HealthRow(name, None, seconds) for name, seconds in lost.items()]
+    rows = [HealthRow(s.name, s, lost.pop(s.name, 0.0), rules) for s in report.signals]
+    return rows + [HealthRow(name, None, seconds, rules) for name, seconds in lost.items()]

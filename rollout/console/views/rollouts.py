@@ -106,6 +106,8 @@ def rollout(request: ConsoleRequest, plan: str, environment: str) -> HttpRespons
     snapshots = status.evidence.facts.snapshots[:MAX_RECENT_SNAPSHOTS]
     safety = data_safety_of(status)
     vitals = vitals_of(status, rules)
+    repair, current = current_phases.repair_of(status), current_phases.current_step(steps)
+    step = repair.step if repair is not None else current.run if current is not None else None
     page = {
         "rollout": status.rollout,
         "status": status,
@@ -117,10 +119,10 @@ def rollout(request: ConsoleRequest, plan: str, environment: str) -> HttpRespons
         "phase": phase,
         "card": current_phases.card_template(phase),
         "pause": pause_of(phase.run, status.evidence.facts),
-        "repair": current_phases.repair_of(status),
+        "repair": repair,
         "chain": progress_of(status),
         "steps": steps,
-        "current": current_phases.current_step(steps),
+        "current": current,
         "jobs": current_phases.jobs_of(steps),
         "report": current_phases.report_of(status, phase),
         "checklist": current_phases.checklist_of(status),
@@ -136,7 +138,7 @@ def rollout(request: ConsoleRequest, plan: str, environment: str) -> HttpRespons
             *("timeline", status.rollout.pk, [run.state for run in status.evidence.runs.values()]),
             make=lambda: timeline_of(status.rollout),
         ),
-        "alerts": alerts_for(status, rules, audits, vitals),
+        "alerts": alerts_for(status, rules, audits, vitals, step),
         "rules": rules,
         "breached": any(row.needs_people for row in rules),
         "snapshots": snapshots,

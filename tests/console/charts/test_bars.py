@@ -111,6 +111,22 @@ def test_a_job_that_was_held_is_marked_over_the_gap_that_it_left() -> None:
     assert [(band.x, band.width) for band in held.bands] == [("25.714%", "74.286%")]
 
 
+def test_the_chart_of_a_job_at_work_reaches_to_now_and_marks_what_a_signal_holds_up() -> None:
+    samples = [sample(0), sample(5, lost=3)]
+
+    def until_now(**work: bool) -> Chart:
+        drawing = chart_of(samples, began=NOON, ended=None, now=after(20), **work)
+        assert drawing is not None
+        return drawing
+
+    assert until_now().end == after(10), "it is paused"
+    assert until_now(at_work=True).end == after(20)
+    bands = [(band.x, band.width) for band in until_now(at_work=True).bands]
+    assert bands == [("25.000%", "25.000%")]
+    bands = [(band.x, band.width) for band in until_now(at_work=True, is_slow=True).bands]
+    assert bands == [("25.000%", "75.000%")]
+
+
 def test_a_rest_between_two_batches_is_no_gap_and_a_pause_is_one() -> None:
     spans = spans_of(
         [sample(0, seconds=1), sample(4, seconds=1), sample(30, seconds=1)],

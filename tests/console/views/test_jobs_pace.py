@@ -9,8 +9,10 @@ from rollout.engine.health import Signal
 from rollout.engine.pace_records import PaceRecord
 from rollout.engine.throttles import Throttle
 from rollout.models import LogEntry, Rollout, StepRun
+from rollout.telemetry.signals import application_signals
+from tests.console import journal
 from tests.console.journal import text_of
-from tests.console.views.backfill_jobs import a_job, a_lane, an_ended_job, page_of
+from tests.console.views.backfill_jobs import a_job, a_lane, an_ended_job, measured, page_of
 from tests.support.rollouts import target
 
 HOSTILE = '"><script>alert(1)</script>'
@@ -170,4 +172,50 @@ def test_afterwards_each_throttle_is_shown_with_its_worst_value_limit_and_lowest
     table = text[text.index("Throttled by") :]
     for shown in ("Commit latency", SLOW.reason, ">61 ms<", ">14 ms<", ">55.0%<", ">Paused<"):
         assert shown in table
+    for shown in (">20.0%<", ">5.0%<"):
+        assert shown in table
     assert "<script>alert" not in text
+
+
+@pytest.mark.usefixtures("clean_target")
+def test_throttles_by_the_application_and_by_guardrails_have_their_worst_value_and_limit(
+    rollout: Rollout, viewer: Client
+) -> None:
+    job = an_ended_job(rollout)
+    state = journal.acting(rollout, "slower", "throttle", "broken", value=173.0, bound=71.0)
+    run = job.step_run.run
+    (by_guardrail,) = [s for s in application_signals(run) if s.name == "rule slower"]
+    assert by_guardrail.bound == state.bound
+    with target() as opened:
+        record = PaceRecord(opened, job.pk, "host:7")
+        for cause in (
+            Signal("application", "throttle", "It is slow.", 47.0, 46.0),
+            by_guardrail,
+        ):
+            record.record(Throttle(0.55, cause), 1)
+    text = text_of(viewer, page_of(job))
+    table = text[text.index("Throttled by") :]
+    for shown in (">47 ms<", ">46 ms<", ">173 ms<", ">71 ms<"):
+        assert shown in table
+
+
+@pytest.mark.usefixtures("clean_target")
+def test_the_hint_of_the_commit_limit_is_the_rule_with_the_limit_that_it_gives(
+    rollout: Rollout, lead: Client
+) -> None:
+    job = a_job(rollout)
+    rule = "Empty: twice the baseline, and at least 10 ms above it."
+    assert f"{rule}</p>" in text_of(lead, page_of(job))
+    a_lane(job)
+    with target() as opened:
+        record = PaceRecord(opened, job.pk, "host:7")
+        record.latencies = CommitLatencies(1.6, (1.5,) * 5, (90.0,) * 5)
+        record.record(Throttle(), 1)
+    assert f"{rule} At present that is 11.6 ms.</p>" in text_of(lead, page_of(job))
+
+
+def test_the_pace_has_its_window_while_the_job_runs(rollout: Rollout, viewer: Client) -> None:
+    job = a_job(rollout)
+    a_lane(job)
+    measured(job, 4)
+    assert "Rows per second, last 30 s</dt>" in text_of(viewer, page_of(job))

@@ -2,7 +2,6 @@
 
 import re
 from datetime import timedelta
-from typing import Any
 
 import pytest
 from django.test import Client
@@ -12,7 +11,7 @@ from rollout.journal import watched_times
 from rollout.journal.moments import in_words
 from rollout.models import Heartbeat, Rehearsal, Rollout, RuleState, Snapshot
 from tests.console import journal
-from tests.console.journal import PAGE, ran, text_of
+from tests.console.journal import PAGE, acting, ran, reached, text_of
 
 
 def test_a_worker_that_does_not_run_is_reported(rollout: Rollout, viewer: Client) -> None:
@@ -53,20 +52,6 @@ def test_health_says_what_is_wrong_and_where_to_look(rollout: Rollout, viewer: C
     assert "found 1,047" not in text_of(viewer, PAGE).split('id="modes-heading"')[0]
 
 
-def acting(rollout: Rollout, rule: str, action: str, verdict: str, **fields: Any) -> RuleState:
-    now = timezone.now()
-    return RuleState.objects.create(
-        rollout=rollout,
-        rule=rule,
-        action=action,
-        verdict=verdict,
-        acting=True,
-        since=now,
-        judged_at=now,
-        **fields,
-    )
-
-
 def test_a_guardrail_that_heals_itself_needs_nobody(rollout: Rollout, viewer: Client) -> None:
     journal.processes_run()
     windows = [{"at": "", "value": 9.0, "calls": 20, "verdict": "broken"}]
@@ -84,6 +69,35 @@ def test_a_guardrail_that_heals_itself_needs_nobody(rollout: Rollout, viewer: Cl
         assert "</svg>Degraded</span>" in text
         assert "No failed phase" not in text
         assert "</svg>Degraded</span>" in text_of(viewer, "/rollout/")
+
+
+@pytest.mark.parametrize(
+    ("reason", "shown"),
+    [
+        (
+            "throttled to 10% of full speed: The application is slow: p95 is 47 ms over 30 s.",
+            "Throttled to 10% of full speed: The application is slow: p95 is 47 ms over 30 s.</a>",
+        ),
+        ("A slot is losing WAL.", "Paused: A slot is losing WAL.</a>"),
+    ],
+)
+def test_work_that_a_signal_slows_down_is_not_healthy(
+    rollout: Rollout, viewer: Client, reason: str, shown: str
+) -> None:
+    journal.processes_run()
+    run = ran(rollout, 2, "running")
+    step = reached(run, "backfill", "running")
+    assert "</svg>Healthy</span>" in text_of(viewer, PAGE)
+    type(step).objects.filter(pk=step.pk).update(waiting_for=reason)
+    text = text_of(viewer, PAGE)
+    health = text.split('id="health"')[1].split("</section>")[0]
+    assert "</svg>Degraded</span>" in health
+    assert f'<a href="{PAGE}phases/2/">{shown}' in health
+    assert "</svg>Degraded</span>" in text_of(viewer, "/rollout/")
+    acting(rollout, "slower", "throttle", "broken")
+    health = text_of(viewer, PAGE).split('id="health"')[1].split("</section>")[0]
+    assert "Guardrail “slower” is breached" in health
+    assert shown not in health, "the guardrail says it"
 
 
 def test_health_agrees_with_the_vitals_and_the_gates_on_its_page(
