@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 from django.db.models import Max, Sum
 
+from rollout.journal.moments import in_words
 from rollout.logs.texts import counted
 from rollout.models import (
     AuditMode,
@@ -199,8 +200,8 @@ def _wrong_values(rule: Guardrail, rollout: Rollout, since: datetime) -> Evaluat
         return _of_earlier_audit(rollout, since, most)
     return Evaluation(
         RuleVerdict.KEPT,
-        f"{counted(compared, 'row')} and {counted(reads, 'shadow read')} compared, 0 wrong "
-        "values found.",
+        f"{counted(compared, 'row')} and {counted(reads, 'shadow read')} compared since "
+        f"{in_words(since)}, 0 wrong values found.",
         value=float(wrong),
         bound=most,
         calls=compared + reads,

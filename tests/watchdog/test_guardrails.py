@@ -9,6 +9,7 @@ import pytest
 from django.utils import timezone
 
 from rollout import runner
+from rollout.journal.moments import in_words
 from rollout.models import (
     AuditReport,
     LogEntry,
@@ -328,6 +329,17 @@ def test_a_wrong_value_that_an_audit_finds_pauses_a_plan_without_rules_at_once(
     assert f"2 rows with wrong values found (audit {audit.pk})" in (
         LogEntry.objects.get(event="paused by rule").message
     )
+
+
+def test_a_sentence_about_wrong_values_has_the_moment_from_which_they_count(
+    tiny: Rollout, clock: Clock
+) -> None:
+    follows()
+    run = running(tiny)
+    journal.audited(tiny, rows=98, categories={"ok": 98}, mode="sampled")
+    clock.window()
+    since = f"98 rows and 0 shadow reads compared since {in_words(run.created_at)}, 0 wrong"
+    assert since in state("wrong-values").message
 
 
 def test_where_a_phase_has_compared_nothing_a_clean_audit_before_it_counts(

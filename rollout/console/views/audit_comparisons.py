@@ -24,6 +24,8 @@ class Difference:
     column: str = ""
     legacy: str | None = None
     new: str | None = None
+    is_of_lookup: bool = True
+    """Whether its values are told apart; a report has only the categories of other columns."""
 
     @property
     def change(self) -> int:
@@ -40,10 +42,15 @@ def compare(request: ConsoleRequest, audit_id: int, other_id: int) -> HttpRespon
         if report.status == AuditStatus.RUNNING:
             raise Http404(f"Audit {report.pk} is still running. Wait for its report.")
     cells = _cells(earlier, later)
+    mapping_changed = earlier.mapping_digest != later.mapping_digest
     page = {
         "rollout": earlier.rollout,
         "earlier": earlier,
         "later": later,
+        "change": later.rows - earlier.rows,
+        # What the triggers map by themselves changes the digest too.
+        "decided": mapping_changed and earlier.mapping_at != later.mapping_at,
+        "mapped": mapping_changed and earlier.mapping_at == later.mapping_at,
         "categories": _categories(earlier, later),
         "cells": cells[:MAX_PAIRS],
         "left_out": len(cells[MAX_PAIRS:]),
@@ -69,12 +76,18 @@ Pair = tuple[str, str | None, str | None, str]
 
 def _cells(earlier: AuditReport, later: AuditReport) -> list[Difference]:
     before, after = _rows(earlier), _rows(later)
+    lookups = {
+        translation["column"]
+        for translation in (*earlier.translations, *later.translations)
+        if translation["lookup_table"]
+    }
     differences = [
         Difference(
             Share(pair[3], after.get(pair, 0)),
             before.get(pair, 0),
             after.get(pair, 0),
             *pair[:3],
+            is_of_lookup=pair[0] in lookups,
         )
         for pair in {*before, *after}
         if before.get(pair, 0) != after.get(pair, 0)
