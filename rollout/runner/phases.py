@@ -33,6 +33,7 @@ from rollout.plan.gates import Approved
 from rollout.plan.plan import Plan
 from rollout.queries import other_plans, preflights
 from rollout.runner.reasons import refuse_unread
+from rollout.telemetry.baselines import inherited_baseline
 from rollout.worker import leases, lost_triggers
 
 
@@ -141,6 +142,7 @@ def _begin(
         actor_name=actor.get_username(),
         plan_digest=plan.digest,
         lease_until=leases.grace(),
+        baseline=inherited_baseline(rollout),
     )
     if direction == Direction.FORWARD:
         _use_sign_offs(run)

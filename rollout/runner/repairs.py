@@ -38,6 +38,7 @@ from rollout.models import (
 )
 from rollout.plan.plan import BACKFILL, CONTRACT, Plan
 from rollout.plan.registry import UnknownPlan
+from rollout.telemetry.baselines import inherited_baseline
 from rollout.worker import leases
 from rollout.worker.repairs import (
     computing_jobs,
@@ -186,6 +187,7 @@ def repair(
             actor_name=actor.get_username(),
             plan_digest=plan.digest,
             lease_until=leases.grace(),
+            baseline=inherited_baseline(rollout),
         )
         wanted = Repair.objects.create(
             run=run,

@@ -3,12 +3,13 @@
 They are stored with the run, since measurements are downsampled.
 """
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
+from django.db.models import QuerySet
 from django.utils import timezone
 
-from rollout.models import PhaseRun
+from rollout.models import PhaseRun, Rollout
 from rollout.telemetry.histograms import Histogram
 from rollout.telemetry.operation_stats import OperationStats, stats_by_operation
 
@@ -20,42 +21,38 @@ _COMPLETE_AFTER = timedelta(seconds=6)
 
 
 def baseline_of(run: PhaseRun) -> dict[str, OperationStats]:
-    """Each operation in the hour before a run was requested, by name.
-
-    A run that follows another one of its rollout within the hour has that one's baseline, whether
-    it is kept already or not: the hour before it is no longer the application alone, and what a
-    phase slowed down would count as usual.
-    """
+    """Each operation in the hour before a run was requested, by name."""
     if run.baseline is not None:
-        return _read_all(run.baseline)
-    before = _of_the_run_before(run)
-    if sum(stats.calls for stats in before.values()) >= MIN_BASELINE_CALLS:
-        return before
+        return {operation: _read(kept) for operation, kept in run.baseline.items()}
     return stats_by_operation(run.created_at - BASELINE, run.created_at)
+
+
+def inherited_baseline(rollout: Rollout) -> dict[str, Any] | None:
+    """What a run that is requested now keeps from the start: the baseline of the one before.
+
+    Within the hour it is that one's, if it says anything: the hour before the run is no longer the
+    application alone, and what a phase slowed down would count as usual.
+    """
+    return _of_the_newest(PhaseRun.objects.filter(rollout=rollout), timezone.now())
 
 
 def keep_baseline(run: PhaseRun) -> None:
     """Keep the baseline of a run that has none yet, once it is complete."""
     if run.baseline is None and timezone.now() - run.created_at > _COMPLETE_AFTER:
-        by_operation = baseline_of(run)
-        run.baseline = {operation: _kept(stats) for operation, stats in by_operation.items()}
+        before = PhaseRun.objects.filter(rollout=run.rollout_id, pk__lt=run.pk)
+        run.baseline = _of_the_newest(before, run.created_at)
+        if run.baseline is None:
+            by_operation = stats_by_operation(run.created_at - BASELINE, run.created_at)
+            run.baseline = {operation: _kept(stats) for operation, stats in by_operation.items()}
         run.save(update_fields=["baseline"])
 
 
-def _of_the_run_before(run: PhaseRun) -> dict[str, OperationStats]:
-    """What the newest run in the hour before keeps; while none does, the hour before the first."""
-    before = PhaseRun.objects.filter(
-        rollout=run.rollout_id, pk__lt=run.pk, created_at__gte=run.created_at - BASELINE
-    )
-    kept = before.exclude(baseline=None).order_by("-pk").values_list("baseline", flat=True).first()
-    if kept is not None:
-        return _read_all(kept)
-    first = before.order_by("pk").values_list("created_at", flat=True).first()
-    return stats_by_operation(first - BASELINE, first) if first is not None else {}
-
-
-def _read_all(kept: dict[str, Any]) -> dict[str, OperationStats]:
-    return {operation: _read(of_operation) for operation, of_operation in kept.items()}
+def _of_the_newest(runs: QuerySet[PhaseRun], at: datetime) -> dict[str, Any] | None:
+    """What the newest of the runs in the hour before keeps, if it says anything."""
+    kept = runs.filter(created_at__gte=at - BASELINE).exclude(baseline=None).order_by("-pk")
+    baseline = kept.values_list("baseline", flat=True).first()
+    calls = sum(operation["calls"] for operation in (baseline or {}).values())
+    return baseline if calls >= MIN_BASELINE_CALLS else None
 
 
 def _kept(stats: OperationStats) -> dict[str, Any]:
