@@ -9,7 +9,7 @@ from django.urls import reverse
 
 from config.slowness import SECONDS, seconds_left
 from rollout.console.formats import slows_down, waiting
-from rollout.console.guides import Button, GuideStep, RolloutGuide, gate_asking
+from rollout.console.guides import Button, GuideStep, RolloutGuide, gate_asking, is_stopping
 from rollout.gates.checklists import ItemStatus
 from rollout.models import (
     AuditReport,
@@ -131,7 +131,7 @@ class DemoGuide(RolloutGuide):
 
     def note_of(self, phase: PhaseStatus) -> str:
         run, facts = phase.run, self.status.evidence.facts
-        if phase.number != BACKFILL or run is None or not run.active:
+        if phase.number != BACKFILL or run is None or not run.active or is_stopping(phase):
             return super().note_of(phase)
         seconds, pause = seconds_left(), pause_of(run, facts)
         slow = f"The application is slow for another {seconds} s"

@@ -16,6 +16,7 @@ from rollout.journal import watched_times
 from rollout.journal.events import Event
 from rollout.journal.moments import in_words
 from rollout.models import (
+    AuditMode,
     AuditReport,
     AuditStatus,
     ChainState,
@@ -51,6 +52,8 @@ class Alert:
     text: str
     url: str
     tone: str = "bad"
+    to_repair: AuditReport | None = None
+    """The audit whose mismatched rows a repair writes."""
 
 
 def health_of(alerts: Iterable[Alert]) -> str:
@@ -142,11 +145,13 @@ def alerts_of(
         )
     newest = next((audit for audit in audits if audit.status != AuditStatus.RUNNING), None)
     if newest is not None and newest.status != AuditStatus.CLEAN:
-        text = f"Audit {newest.pk} is {newest.status}."
+        text, to_repair = f"Audit {newest.pk} is {newest.status}.", None
         if newest.status == AuditStatus.MISMATCHED:
             rows = newest.mismatched - newest.waived
             text = f"Audit {newest.pk} found {rows:,} mismatched row{'' if rows == 1 else 's'}."
-        alerts.append(Alert(text, newest.get_absolute_url()))
+            if rows and newest.mode != AuditMode.SHADOW:
+                to_repair = newest
+        alerts.append(Alert(text, newest.get_absolute_url(), to_repair=to_repair))
     alerts += _of_snapshots(snapshots)
     breached = [row for row in rules if row.is_breached]
     if not any(row.rule.action == "throttle" for row in breached):

@@ -197,6 +197,8 @@ class RolloutGuide:
             return self.post(
                 f"Prepare phase {number}", "prepare", number, permission="take_snapshot"
             )
+        if is_stopping(phase):
+            return self.link("Watch", "phase", number)
         label = "See what it waits for" if waits_alone(phase) else f"Open phase {number}"
         return self.link(label, "phase", number)
 
@@ -208,13 +210,16 @@ class RolloutGuide:
         return Button(f"{label}…", self.start_page(phase.number), "start_rollout")
 
     def note_of(self, phase: PhaseStatus) -> str:
+        if is_stopping(phase):
+            what = "paused" if phase.state == RunState.PAUSING else "cancelled"
+            return f"It is being {what}, at the next safe point: a moment."
         if phase.run is not None and phase.run.state in STOPPED:
             return "It stopped. Its page says why, and what to do."
         gate = gate_asking(phase, "review_mapping") or gate_asking(phase, "wait")
         return gate.message if gate is not None else ""
 
     def more_of(self, phase: PhaseStatus) -> tuple[Button, ...]:
-        if phase.run is not None and phase.run.active:
+        if phase.run is not None and phase.run.active and not is_stopping(phase):
             return (self.link("Watch", "phase", phase.number),)
         return ()
 
@@ -303,6 +308,11 @@ def gate_asking(phase: PhaseStatus, action: Action) -> GateStatus | None:
     if phase.run is not None and phase.run.active:
         return None
     return next((gate for gate in phase.gates_in_the_way if gate.action == action), None)
+
+
+def is_stopping(phase: PhaseStatus) -> bool:
+    """Whether somebody has paused or cancelled it, and it has not come to a stand yet."""
+    return phase.state in (RunState.PAUSING, RunState.CANCELLING)
 
 
 def waits_alone(phase: PhaseStatus) -> bool:

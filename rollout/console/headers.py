@@ -43,7 +43,8 @@ TABS: Mapping[str, _Tab] = {
         frozenset(
             {
                 *("start", "roll_back", "preflight", "rollback_locks", "rerun", "schedule"),
-                *("approve", "override", "readiness", "blocker", "retry", "ticket", "leftovers"),
+                *("approve", "override", "readiness", "blocker", "retry", "cancel", "ticket"),
+                "leftovers",
             }
         ),
         Waiting.sign_offs,

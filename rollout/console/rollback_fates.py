@@ -51,6 +51,7 @@ def fates_of(plan: Plan, gone: Collection[str], restored: Collection[str]) -> li
     lookup_tables = sorted(others & {t.lookup_label for t in of_rows})
     others.difference_update(lookup_tables)
     archived = {f"{table.label}.{name}" for table in plan.tables for name in plan.legacy_of(table)}
+    back_first = any(name in archived for name in restored)
     fates = (
         Fate(
             "Restored exactly",
@@ -62,7 +63,13 @@ def fates_of(plan: Plan, gone: Collection[str], restored: Collection[str]) -> li
             [name for name in restored if name not in archived],
             "without an archive: see the step’s rollback.",
         ),
-        Fate("Not lost", kept, "the dual write has kept each value in the legacy columns too."),
+        Fate(
+            "Not lost",
+            kept,
+            "the rollback of phase 4 brings each value back into the legacy columns first."
+            if back_first
+            else "the dual write has kept each value in the legacy columns too.",
+        ),
         Fate("Not lost", computed, "phase 2 computes them again, and nobody can set others."),
         Fate(
             "Lost where the application set its own values",

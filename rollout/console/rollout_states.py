@@ -6,13 +6,12 @@ from math import floor
 
 import psycopg
 from django.contrib.auth.models import User
-from django.core.cache import cache
 from django.http import HttpRequest
 
 from rollout.console.approvals import overrides_of, requests_of
 from rollout.console.badges import PENDING, badge_label
 from rollout.console.current_phases import JobView, current_phase
-from rollout.console.http.fragments import SLOW, kept_for, kept_until_next_entry
+from rollout.console.http.fragments import kept_until_next_entry
 from rollout.engine import mapping
 from rollout.engine.value_decisions import undecided_values
 from rollout.gates import Evidence
@@ -23,7 +22,6 @@ from rollout.models import (
     AuditStatus,
     Direction,
     PhaseRun,
-    Rollout,
     RunState,
     StepRun,
     StepState,
@@ -184,7 +182,7 @@ def waiting_of(
             make=lambda: _counts(summary, evidence_of(summary)),
         )
     )
-    return Waiting(askers, mismatches, side_work, _open_values(summary))
+    return Waiting(askers, mismatches, side_work, _open_values(summary, request))
 
 
 def _counts(
@@ -205,25 +203,16 @@ def evidence_of(summary: RolloutSummary) -> Evidence:
     return Evidence(summary.rollout, due, plan=summary.plan, runs=summary.runs)
 
 
-def _open_values(summary: RolloutSummary) -> int:
-    """Kept for a moment: every page of the rollout shows them, and the target is asked."""
+def _open_values(summary: RolloutSummary, request: HttpRequest) -> int:
+    """Kept for a moment: every page of the rollout shows them, and the target is asked.
+
+    A decision is an entry of the log, after which each process counts again.
+    """
     if summary.phases[BACKFILL].run is None or summary.phases[CONTRACT].state == RunState.DONE:
         return 0
-    key = _open_values_key(summary.rollout)
-    number: int | None = cache.get(key)
-    if number is None:
-        number = _count_open_values(summary)
-        cache.set(key, number, kept_for(SLOW))
-    return number
-
-
-def forget_open_values(rollout: Rollout) -> None:
-    """Let the next page count again what waits for a review: somebody has decided on some."""
-    cache.delete(_open_values_key(rollout))
-
-
-def _open_values_key(rollout: Rollout) -> str:
-    return f"rollout-open-values-{rollout.pk}"
+    return kept_until_next_entry(
+        request, "open-values", summary.rollout.pk, make=lambda: _count_open_values(summary)
+    )
 
 
 def _count_open_values(summary: RolloutSummary) -> int:

@@ -88,7 +88,7 @@ _rollout: Addresses = [
     # The run that is active, or that stopped.
     path("pause/", runs.pause, name="pause"),
     path("resume/", runs.resume, name="resume"),
-    path("cancel/", runs.cancel, name="cancel"),
+    path("cancel-run/", runs.cancel, name="cancel"),
     path("retry/", runs.retry, name="retry"),
     path("cancel-rollback/", phases.cancel_chain, name="cancel_chain"),
     path("blockers/<int:pid>/", blockers.blocker, name="blocker"),

@@ -39,7 +39,7 @@ class Entry(StrEnum):
         "VALIDATE or an index build failed",
     )
     BACKFILL_SLOW = "a-backfill-is-slow-or-stands-still", "A backfill is slow, or stands still"
-    GUARDRAIL = "a-guardrail-paused-the-phase", "A guardrail paused the phase"
+    GUARDRAIL = "a-guardrail-is-breached", "A guardrail is breached"
     SMOKE_TEST = "a-smoke-test-failed", "A smoke test failed"
     QUARANTINE = "rows-are-in-quarantine", "Rows are in quarantine"
     MISMATCHES = "an-audit-found-mismatches", "An audit found mismatches"

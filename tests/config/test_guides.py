@@ -78,6 +78,24 @@ def test_steps_tick_by_the_journal_and_the_next_has_the_button(demo_lead: Client
     assert guide(demo_lead) == (4, ["Mark both done"]), "what is taken back is open again"
 
 
+@pytest.mark.parametrize(("state", "what"), [("pausing", "paused"), ("cancelling", "cancelled")])
+def test_a_backfill_that_is_about_to_stop_has_nothing_to_press(
+    demo_lead: Client, state: str, what: str
+) -> None:
+    rollout = journal.the_rollout()
+    for number in (0, 1):
+        journal.ran(rollout, number)
+    journal.reviewed(rollout)
+    journal.reviewed(rollout, legacy_column="status")
+    pause = {"by": "lead", "rule": "", "at": timezone.now().isoformat(), "message": ""}
+    step = journal.reached(journal.ran(rollout, 2, state, pause=pause), "fill", "running")
+    journal.job_of(step, rows_per_second=900)
+    assert guide(demo_lead)[1] == ["Watch"]
+    page = demo_lead.get(journal.PAGE).content.decode()
+    assert f"It is being {what}, at the next safe point" in page
+    assert "Resume: it loses nothing." not in page
+
+
 def test_after_the_backfill_it_leads_through_a_mismatch_and_an_approval(demo_lead: Client) -> None:
     rollout = journal.the_rollout()
     for number in range(3):

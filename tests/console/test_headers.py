@@ -21,6 +21,7 @@ TAB_BY_PART = {
     "readiness": "Phases",
     "blockers": "Phases",
     "retry": "Phases",
+    "cancel-run": "Phases",
     "mappings": "Mapping review",
     "mapping-changes": "Mapping review",
     "values": "Mapping review",

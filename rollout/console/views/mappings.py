@@ -47,7 +47,6 @@ from rollout.console.mapping_forms import (
     similarity_in,
     to_carry,
 )
-from rollout.console.rollout_states import forget_open_values
 from rollout.console.views.runs import perform
 from rollout.engine import mapping
 from rollout.engine.mapping import COUNT_SECONDS, Decision, Review, Value
@@ -198,7 +197,6 @@ def _apply(
         lambda: runner.review_mapping(rollout, lookup, asked, actor=request.user, seen=seen),
         mapping_messages.decided,
     )
-    forget_open_values(rollout)
     if not done and asked:
         return _preview_page(request, rollout, lookup, asked, status=409)
     return redirect(_after_review(request, rollout, lookup))

@@ -16,7 +16,7 @@ from rollout.console.http.sessions import confirmed_recently, field_sent, is_gua
 from rollout.console.http.shortcuts import rollout_or_404, run_or_404
 from rollout.console.rollback_chains import loses
 from rollout.journal.rollouts import active_run
-from rollout.models import Direction, PhaseRun, Rollout
+from rollout.models import Direction, PhaseRun, Rollout, RunState
 from rollout.plan import plans
 from rollout.plan.plan import Plan
 from rollout.runner.phases import stopped_run
@@ -54,15 +54,28 @@ def resume(request: ConsoleRequest, plan: str, environment: str) -> HttpResponse
 
 
 @may("start_rollout")
-@require_POST
+@require_http_methods(["GET", "HEAD", "POST"])
 def cancel(request: ConsoleRequest, plan: str, environment: str) -> HttpResponse:
+    """Ask, then cancel the run that the page named: not another that began meanwhile."""
     rollout = rollout_or_404(plan, environment)
-    perform(
-        request,
-        lambda: runner.cancel(rollout, actor=request.user),
-        "Cancelling at the next safe point.",
-    )
-    return redirect_back(request, rollout)
+    run = active_run(rollout)
+    if request.method == "POST":
+        named = request.POST.get("run")
+        if named and run_or_404(rollout, named) != run:
+            messages.error(request, "Nothing was cancelled: that run has ended meanwhile.")
+        else:
+            perform(
+                request,
+                lambda: runner.cancel(rollout, actor=request.user),
+                "Cancelling at the next safe point.",
+            )
+        return redirect_back(request, rollout)
+    here = rollout.get_absolute_url()
+    back = page_of_ours(request, request.GET.get("next", ""), here)
+    if run is not None and run.state == RunState.CANCELLING:
+        run = None
+    page = {"rollout": rollout, "run": run, "back": back}
+    return render(request, "rollout/confirm_cancel.html", page)
 
 
 @may("start_rollout")

@@ -20,7 +20,6 @@ from rollout.console.decision_pages import (
 from rollout.console.http.access import ConsoleRequest, may
 from rollout.console.http.links import rollout_url
 from rollout.console.http.shortcuts import conversion_or_404, rollout_or_404
-from rollout.console.rollout_states import forget_open_values
 from rollout.console.value_forms import ORDERS, ValueFilter, asked_in, rows_of
 from rollout.console.views.runs import perform
 from rollout.engine.value_decisions import (
@@ -71,7 +70,6 @@ def decide(
         return _page(request, rollout, conversion, unreadable=error, status=422)
     except CannotDecideValues as error:
         return _page(request, rollout, conversion, asked, problems=error.problems, status=422)
-    forget_open_values(rollout)
     if not is_done and asked:
         return _page(request, rollout, conversion, asked, status=409)
     return redirect(_address(request, rollout, conversion))

@@ -109,7 +109,7 @@ WHO_MAY = {
     "sign-offs/{sign_off}/remind/": (LEADS, LEADS),
     "{rollout}/pause/": (AUDITORS, AUDITORS),
     "{rollout}/resume/": (AUDITORS, AUDITORS),
-    "{rollout}/cancel/": (LEADS, LEADS),
+    "{rollout}/cancel-run/": (LEADS, LEADS),
     "{rollout}/cancel-rollback/": (LEADS, LEADS),
     "{rollout}/retry/": (LEADS, LEADS),
     "{rollout}/blockers/{pid}/": (LEADS, LEADS),
@@ -143,7 +143,7 @@ POST_ONLY = {
 }
 MADE_FOR_POST = POST_ONLY | {
     *("start", "roll-back", "audits", "snapshots", "repair", "correct", "notifications"),
-    *("retry", "blockers", "confirm", "rehearsals", "approval", GATE),
+    *("retry", "cancel-run", "blockers", "confirm", "rehearsals", "approval", GATE),
 }
 SENT = {
     "typed": journal.PLAN,

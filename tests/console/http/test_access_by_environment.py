@@ -39,7 +39,7 @@ def test_a_viewer_everywhere_may_lead_in_staging_alone(rollout: Rollout) -> None
     journal.ran(find_rollout(journal.PLAN, "staging"), 0, "running")
     assert 'id="verb-cancel"' not in journal.text_of(browser, journal.PAGE)
     assert 'id="verb-cancel"' in journal.text_of(browser, f"/rollout/{journal.PLAN}/staging/")
-    refused = browser.post(f"{journal.PAGE}cancel/")
+    refused = browser.post(f"{journal.PAGE}cancel-run/")
     assert refused.status_code == 403
     assert "Requires the lead role in production." in refused.content.decode()
 

@@ -45,6 +45,7 @@ POSTED: dict[str, tuple[str, ...]] = {
     "ask-for-approval": ("comment",),
     "override": ("reason",),
     "retry": ("run", "typed", "next"),
+    "cancel-run": ("run", "next"),
     "pause": ("next",),
     "blockers": ("how", "began_at"),
     "stage": ("snapshot", "name"),
@@ -120,7 +121,7 @@ LISTS = [
     for pattern in WHO_MAY
     if pattern.split("/")[-2:][0]
     in {"", "log", "notifications", "confirm", "{audit}", "repair", "schema", "jobs", "audits"}
-    | {"snapshots", "rehearsals", "monitoring", "{text}", "start", "retry", "{pid}"}
+    | {"snapshots", "rehearsals", "monitoring", "{text}", "start", "retry", "cancel-run", "{pid}"}
 ]
 """Addresses whose pages read their query."""
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from django.core.files.uploadedfile import SimpleUploadedFile
-from django.test import Client
+from django.test import Client, override_settings
 
 from tests.console.journal import seen_in, text_of
 from tests.console.views.mapping_pages import (
@@ -186,3 +186,9 @@ def test_the_tab_counts_at_once_what_a_decision_leaves_open(
     sent = applied_by(preview(reviewer, loft="House"))
     assert reviewer.post(f"{TYPES}apply/", sent).status_code == 302
     assert still_open() == before - 1
+    # Another process of the console, with a cache of its own, took the next decision.
+    sent = applied_by(preview(reviewer, villa="House"))
+    backend = "django.core.cache.backends.locmem.LocMemCache"
+    with override_settings(CACHES={"default": {"BACKEND": backend, "LOCATION": "another"}}):
+        assert reviewer.post(f"{TYPES}apply/", sent).status_code == 302
+    assert still_open() == before - 2

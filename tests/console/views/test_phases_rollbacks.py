@@ -3,12 +3,14 @@
 import re
 from typing import Any
 
+import pytest
 from django.test import Client
 
 from rollout import plan as r
 from rollout import runner
 from rollout.console.rollback_fates import fates_of, is_archived
 from rollout.models import Rollout
+from rollout.plan import plans
 from rollout.watchdog.lost_work import continue_chains
 from tests.console import journal
 from tests.console.journal import PAGE, ran, seen_in, text_of
@@ -137,6 +139,18 @@ def test_the_fate_of_a_value_follows_from_its_translation() -> None:
     assert fates["Lost"] == ["places.note"]
     kept = [name for fate in fates_of(plan, gone, []) for name in fate.names]
     assert kept == ["places.led", "places.closed", "places.open", "places.note"]
+
+
+@pytest.mark.parametrize("is_dropped", [False, True])
+def test_a_new_value_is_not_lost_by_what_the_legacy_columns_are_at_the_time(
+    rollout: Rollout, is_dropped: bool
+) -> None:
+    plan = plans.get(rollout.plan)
+    restored = ["properties.type"] if is_dropped else []
+    fates = fates_of(plan, ["properties.property_type_id"], restored)
+    sentence = next(fate.sentence for fate in fates if fate.title == "Not lost")
+    assert ("the rollback of phase 4 brings each value back" in sentence) == is_dropped
+    assert ("the dual write has kept each value" in sentence) != is_dropped
 
 
 def test_a_phase_is_archived_only_if_each_of_its_removals_is() -> None:

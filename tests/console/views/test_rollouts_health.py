@@ -9,7 +9,7 @@ from django.utils import timezone
 
 from rollout.journal import watched_times
 from rollout.journal.moments import in_words
-from rollout.models import Heartbeat, Rehearsal, Rollout, RuleState, Snapshot
+from rollout.models import AuditReport, Heartbeat, Rehearsal, Rollout, RuleState, Snapshot
 from tests.console import journal
 from tests.console.journal import PAGE, acting, ran, reached, text_of
 
@@ -242,3 +242,19 @@ def test_health_offers_those_who_may_the_rollback_beside_a_breach(
     rule.acting, rule.verdict = False, "kept"
     rule.save()
     assert offer not in text_of(lead, PAGE)
+
+
+def test_mismatched_rows_are_repaired_from_health_and_from_the_gate(
+    rollout: Rollout, engineer: Client, viewer: Client
+) -> None:
+    for phase in (0, 1, 2):
+        ran(rollout, phase)
+    audit = journal.audited(rollout, "mismatched", mismatched=12)
+    repair = f'href="/rollout/audits/{audit.pk}/repair/">Repair…</a>'
+    text = text_of(engineer, PAGE)
+    assert repair in text
+    assert f'href="{audit.get_absolute_url()}">Audit {audit.pk}</a>' in text
+    assert f'class="button button-small" href="{PAGE}audits/"' not in text
+    assert repair not in text_of(viewer, PAGE)
+    AuditReport.objects.filter(pk=audit.pk).update(waived=12)
+    assert repair not in text_of(engineer, PAGE)
