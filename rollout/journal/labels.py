@@ -135,12 +135,12 @@ ACTIONS = {
     "pause": ("pauses the run", "Paused the run"),
     "hold": ("blocks the next phase", "Blocking the next phase"),
 }
-# Why a shadow read differed that is no mismatch.
+# Why shadow reads differed that are no mismatch; stands behind their number.
 CAUSES = {
-    "unfilled": "row not backfilled yet",
+    "unfilled": "not backfilled yet",
     "mapped": "mapped to another name",
     "transient": "transient",
-    "unstable": "non-deterministic legacy read",
+    "unstable": "by a non-deterministic legacy query",
 }
 
 

@@ -209,7 +209,7 @@ def counts_sentence(wanted: Repair) -> str:
     if not wanted.before:
         return "rows are counted first"
     cells = "; ".join(
-        f"{cell['column']}: {cell['rows']:,} {_label(cell['category'])}" for cell in wanted.cells
+        f"{cell['column']}: {_label(cell['category'])} {cell['rows']:,}" for cell in wanted.cells
     )
     rows = wanted.rows_expected
     return f"{rows:,} row{'' if rows == 1 else 's'} to repair ({_words(wanted.before)}; {cells})"
@@ -217,7 +217,7 @@ def counts_sentence(wanted: Repair) -> str:
 
 def _words(categories: dict[str, int]) -> str:
     counts = sorted(categories.items(), key=lambda item: -item[1])
-    return ", ".join(f"{rows:,} {_label(category)}" for category, rows in counts) or "none"
+    return ", ".join(f"{_label(category)} {rows:,}" for category, rows in counts) or "none"
 
 
 def _label(category: str) -> str:

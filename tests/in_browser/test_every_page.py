@@ -135,7 +135,7 @@ def test_no_page_has_a_barrier_an_error_or_a_request_that_fails(
 def test_phase_4_shows_where_the_transitional_code_is(site: Site, database: Database) -> None:
     with site.visitor("viewer") as visitor:
         visitor.open(f"{journal.PAGE}phases/4/")
-        visitor.reads("All 2 files are in")
+        visitor.reads("Both files are in")
         assert "properties/transition" in visitor.text
         assert not visitor.problems
 

@@ -121,7 +121,7 @@ class TestARepair:
         assert done.data["before"] == {"computed_differs": 3}
         assert done.data["after"] == {}
         assert done.message == (
-            "Repaired 3 rows of properties. Before: 3 derived value differs. After: none."
+            "Repaired 3 rows of properties. Before: derived value differs 3. After: none."
         )
         assert {started.actor, done.actor} == {"ada"}
         assert activity_log.verify().broken is None

@@ -35,7 +35,9 @@ from rollout.models import (
     Rehearsal,
     RehearsalState,
     Rollout,
+    Snapshot,
 )
+from rollout.models.snapshots import SNAPSHOT_UNDER_WAY
 from rollout.plan import plans
 from rollout.plan.plan import BACKFILL, ROLES, Plan
 from rollout.queries.predictions import PhasePrediction, Prediction, predict, rows_now
@@ -126,6 +128,8 @@ def _page(request: ConsoleRequest, rollout: Rollout, *, load: Sequence[Item] = (
         "digest": plan.digest,
         "outdated": _outdated(rollout, list(listed)),
         "newest": newest,
+        "taking": newest is None
+        and Snapshot.objects.filter(rollout=rollout, state__in=SNAPSHOT_UNDER_WAY).exists(),
         "refusal": runner.refusal_to_rehearse(rollout, newest),
         "server": _server(),
         "load": load,

@@ -27,7 +27,7 @@ def test_phase_4_its_start_and_its_approval_lead_to_the_files_that_need_the_lega
     assert "2 files left: phase 4 may start, the code switches automatically" in page
     assert "It asks Rollout which schema to use (its modes)." in page
     assert "properties/transition/shapes.py" in page
-    assert "All 2 files are in <code>" in page
+    assert "Both files are in <code>" in page
     assert "properties/transition</code>" in page
     assert "Asks for the modes" in page
     assert "manage.py rollout leftovers property-classification" in page

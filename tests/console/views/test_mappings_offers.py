@@ -116,7 +116,7 @@ def test_confirming_all_leaves_open_what_came_since_and_names_it(
     assert change.decided == len(marks.split())
     assert f"{change.decided} values of properties.type reviewed; no mapping changed." in page
     assert "1 value has come since the page loaded and stays open: “Moon base 1”." in page
-    assert "Confirm all 1 open" in page
+    assert "Confirm the one open value" in page
 
     again = reviewer.post(f"{TYPES}preview/", sent, follow=True).content.decode()
     assert "“Moon base 1”" in again

@@ -261,6 +261,7 @@ def test_shadow_reads_are_listed_by_operation_and_a_lead_sets_their_share(rollou
         compared=40,
         same=30,
         mapped=6,
+        unfilled=3,
         differed=3,
         failed=1,
         error="<b>timeout</b>",
@@ -271,6 +272,7 @@ def test_shadow_reads_are_listed_by_operation_and_a_lead_sets_their_share(rollou
     page = " ".join(text_of(browser_of("viewer"), ADDRESS).split())
     assert "/audits/77/" in page
     assert "6 mapped to another name" in page
+    assert "3 not backfilled yet" in page
     assert "&lt;b&gt;timeout" in page
     assert "Set</button>" not in page
     lead = browser_of("lead")

@@ -32,6 +32,7 @@ def test_the_preflight_shows_each_item_and_the_locks(rollout: Rollout, viewer: C
     fragment = fragment_of(viewer, f"{PAGE}phases/1/preflight/")
     assert "<html" not in fragment
     assert "All checks passed for phase 1." in fragment or "No blockers." in fragment
+    assert "0 blocking" not in fragment
     assert "Prepared transactions" in fragment
     assert "ACCESS EXCLUSIVE" in fragment
     assert "<code>add-property-columns</code>" in fragment

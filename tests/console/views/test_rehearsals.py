@@ -20,6 +20,16 @@ LIST = f"{PAGE}rehearsals/"
 HOSTILE = '"><img src=x onerror=alert(1)>'
 
 
+def test_nobody_is_sent_to_take_a_snapshot_while_one_is_being_taken(
+    rollout: Rollout, lead: Client
+) -> None:
+    assert text_of(lead, LIST).count("take one first") == 2
+    taken(rollout, "taking", taken_at=None)
+    text = text_of(lead, LIST)
+    assert "take one first" not in text
+    assert text.count("snapshot, which is being taken") == 2
+
+
 def test_a_rehearsal_is_led_to_from_a_snapshot_as_new_as_the_mapping(rollout: Rollout) -> None:
     def action() -> str:
         return rehearsal_action(status_of(rollout))

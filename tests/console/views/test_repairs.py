@@ -31,8 +31,8 @@ def test_a_repair_is_shown_until_it_is_done(rollout: Rollout, lead: Client, stat
         assert 'id="repair-heading"' in text
         assert "1,234 rows to repair" in text
         assert "Cancel run" not in text
-        assert "1,200 New value missing" in text
-        assert "34 Wrong lookup row" in text
+        assert "new value missing 1,200" in text
+        assert "wrong lookup row 34" in text
         assert "Repair of properties: view job" in text
     # The phase itself is as done as before.
     steps = len(plans.get(rollout.plan).phases[2].steps)
