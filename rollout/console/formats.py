@@ -16,7 +16,7 @@ from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
 from rollout.journal.moments import IN_TEXT, in_words
-from rollout.models import StepRun
+from rollout.models import PhaseRun, StepRun
 from rollout.queries.progress import TimeLeft
 
 MINUTE, HOUR, DAY = 60, 3600, 86400
@@ -312,11 +312,12 @@ class Timed(Protocol):
 
 
 def took(timed: Timed) -> str:
-    """The time from start to end; of a step without the pauses of its run."""
+    """The time from start to end; of a phase's run and its steps without the pauses."""
     if timed.started_at is None or timed.finished_at is None:
         return "–"
-    if isinstance(timed, StepRun):
-        return duration(timed.run.time_at_work(timed.started_at, timed.finished_at))
+    run = timed.run if isinstance(timed, StepRun) else timed
+    if isinstance(run, PhaseRun):
+        return duration(run.time_at_work(timed.started_at, timed.finished_at))
     return duration(timed.finished_at - timed.started_at)
 
 

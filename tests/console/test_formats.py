@@ -6,6 +6,7 @@ from django.utils import timezone
 from django.utils.safestring import SafeString
 
 from rollout.console import formats
+from rollout.models import PhaseRun, StepRun
 from rollout.queries.progress import TimeLeft
 
 NOON = datetime(2026, 3, 1, 12, 0, 0, tzinfo=UTC)
@@ -184,3 +185,11 @@ def test_markup_beside_a_moment_stays_what_it_is() -> None:
     assert formats.local_times(SafeString("<b>At</b> once")) == "<b>At</b> once"
     assert formats.local_times("<b>At</b> once") == "&lt;b&gt;At&lt;/b&gt; once"
     assert formats.local_times(None) == ""
+
+
+def test_a_run_and_its_steps_took_the_time_without_the_pauses() -> None:
+    pause = [(NOON + timedelta(seconds=seconds)).isoformat() for seconds in (10, 28)]
+    times = {"started_at": NOON, "finished_at": NOON + timedelta(seconds=81)}
+    run = PhaseRun(halts=[pause], **times)
+    assert formats.took(run) == formats.took(StepRun(run=run, **times)) == "1 min 3 s"
+    assert formats.took(PhaseRun(started_at=NOON)) == "–"

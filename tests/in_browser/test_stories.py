@@ -206,7 +206,7 @@ def test_an_engineer_finds_what_was_planted_and_repairs_it_in_few_clicks(
         walk.click(engineer.page.get_by_role("link", name="found 1 mismatched row"))
         walk.click(engineer.page.locator("main a[href*='cell=']:visible"))
         engineer.page.locator("#mismatches").wait_for()
-        walk.press("Repair these rows", role="link")
+        walk.press("Repair all rows…", role="link")
         engineer.reads("1 row will be written")
         walk.press("Repair in production")
         walk.press("Audits", role="link")

@@ -77,6 +77,19 @@ def test_the_pairs_that_mismatch_come_first(rollout: Rollout, viewer: Client) ->
     assert '990 <span class="muted">99.0%' in ranked
 
 
+def test_mismatches_in_one_column_have_one_button_that_repairs_them(
+    rollout: Rollout, engineer: Client
+) -> None:
+    report = a_mismatched_report(rollout)
+    page = f"/rollout/audits/{report.pk}/"
+    text = text_of(engineer, page)
+    assert text.count(f'href="{page}repair/') == 1
+    assert "The legacy value, and the value that the rows have now." in text
+    report.translations[1]["categories"] = {"ok": 999, "wrong": 1}
+    report.save(update_fields=["translations"])
+    assert text_of(engineer, page).count(">Repair these rows…</a>") == 2
+
+
 def test_hostile_legacy_values_are_shown_as_text(rollout: Rollout, viewer: Client) -> None:
     report = a_mismatched_report(rollout)
     mismatching(report, HOSTILE, legacy=HOSTILE, expected=HOSTILE, actual=HOSTILE)

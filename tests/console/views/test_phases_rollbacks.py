@@ -212,3 +212,15 @@ def test_a_rollback_of_several_phases_that_stopped_says_why_and_can_be_continued
         assert "The rollback of phase 2 failed." in text
         assert re.search(f'id="continue-rollback" href="{PAGE}phases/1/roll-back/"', text)
     assert "Rollback to phase 0 stopped.</a>" in text_of(lead, PAGE)
+
+
+def test_a_phase_that_was_rolled_back_shows_how_long_that_took(
+    rollout: Rollout, lead: Client
+) -> None:
+    rehearsal = journal.rehearsed(journal.taken(rollout))
+    for phase in (0, 1):
+        ran(rollout, phase)
+    ran(rollout, 1, direction="backward")
+    text = re.sub(r"<[^>]+>|\s+", " ", text_of(lead, PAGE))
+    times = rf"Rolled back in 4(\.\d)? s +\(forward 4 s in rehearsal {rehearsal.pk}\)"
+    assert re.search(times, text)
