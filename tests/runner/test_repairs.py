@@ -192,7 +192,7 @@ class TestARepair:
         assert newest_report().status == AuditStatus.CLEAN
         started = LogEntry.objects.get(event="repair started").message
         assert f"a repair of {'every table' if images else 'properties'}" in started
-        assert "property_status_id: 3 lookup row not found" in started
+        assert "property_status_id: lookup row not found 3" in started
         assert status_of(filled).repair is None
 
     def test_keys_without_their_table_select_nothing(self, filled: Rollout) -> None:

@@ -30,6 +30,14 @@ def test_nobody_is_sent_to_take_a_snapshot_while_one_is_being_taken(
     assert text.count("snapshot, which is being taken") == 2
 
 
+def test_a_rehearsal_to_wait_for_or_cancel_is_linked_beside_the_refusal(
+    rollout: Rollout, lead: Client
+) -> None:
+    running = rehearsed(taken(rollout), "running")
+    refusal = text_of(lead, LIST).split("Wait for it to end, or cancel it.")[1].split("</p>")[0]
+    assert f'<a href="{running.get_absolute_url()}">Rehearsal {running.pk}</a>' in refusal
+
+
 def test_a_rehearsal_is_led_to_from_a_snapshot_as_new_as_the_mapping(rollout: Rollout) -> None:
     def action() -> str:
         return rehearsal_action(status_of(rollout))
