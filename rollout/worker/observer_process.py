@@ -66,6 +66,8 @@ def observe(instructions: dict[str, Any], commands: IO[str], out: IO[str]) -> No
     for thread in work:
         thread.start()
     threading.Thread(target=_wait_for_end, args=(commands, stop), daemon=True).start()
+    while not pace.looked_at and not stop.wait(0.02):
+        pass
     _tell(out, ready=True)
     while not stop.wait(TELL_EVERY):
         _tell_seen(out, operations, seen, pace)
@@ -110,11 +112,14 @@ def _wait_for_end(commands: IO[str], stop: Any) -> None:
 
 
 def _tell_seen(out: IO[str], operations: Any, seen: Any, pace: Any) -> None:
+    # Before the locks are taken: what was seen by then is among them.
+    looked_at = pace.looked_at
     _tell(
         out,
         operations=[operations.popleft() for _ in range(len(operations))],
         locks=[seen.popleft() for _ in range(len(seen))],
         period=pace.period,
+        looked_at=looked_at,
     )
 
 

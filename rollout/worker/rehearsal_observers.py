@@ -16,7 +16,7 @@ from typing import Any, Self
 from django.conf import settings
 from django.utils import timezone
 
-from rollout.engine.control import Control
+from rollout.engine.control import Control, pause
 from rollout.engine.rehearsal.locks import Seen
 from rollout.models import Observation, PhaseRun, StepRun
 from rollout.plan.errors import RolloutError
@@ -52,6 +52,7 @@ class Observer:
         self._locks: list[Seen] = []
         self._ready = threading.Event()
         self.look_seconds: float | None = None
+        self._looked_at = 0.0
         self._complaints = tempfile.TemporaryFile()  # noqa: SIM115  closed with the process
         self._process = subprocess.Popen(
             [sys.executable, "-m", "rollout.worker.observer_process"],
@@ -103,6 +104,18 @@ class Observer:
                     f"It was not ready after {READY_SECONDS} s. {self._last_complaints()}"
                 )
 
+    def wait_until_told(self, moment: float, control: Control) -> None:
+        """Wait until every lock that was gone by a moment, since the epoch, has been reported.
+
+        Raises Interrupted, and ObserverDied if that takes too long.
+        """
+        deadline = time.monotonic() + READY_SECONDS
+        while self._looked_at < moment:
+            self.check()
+            if time.monotonic() > deadline:
+                raise ObserverDied(f"It has not looked at the locks for {READY_SECONDS} s.")
+            pause(0.05, control)
+
     def check(self) -> None:
         """Raises ObserverDied."""
         if self._process.poll() is not None:
@@ -151,6 +164,7 @@ class Observer:
                 self._operations += [Operation(*item) for item in message["operations"]]
                 self._locks += [Seen(*item) for item in message["locks"]]
                 self.look_seconds = message["period"]
+                self._looked_at = message["looked_at"]
 
     def _last_complaints(self) -> str:
         self._complaints.seek(0)

@@ -212,9 +212,9 @@ class RehearsalJob(AttemptedJob[Rehearsal]):
                 run = self._begin(*due)
                 self.tell("")
                 self._carry_on_with(run, observer, notes)
+                ended_at = time.time()
                 pause(BETWEEN_SECONDS, self.lease)
-                observer.check()
-                # Late reports count too.
+                observer.wait_until_told(ended_at, self.lease)
                 notes.write(run)
                 observer.forget_before(time.time() - FORGET_SECONDS)
                 if self._others_wait():

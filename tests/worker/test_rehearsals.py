@@ -1,6 +1,7 @@
 """A plan is run in a database of its own, forward and back, and what it did is reported."""
 
 import signal
+import time
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any
@@ -243,6 +244,26 @@ def test_traffic_that_cannot_begin_is_reported_with_its_reason(committed_db: Dat
         pytest.raises(rehearsal_observers.ObserverDied, match=r"tests\.support\.traffic"),
     ):
         observer.wait_until_ready(NullControl())
+
+
+def test_observer_tells_a_lock_that_is_gone_before_its_phase_counts_as_observed(
+    committed_db: Database,
+) -> None:
+    observer = rehearsal_observers.Observer(
+        replace(plans.get(PLAN), traffic=""),
+        target=target_of("production").parameters,
+        database=connection.settings_dict,
+        seed=1,
+    )
+    with observer:
+        observer.wait_until_ready(NullControl())
+        began = time.time()
+        with target_of("production").connect() as opened, opened.transaction():
+            opened.execute("LOCK TABLE properties IN ACCESS EXCLUSIVE MODE; SELECT pg_sleep(0.1)")
+        ended = time.time()
+        observer.wait_until_told(ended, NullControl())
+        (lock,) = observer.seen(began, ended).locks.values()
+    assert (lock["table"], lock["mode"], lock["times"]) == ("properties", "AccessExclusiveLock", 1)
 
 
 def test_another_rollouts_phase_gets_the_worker_in_between_and_a_cancelled_one_leaves_nothing(

@@ -29,6 +29,8 @@ class Pace:
 
     looks: int = 0
     seconds: float = 0.0
+    looked_at: float = 0.0
+    """When the newest sample was requested, since the epoch: what was gone by then is reported."""
 
     @property
     def period(self) -> float | None:
@@ -43,7 +45,7 @@ def watch(connection: Connection, stop: Event, tell: Callable[[Seen], None], pac
     labels: dict[int, str | None] = {}
     held: dict[tuple[int, str, bool], float] = {}
     while not stop.is_set():
-        began = time.perf_counter()
+        began, requested = time.perf_counter(), time.time()
         rows = connection.execute(_LOCKS, {"application": APPLICATION_NAME}).fetchall()
         now = time.time()
         present = {(int(oid), str(mode), bool(granted)) for oid, mode, granted in rows}
@@ -57,6 +59,7 @@ def watch(connection: Connection, stop: Event, tell: Callable[[Seen], None], pac
             held[new] = now
             if labels.get(new[0]) is None:
                 labels[new[0]] = _label_of(connection, new[0])
+        pace.looked_at = requested
         stop.wait(POLL_SECONDS)
         pace.looks += 1
         pace.seconds += time.perf_counter() - began
