@@ -14,7 +14,7 @@ from rollout.management.commands.rollout import Command
 from rollout.worker.runs import RunJob
 from tests.engine.test_every_phase import schema_lines
 from tests.support import rollouts
-from tests.support.processes import completed
+from tests.support.processes import completed, wait_until
 from tests.support.rollouts import PLAN
 from tests.support.servers import Database
 
@@ -52,12 +52,26 @@ def carry_out(script: str, database: Database, directory: Path, *more: str) -> t
     return done.returncode, done.stdout + done.stderr
 
 
+def sessions() -> set[int]:
+    """The process ids of the sessions that the script would take for a worker's."""
+    with rollouts.target() as opened:
+        opened.execute("SET application_name = 'tests'")
+        rows = opened.execute(
+            "SELECT pid FROM pg_stat_activity"
+            " WHERE datname = current_database() AND application_name = 'rollout'"
+        ).fetchall()
+    return {pid for (pid,) in rows}
+
+
 def printed(phase: int, *, rollback: bool = True) -> str:
     """What `manage.py rollout sql` prints of a phase, run in this process."""
+    before = sessions()
     options = ["--rollback"] if rollback else []
     with redirect_stdout(StringIO()) as output, pytest.raises(SystemExit) as end:
         Command().run_from_argv(["manage.py", "rollout", "sql", PLAN, str(phase), *options])
     assert not end.value.code
+    # A session outlives its connection for a moment.
+    wait_until(lambda: sessions() <= before)
     return output.getvalue()
 
 
