@@ -72,7 +72,7 @@ def test_a_file_that_fell_behind_is_reported_on_its_phase_and_once_phase_4_is_ne
     text = text_of(viewer, f"{PAGE}phases/2/")
     assert notice in text
     assert "TypeScript interfaces: <code>types.ts</code>" in text
-    assert "Replace it in the application’s code with a download" in text
+    assert "replace it with a download when you next deploy them" in text
     assert "Update before phase 4" in text
     assert "Line 10: expected “currency: string | null;”, found “description: string;”." in text
     # Two downloads, each with who takes it.
