@@ -6,7 +6,7 @@ from psycopg import sql
 
 from rollout.plan import facts
 from rollout.plan.actions import Lock, LockMode, Statement
-from rollout.plan.hazards import Hazard, owned_by_others
+from rollout.plan.hazards import Hazard, owned_by_others, published
 from rollout.plan.names import SCHEMA, identifier, in_target
 from rollout.plan.plan import CONTRACT, Actions, Plan, Step
 from rollout.plan.table import Named
@@ -177,18 +177,9 @@ class DropTable(Step, Named):
                     "again, for instance."
                 ),
             ),
-            Hazard(
-                name=f"publications of the table {self.label}",
-                sql=sql.SQL(
-                    "SELECT count(*), string_agg(p.pubname, ', ' ORDER BY p.pubname)"
-                    " FROM pg_publication_rel AS r JOIN pg_publication AS p ON p.oid = r.prpubid"
-                    " WHERE r.prrelid = {}"
-                ).format(table),
-                finding=(
-                    f"{{count}} publications have the table {self.label}: subscribers know it by "
-                    "its name."
-                ),
-                none=f"No publication names the table {self.label}.",
+            published(
+                self.identifier,
+                self.label,
                 advice="Take it out of them first: ALTER PUBLICATION … DROP TABLE.",
             ),
             Hazard(

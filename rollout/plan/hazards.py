@@ -234,3 +234,20 @@ def owned_by_others(table: sql.Identifier, label: str) -> Hazard:
         advice="Make the engine's role a member of the owner.",
         stays=True,
     )
+
+
+def published(table: sql.Identifier, label: str, *, advice: str) -> Hazard:
+    """A table that publications name: its subscribers know it by its name."""
+    return Hazard(
+        name=f"publications of the table {label}",
+        sql=sql.SQL(
+            "SELECT count(*), string_agg(p.pubname, ', ' ORDER BY p.pubname)"
+            " FROM pg_publication_rel AS r JOIN pg_publication AS p ON p.oid = r.prpubid"
+            " WHERE r.prrelid = to_regclass({})"
+        ).format(sql.Literal(table.as_string())),
+        finding=(
+            f"{{count}} publications have the table {label}: subscribers know it by its name."
+        ),
+        none=f"No publication names the table {label}.",
+        advice=advice,
+    )
