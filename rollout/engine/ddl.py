@@ -24,6 +24,9 @@ MAX_LONG_ATTEMPTS = 5
 FIRST_LOCK_TIMEOUT_SECONDS = 0.2
 MAX_LOCK_TIMEOUT_SECONDS = 2.0
 MAX_PAUSE_SECONDS = 3.0
+# An autovacuum of the table yields to who has waited for this long: by default it is a second, in
+# which the application queues up behind the waiting lock.
+DEADLOCK_TIMEOUT_MS = 10
 # The rows that made a statement fail are looked for again; a build of hours may find them late.
 MAX_SEARCH_SECONDS = 60
 
@@ -143,6 +146,27 @@ def _without_timeout(
                 apply(connection, statement, control)
 
 
+def may_interrupt_autovacuum(server_version: int) -> sql.SQL:
+    """SQL of whether the session's role may set ``deadlock_timeout``."""
+    if server_version < 150000:
+        return sql.SQL("current_setting('is_superuser') = 'on'")
+    return sql.SQL("has_parameter_privilege('deadlock_timeout', 'SET')")
+
+
+def _settings(connection: Connection, lock_timeout: float) -> sql.Composed:
+    """SQL that sets what holds for the transaction of a statement that asks for its lock."""
+    return sql.SQL(
+        "SELECT set_config('lock_timeout', {}, true), set_config('statement_timeout', '0', true),"
+        " set_config('idle_in_transaction_session_timeout', {}, true),"
+        " CASE WHEN {} THEN set_config('deadlock_timeout', {}, true) END"
+    ).format(
+        sql.Literal(f"{int(lock_timeout * 1000)}ms"),
+        sql.Literal(f"{CUT_OFF_SECONDS}s"),
+        may_interrupt_autovacuum(connection.info.server_version),
+        sql.Literal(f"{DEADLOCK_TIMEOUT_MS}ms"),
+    )
+
+
 def _with_lock_timeout(
     connection: Connection, text: sql.SQL | sql.Composed, control: Control, watch: Watch
 ) -> None:
@@ -153,15 +177,7 @@ def _with_lock_timeout(
         watch.trying(attempt, MAX_ATTEMPTS, timeout)
         try:
             with connection.transaction():
-                connection.execute(
-                    sql.SQL("SET LOCAL lock_timeout = {}").format(sql.Literal(int(timeout * 1000)))
-                )
-                connection.execute("SET LOCAL statement_timeout = 0")
-                connection.execute(
-                    sql.SQL("SET LOCAL idle_in_transaction_session_timeout = {}").format(
-                        sql.Literal(f"{CUT_OFF_SECONDS}s")
-                    )
-                )
+                connection.execute(_settings(connection, timeout))
                 connection.execute(text)
             return
         except (errors.LockNotAvailable, errors.DeadlockDetected):

@@ -20,6 +20,7 @@ from rollout.plan.switch import lock_key, switch_modes
 from tests.engine.actions import NoControl, StopAfter, wait_until_somebody_waits
 from tests.engine.own_server import server
 from tests.engine.samples import BIGINT, COMPOSITE, ODD, Sample
+from tests.support.processes import wait_until
 
 TABLE = BIGINT.table
 
@@ -125,6 +126,30 @@ def test_a_lock_in_the_way_is_waited_for_and_the_work_done_when_it_is_let_go(
     assert ddl.apply(connection, add_column(), control) is True
     assert next(filter(None, control.waits)).startswith("a lock, attempt 1 of 30")
     assert control.waits[-1] == ""
+
+
+@pytest.mark.slow
+def test_an_autovacuum_of_the_table_yields_before_the_application_waits() -> None:
+    with server({"autovacuum_naptime": "1s"}) as (target, _), target.connect() as connection:
+        BIGINT.create(connection)
+        # It begins as soon as there is one dead row, and takes minutes.
+        connection.execute(
+            "ALTER TABLE things SET (autovacuum_vacuum_threshold = 0,"
+            " autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_cost_delay = 100,"
+            " autovacuum_vacuum_cost_limit = 1)"
+        )
+        connection.execute(
+            "INSERT INTO things (id, kind)"
+            " SELECT n, repeat('x', 99) FROM generate_series(10, 9999) AS n"
+        )
+        connection.execute("UPDATE things SET kind = 'y'")
+        wait_until(
+            lambda: bool(connection.execute("SELECT FROM pg_stat_progress_vacuum").rowcount),
+            seconds=60,
+        )
+        control = NoControl()
+        assert ddl.apply(connection, add_column(), control) is True
+        assert not any("attempt 2" in wait for wait in control.waits)
 
 
 @pytest.mark.slow

@@ -75,6 +75,7 @@ PROBES: tuple[Probe, ...] = (
     Probe("prepared transactions", sessions.prepared_transactions, EVERY, Lifetime.MOMENT),
     Probe("ungranted locks", sessions.waiting_locks, EVERY, Lifetime.MOMENT, True),
     Probe("vacuum against wraparound", sessions.wraparound_vacuum, EVERY, Lifetime.MOMENT, True),
+    Probe("autovacuum", sessions.autovacuum, EVERY - {PREPARE}, Lifetime.CHANGES),
     # The tables, and what hangs on them.
     Probe(whole_tables.NAME, whole_tables.statements, EVERY, Lifetime.CHANGES),
     Probe(tables.SCHEMA_DRIFT, tables.schema_drift, EVERY, Lifetime.MOMENT),

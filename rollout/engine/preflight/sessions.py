@@ -1,5 +1,8 @@
 """Other sessions on the tables: long and idle transactions, lock waits, vacuum."""
 
+from psycopg import sql
+
+from rollout.engine import ddl
 from rollout.engine.preflight.item import Item, Scope, rows
 from rollout.engine.target import Connection
 
@@ -165,3 +168,31 @@ def wraparound_vacuum(connection: Connection, scope: Scope) -> Item:
     if hidden:
         return Item(name, "unknown", "Autovacuum activity is not visible.", SEE_ALL)
     return Item(name, "pass", f"No anti-wraparound vacuum on {scope.tables}.")
+
+
+def autovacuum(connection: Connection, scope: Scope) -> Item:
+    """How soon an ordinary autovacuum of the tables yields to DDL, and who may decide that."""
+    name = "autovacuum"
+    row = connection.execute(
+        sql.SQL("SELECT {}, current_setting('deadlock_timeout'), quote_ident(current_user)").format(
+            ddl.may_interrupt_autovacuum(connection.info.server_version)
+        )
+    ).fetchone()
+    assert row is not None
+    may, deadlock_timeout, role = row
+    if may:
+        evidence = f"An autovacuum yields to Rollout’s DDL after {ddl.DEADLOCK_TIMEOUT_MS} ms."
+        return Item(name, "pass", evidence)
+    evidence = (
+        f"An autovacuum of {scope.tables} yields to DDL only after {deadlock_timeout} "
+        "(deadlock_timeout). Meanwhile, the application waits too."
+    )
+    if connection.info.server_version < 150000:
+        return Item(name, "info", evidence)
+    return Item(
+        name,
+        "info",
+        evidence,
+        f"GRANT SET ON PARAMETER deadlock_timeout TO {role}: it then yields after "
+        f"{ddl.DEADLOCK_TIMEOUT_MS} ms.",
+    )

@@ -3,6 +3,8 @@
 import threading
 
 from rollout.engine import preflight
+from rollout.engine.preflight import sessions
+from rollout.engine.preflight.item import Scope
 from rollout.engine.target import Connection, Target
 from tests.engine.actions import wait_until_somebody_waits
 from tests.engine.preflight.runs import PLAN, item, lower_role, run
@@ -115,3 +117,23 @@ def test_a_waiter_on_a_partition_is_a_waiter_on_its_table(
     connection.execute("COMMIT")
     waiter.join()
     assert "RowExclusiveLock on parted.early" in item(report, "ungranted locks").evidence
+
+
+def test_a_role_that_cannot_make_autovacuum_yield_sooner_reads_what_to_grant(
+    target: Target, connection: Connection
+) -> None:
+    scope = Scope(BIGINT.plan, 1, [])
+    assert sessions.autovacuum(connection, scope).level == "pass"
+    connection.execute("CREATE ROLE waits_for_vacuum")
+    try:
+        connection.execute("SET ROLE waits_for_vacuum")
+        item = sessions.autovacuum(connection, scope)
+        assert item.level == "info"
+        assert "yields to DDL only after 1s" in item.evidence
+        connection.execute("RESET ROLE")
+        connection.execute("GRANT SET ON PARAMETER deadlock_timeout TO waits_for_vacuum")
+        connection.execute("SET ROLE waits_for_vacuum")
+        assert sessions.autovacuum(connection, scope).level == "pass"
+    finally:
+        connection.execute("RESET ROLE")
+        connection.execute("DROP OWNED BY waits_for_vacuum; DROP ROLE waits_for_vacuum")
