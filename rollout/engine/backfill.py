@@ -26,7 +26,6 @@ from rollout.engine import (
     proof_batches,
     quarantine,
     task_batches,
-    wal_compression,
 )
 from rollout.engine.batches import Counts, Range
 from rollout.engine.control import Control, Interrupted, pause
@@ -71,7 +70,6 @@ def prepare_session(connection: Connection) -> None:
             sql.Literal(f"{CUT_OFF_SECONDS}s")
         )
     )
-    wal_compression.turn_on(connection)
 
 
 class Worker:

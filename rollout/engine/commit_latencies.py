@@ -61,6 +61,13 @@ class CommitLatencies:
         others_now = self.others if others is None else (*self.others, others)[-OTHERS_WINDOW:]
         return replace(self, commits=(*self.commits, commit)[-WINDOW:], others=others_now)
 
+    @property
+    def others_write(self) -> bool | None:
+        """Whether other sessions commit so often that somebody waits; None while unknown."""
+        if len(self.others) < MIN_COMMITS:
+            return None
+        return mean(self.others) >= MIN_OTHERS_PER_SECOND
+
     def limit(self, asked: float | None) -> float:
         """The soft bound: what somebody set for the job, else from the baseline."""
         return asked or max(self.baseline * SLOWER_TIMES, self.baseline + SLOWER_MS)
@@ -78,7 +85,7 @@ class CommitLatencies:
         )
         if value <= limit:
             return Signal(NAME, "ok", reason, value, limit)
-        if len(self.others) >= MIN_COMMITS and mean(self.others) < MIN_OTHERS_PER_SECOND:
+        if self.others_write is False:
             reason += " No other session commits, so nothing is throttled."
             return Signal(NAME, "ok", reason, value, limit)
         status: Status = "stop" if value > limit * HARD_TIMES else "throttle"

@@ -16,6 +16,7 @@ from rollout.engine.pace import Pace, Settings
 from rollout.engine.pace_records import PaceRecord
 from rollout.engine.preflight.triggers import swallowing_triggers
 from rollout.engine.target import Connection, fetch_bool
+from rollout.engine.wal_compression import SessionCompression
 from rollout.journal import activity_log, heartbeats
 from rollout.journal.environments import is_protected
 from rollout.journal.events import Event
@@ -152,9 +153,11 @@ def worker_of(
     backfill.prepare_session(connection)
     control.attach(connection)
     settings = LiveSettings(job)
+    compression = SessionCompression(connection)
     record = PaceRecord(*(connection, job.pk, heartbeats.process_name()), own_tables=_OWN_TABLES)
 
     def signals() -> list[Signal]:
+        compression.follow(others_write=record.latencies.others_write is True)
         commits = record.signal(settings().commit_limit_ms)
         return [*signals_of(connection, action, job), commits]
 

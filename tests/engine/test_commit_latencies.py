@@ -52,6 +52,12 @@ def test_slow_commits_matter_only_while_others_commit() -> None:
     assert known(*slow, others=(0.0, -9.0, 15.0, 20.0, 20.0)) == "stop"
 
 
+def test_whether_others_write_is_unknown_before_it_was_counted() -> None:
+    assert CommitLatencies(4.0, others=()).others_write is None
+    assert CommitLatencies(4.0, others=(2.9,) * WINDOW).others_write is False
+    assert CommitLatencies(4.0, others=BUSY).others_write is True
+
+
 def test_only_the_last_commits_count() -> None:
     latencies = CommitLatencies(4.0, (900.0,) * WINDOW, BUSY)
     for _ in range(WINDOW):

@@ -7,11 +7,12 @@ import pytest
 
 from rollout import runner, tasks
 from rollout.engine import commit_latencies as commits
-from rollout.engine import lanes
-from rollout.engine.commit_latencies import MIN_COMMITS
+from rollout.engine import lanes, wal_compression
+from rollout.engine.commit_latencies import MIN_COMMITS, CommitLatencies
 from rollout.engine.control import NullControl
 from rollout.engine.pace import Settings
 from rollout.engine.throttles import Throttle
+from rollout.engine.wal_compression import CHEAP
 from rollout.models import BackfillJob, Direction, LogEntry, PhaseRun, Rollout, RunState
 from rollout.worker import backfills, runs
 from rollout.worker.backfill_helpers import action_of
@@ -152,6 +153,19 @@ def test_a_worker_looks_at_its_commits_by_the_limit_of_the_moment(
         wait_until(
             lambda: 55_555 in {s.bound for s in pace._read_signals() if s.name == commits.NAME}
         )
+
+
+def test_a_worker_compresses_its_wal_while_others_write(
+    halfway: PhaseRun, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = the_job()
+    with rollouts.target() as connection:
+        pace = backfills.worker_of(connection, action_of(job), job, NullControl()).pace
+        for others_write in (True, False):
+            monkeypatch.setattr(CommitLatencies, "others_write", others_write)
+            pace._read_signals()
+            compression = wal_compression.read(connection)
+            assert compression.is_on is (others_write or compression.method == CHEAP)
 
 
 def test_a_pace_out_of_range_is_refused(halfway: PhaseRun) -> None:

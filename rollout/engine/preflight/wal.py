@@ -59,16 +59,17 @@ def compression(connection: Connection, scope: Scope) -> Item:
         evidence = f"The server compresses full pages (wal_compression = {now.setting})."
         return Item(name, "pass", evidence)
     if now.method is None:
-        return Item(
-            name, "pass", "The server was built without lz4, the cheap compression of the WAL."
-        )
+        return Item(name, "pass", "Before PostgreSQL 15, only superusers compress their own WAL.")
+    when = "" if now.method == wal_compression.CHEAP else " while other sessions write"
     if now.may_set:
-        return Item(name, "pass", f"Rollout’s sessions compress full pages with {now.method}.")
+        return Item(
+            name, "pass", f"Rollout’s sessions compress full pages with {now.method}{when}."
+        )
     (role,) = one_row(connection, "SELECT current_user")
     return Item(
         name,
         "info",
         "Full pages go to the WAL uncompressed.",
         f"GRANT SET ON PARAMETER wal_compression TO {role}: Rollout’s sessions then use "
-        f"{now.method}, which writes about a quarter less.",
+        f"{now.method}{when}, which writes about a quarter less.",
     )
