@@ -5,6 +5,8 @@ from dataclasses import dataclass, field
 
 from psycopg import errors, sql
 
+from rollout.engine import integer_keys
+from rollout.engine.integer_keys import IntegerKey
 from rollout.engine.target import Connection
 from rollout.plan.errors import RolloutError
 from rollout.plan.names import normal
@@ -27,7 +29,6 @@ KINDS = {
 }
 # The share of rows that must look so; the others are for people to decide about.
 _MOST = 0.9
-_LARGEST = {"smallint": 2**15 - 1, "integer": 2**31 - 1, "bigint": 2**63 - 1}
 
 
 class TableNotFound(RolloutError, LookupError):
@@ -82,8 +83,8 @@ class TableInfo:
     taken_columns: frozenset[str]
     taken_relations: frozenset[str]
     texts: dict[str, Texts] = field(default_factory=dict)
-    key_used: tuple[int, float] = (0, 0.0)
-    """The largest key where it is an integer, and its share of what its type can hold."""
+    integer_keys: tuple[IntegerKey, ...] = ()
+    """The columns that number its rows."""
     loosely_compared: frozenset[str] = frozenset()
     """Columns whose collation is not deterministic: texts that differ are equal there."""
 
@@ -143,7 +144,7 @@ def introspect(connection: Connection, name: str, columns: Sequence[str]) -> Tab
         indexes=indexes,
         taken_columns=frozenset(live),
         taken_relations=_relations(connection, schema),
-        key_used=_key_used(connection, table),
+        integer_keys=tuple(integer_keys.read(connection, [table.label])),
         texts={
             column: _texts(connection, table, column)
             for column in columns
@@ -219,19 +220,6 @@ def _relations(connection: Connection, schema: str) -> frozenset[str]:
         [schema],
     ).fetchall()
     return frozenset(name for (name,) in rows)
-
-
-def _key_used(connection: Connection, table: Table) -> tuple[int, float]:
-    largest = _LARGEST.get(table.columns[table.key[0]].type) if len(table.key) == 1 else None
-    if largest is None:
-        return 0, 0.0
-    row = connection.execute(
-        sql.SQL("SELECT coalesce(max({}), 0) FROM {}").format(
-            sql.Identifier(table.key[0]), table.identifier
-        )
-    ).fetchone()
-    used = int(row[0]) if row else 0
-    return used, used / largest
 
 
 def _texts(connection: Connection, table: Table, column: str) -> Texts:

@@ -3,9 +3,11 @@
 from pathlib import Path
 from typing import Any
 
+from rollout.engine import integer_keys
+from rollout.engine.integer_keys import IntegerKey
 from rollout.engine.preflight import Item, Level
 from rollout.engine.target import TargetAway
-from rollout.journal.environments import alias_of
+from rollout.journal.environments import alias_of, target_of
 from rollout.journal.rollouts import no_phase
 from rollout.management.verbs import DONE, ERROR, NO, WARNED, AddVerb, Output, names_of
 from rollout.models import Rollout
@@ -79,6 +81,16 @@ def add_verbs(add: AddVerb) -> None:
         no="a check blocks; 3 when a check warns or is unknown",
         as_json=True,
     )
+    sub = add(
+        "keys",
+        keys,
+        "List the integer keys that have used up much of their range, and when each runs out.",
+        example="keys --env production",
+        no="a key has used up more than 40 percent of its range, or cannot be read",
+        plan="",
+        as_json=True,
+    )
+    sub.add_argument("--all", action="store_true", dest="all_keys", help="list every integer key")
 
 
 def introspect(out: Output, plan: str | None, env: str, against: str | None, as_json: bool) -> int:
@@ -189,3 +201,34 @@ def _say_item(out: Output, item: Item, *, of: int | None) -> None:
     out.say(f"{_MARKS[item.level]:<8} {phase}{item.name}: {item.evidence}")
     if item.is_problem and item.advice:
         out.say(f"         {item.advice}")
+
+
+def keys(out: Output, env: str, all_keys: bool, as_json: bool) -> int:
+    with target_of(env).connect() as connection:
+        connection.execute("SET statement_timeout = '10s'; SET lock_timeout = '500ms'")
+        every = integer_keys.read(connection)
+    notable = [key for key in every if key.is_notable or not key.is_read]
+    listed = every if all_keys else notable
+    if as_json:
+        return out.say_json([_key_as_data(key) for key in listed], good=not notable)
+    for key in listed:
+        out.say(key.sentences)
+    if not notable:
+        share = 100 * integer_keys.NOTABLE_SHARE
+        out.say(f"No integer key has used more than {share:.0f} % of its range.")
+    return NO if notable else DONE
+
+
+def _key_as_data(key: IntegerKey) -> dict[str, Any]:
+    """A key for programs; what is unknown is null."""
+    return {
+        "table": key.table.label,
+        "column": key.column,
+        "type": key.type,
+        "last": key.last,
+        "used": key.used if key.is_read else None,
+        "per_day": key.rate and round(key.rate.per_day, 1),
+        "since": key.rate and key.rate.since.isoformat(timespec="seconds"),
+        "by": key.rate and key.rate.column,
+        "days_left": None if key.left is None else key.left.days,
+    }

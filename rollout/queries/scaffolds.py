@@ -28,8 +28,6 @@ _CONVERTED = {
 }
 _FALSE = frozenset({"no", "n", "false", "f", "0", "off"})
 _TRUE = frozenset({"yes", "y", "true", "t", "1", "on"})
-# The share of its range from which a key is worth a word.
-_KEY_USED = 0.4
 _NAMES = {"r", "timedelta", "TABLE", "PLAN", "PREPARE", "EXPAND", "BACKFILL", "ENFORCE", "CONTRACT"}
 
 
@@ -153,7 +151,7 @@ class _Author:
                 "constants": _tuple(t.constant for t in translations),
                 "lookups": lookups,
                 "dropping": dropping,
-                "key": self._key(),
+                "keys": self._keys(),
                 "required": tuple(t.new for t in translations if t.required),
                 "replaced": replaced,
                 "left_alone": left_alone,
@@ -234,18 +232,15 @@ class _Author:
         # The name may have got a number.
         return replace(translation, backward=backward.replace("{new}", f"{{{translation.new}}}"))
 
-    def _key(self) -> list[str]:
-        """Comments on an integer key of which much is used up."""
-        used, share = self.live.key_used
-        if share <= _KEY_USED:
-            return []
-        name = self.table.key[0]
-        note = (
-            f"The largest {name} is {used:,}: {share:.0%} of what {self.table.columns[name].type} "
-            "can hold. Widen it in time, by a plan of its own with a WidenKey."
-        )
-        self.notes.append(note)
-        return _wrapped(note)
+    def _keys(self) -> list[str]:
+        """Comments on integer keys of which much is used up."""
+        notes = [
+            f"{key.sentences} Widen it in time, by a plan of its own with a WidenKey."
+            for key in self.live.integer_keys
+            if key.is_notable
+        ]
+        self.notes += notes
+        return [line for note in notes for line in _wrapped(note)]
 
     def _lookup(self, column: str, texts: Texts) -> _Translation:
         new = _free(f"{column}_id", self.taken_columns)

@@ -65,16 +65,15 @@ def dropped(committed_db: Database) -> Rollout:
     return dropped_state(rollouts.the_rollout()).rollout
 
 
+OF_NO_PLAN = {"scaffold": ["properties", "properties", "type", "--print"], "keys": []}
+
+
 def ended_badly(cli: Cli, environment: str, says: str) -> list[Any]:
     """The verbs that did not say it; a parser that wants more ends with 2 as well."""
     journal.browser_of("lead")
     wrong = []
     for verb in verbs():
-        named = (
-            ["properties", "properties", "type", "--print"]
-            if verb == "scaffold"
-            else [PLAN, *BESIDES.get(verb, [])]
-        )
+        named = OF_NO_PLAN.get(verb, [PLAN, *BESIDES.get(verb, [])])
         code, out, err = cli(verb, *named, "--env", environment)
         if "usage:" in err or "Traceback" in err or (code and not (out + err).strip()):
             wrong.append((verb, code, err))

@@ -158,3 +158,25 @@ def test_readiness_lists_what_would_stop_a_later_phase_and_answers_no(cli: Cli) 
     assert answer["asked_later"]
     # It does not keep phase 0 from starting: a release may replace the view on the way.
     assert cli("preflight", PLAN, "0")[0] == 0
+
+
+def test_integer_keys_past_two_fifths_of_their_range_are_listed_with_their_end(cli: Cli) -> None:
+    code, out, _ = cli("keys")
+    assert (code, out) == (0, "No integer key has used more than 40 % of its range.\n")
+    rollouts.execute("CREATE TABLE spent (id smallserial PRIMARY KEY, made timestamptz)")
+    rollouts.execute(
+        "INSERT INTO spent SELECT g, now() - (20000 - g) * interval '1 hour'"
+        " FROM generate_series(1, 20000) g"
+    )
+    code, out, _ = cli("keys")
+    assert code == 1
+    (line,) = out.splitlines()
+    assert line.startswith("spent.id has used 20,000 of 32,767 (61 %). At the present rate, 24 a")
+    code, out, _ = cli("keys", "--json")
+    assert code == 1
+    (key,) = json.loads(out)
+    assert (key["table"], key["column"], key["used"], key["last"]) == ("spent", "id", 20000, 32767)
+    assert (key["per_day"], key["by"]) == (pytest.approx(24, rel=0.01), "made")
+    assert key["days_left"] == pytest.approx(12767 / 24, abs=3)
+    _, out, _ = cli("keys", "--all")
+    assert len(out.splitlines()) > 1

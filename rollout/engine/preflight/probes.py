@@ -11,6 +11,7 @@ from enum import Enum
 from rollout.engine.preflight import (
     expressions,
     functions,
+    key_ranges,
     server,
     sessions,
     shapes,
@@ -84,6 +85,7 @@ PROBES: tuple[Probe, ...] = (
     Probe("collations", shapes.collations, EVERY, Lifetime.STAYS_FOR_ALL),
     Probe("types of legacy columns", shapes.text_types, EVERY, Lifetime.STAYS_FOR_ALL),
     Probe("types without equality", shapes.comparisons, EVERY, Lifetime.STAYS_FOR_ALL),
+    Probe(key_ranges.NAME, key_ranges.ranges, EVERY, Lifetime.STAYS_FOR_ALL),
     Probe(
         "foreign keys of partitioned tables",
         shapes.keys_of_partitions,
