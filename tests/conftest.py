@@ -27,14 +27,18 @@ from tests.support.servers import (
 )
 
 if TYPE_CHECKING:
-    from django.test import Client
     from pytest_django.plugin import DjangoDbBlocker
 
     from rollout.models import Rollout, Snapshot
     from tests.support.rollouts import Cli
 
-# The fixtures `target`, `connection` and `app` of tests without the site.
-pytest_plugins = ["tests.support.bare_databases"]
+# Fixtures: `target`, `connection` and `app` of tests without the site; `scenario` on a database
+# made from a team's SQL; `viewer`, `engineer`, `lead` and `reviewer`, who have a browser each.
+pytest_plugins = [
+    "tests.support.bare_databases",
+    "tests.support.scenarios",
+    "tests.support.visitors",
+]
 SERVER = pytest.StashKey[TestServer]()
 # A busy machine takes long for an example that is right.
 hypothesis.settings.register_profile("rollout", deadline=None)
@@ -277,14 +281,6 @@ def snapshot(properties: "Rollout") -> "Snapshot":
     from tests.support import rollouts
 
     return rollouts.snapshot_of(properties)
-
-
-@pytest.fixture
-def viewer(db: None) -> "Client":
-    """The browser of somebody who may only look."""
-    from tests.console import journal
-
-    return journal.browser_of("viewer")
 
 
 @pytest.fixture

@@ -251,24 +251,24 @@ def test_a_machine_whose_clock_is_far_ahead_deletes_no_snapshot(
 
 class TestASession:
     @pytest.fixture
-    def ada_browser(self, db: None) -> Client:
+    def superuser_browser(self, db: None) -> Client:
         browser = Client()
         browser.force_login(User.objects.create_superuser("ada"))
         return browser
 
     def test_a_session_ends_when_the_clock_is_set_back_behind_its_login(
-        self, ada_browser: Client, moved_clock: Clock
+        self, superuser_browser: Client, moved_clock: Clock
     ) -> None:
-        assert ada_browser.get("/rollout/").status_code == 200
+        assert superuser_browser.get("/rollout/").status_code == 200
         moved_clock(-HOUR)
-        assert ada_browser.get("/rollout/").status_code == 302
+        assert superuser_browser.get("/rollout/").status_code == 302
 
     def test_a_password_that_is_still_to_be_given_confirms_nothing(
-        self, ada_browser: Client, moved_clock: Clock
+        self, superuser_browser: Client, moved_clock: Clock
     ) -> None:
-        session = ada_browser.session
+        session = superuser_browser.session
         session[sessions.CONFIRMED] = time.time() + HOUR.total_seconds()
         session.save()
-        page = ada_browser.get("/rollout/property-classification/production/snapshots/")
+        page = superuser_browser.get("/rollout/property-classification/production/snapshots/")
         request = page.wsgi_request
         assert not sessions.is_confirmed(request)

@@ -25,7 +25,7 @@ from rollout.models import (
     RunState,
 )
 from rollout.plan import plans
-from tests.schemas.test_kept_names import NUMBERED, WIDENING
+from tests.plan.test_kept_names import NUMBERED, WIDENING
 from tests.support import rollouts
 from tests.support.own_plan_sites import env_with_plan
 from tests.support.processes import Running, manage_process, stopped_after, wait_until
@@ -235,7 +235,7 @@ def test_a_worker_killed_while_names_are_handed_on_leaves_those_of_before(
     committed_db: Database, watchdog: Running, own_plans: None, tmp_path: Path
 ) -> None:
     plans.register(WIDENING)
-    env = env_with_plan(committed_db, tmp_path, "tests.schemas.test_kept_names.WIDENING")
+    env = env_with_plan(committed_db, tmp_path, "tests.plan.test_kept_names.WIDENING")
     rollouts.execute(NUMBERED)
     rollout = rollouts.the_rollout(WIDENING.name)
     rollouts.carry_out(rollout, 0, 1, 2)

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from datetime import time
 from typing import Any
 
 import pytest
@@ -14,24 +13,20 @@ from rollout.checks.plans import check_plan, check_plans
 from rollout.plan import (
     AddForeignKey,
     AddUnique,
-    ChecklistComplete,
     Column,
     CreateIndex,
     Derived,
     DropIndex,
-    Item,
     Lookup,
-    MaintenanceWindow,
-    MappingReviewed,
     Plan,
     RequireValues,
     RunTask,
     Step,
     Table,
 )
-from rollout.plan.guardrails import Guardrail
 from rollout.plan.plan import Actions
 from rollout.plan.registry import Registry
+from tests.checks.refusals import problems
 from tests.engine.sample_plans import with_step
 from tests.engine.samples import BIGINT, COMPOSITE, SAMPLES, Sample
 
@@ -54,12 +49,6 @@ class BurnBridges(Step):
 @dataclass(frozen=True, kw_only=True)
 class BurnTable(BurnBridges):
     destructive = True
-
-
-def problems(plan: Plan) -> list[tuple[str | None, str]]:
-    errors = check_plan(plan)
-    assert all(error.hint and error.level == django_checks.ERROR for error in errors)
-    return [(error.id, error.msg) for error in errors]
 
 
 @pytest.mark.parametrize("sample", SAMPLES, ids=str)
@@ -256,49 +245,10 @@ def test_a_legacy_column_may_be_not_null() -> None:
     assert "rollout.E009" not in of_legacy(Column("text", null=False))
 
 
-def test_a_rule_that_can_never_be_judged_is_e011() -> None:
-    rules = (Guardrail(id="boundless", statistic="p95", action="warn"),)
-    assert problems(replace(PLAN, guardrails=rules)) == [
-        ("rollout.E011", "Guardrail 'boundless' has no limit.")
-    ]
-
-
 def test_a_required_lookup_that_leaves_unknown_texts_without_a_value_is_e020() -> None:
     lookup = next(t for t in PLAN.translations if isinstance(t, Lookup) and t.required)
     plan = replace(PLAN, translations=(replace(lookup, unknown="null"),))
     assert "rollout.E020" in {id for id, _message in problems(plan)}
-
-
-def test_a_maintenance_window_that_never_opens_is_e053() -> None:
-    for window, reason in (
-        (
-            MaintenanceWindow(time(22), time(4), "Mars/Olympus"),
-            "unknown time zone 'Mars/Olympus'.",
-        ),
-        (MaintenanceWindow(time(22), time(4), "UTC", days=()), "has no days."),
-        (MaintenanceWindow(time(22), time(22), "UTC"), "opens and closes at the same time."),
-    ):
-        phases = (replace(PLAN.phases[0], gates=(window,)), *PLAN.phases[1:])
-        ((check, message),) = problems(replace(PLAN, phases=phases))
-        assert check == "rollout.E053"
-        assert message.endswith(reason)
-
-
-def test_a_checklist_that_is_requested_must_be_there_and_its_ids_differ() -> None:
-    phases = (replace(PLAN.phases[0], gates=(ChecklistComplete(),)), *PLAN.phases[1:])
-    assert [id for id, _message in problems(replace(PLAN, phases=phases))] == ["rollout.E054"]
-    items = (Item(id="told", text="Told"), Item(id="told", text="Told again"))
-    plan = replace(PLAN, phases=phases, checklist=items)
-    assert [id for id, _message in problems(plan)] == ["rollout.E052"]
-
-
-def test_a_gate_about_the_mapping_needs_one_before_it() -> None:
-    gate = (MappingReviewed(),)
-    for number, expected in ((2, ["rollout.E056"]), (3, [])):
-        phases = list(PLAN.phases)
-        phases[number] = replace(phases[number], gates=gate)
-        refused = problems(replace(PLAN, phases=tuple(phases)))  # type: ignore[arg-type]
-        assert [id for id, _message in refused] == expected
 
 
 @pytest.mark.parametrize(
@@ -306,9 +256,9 @@ def test_a_gate_about_the_mapping_needs_one_before_it() -> None:
     [
         ("nowhere.task", "", "nowhere.task"),
         (
-            "tests.engine.test_tasks.mark",
-            "tests.engine.test_tasks.gone",
-            "tests.engine.test_tasks.gone",
+            "tests.engine.test_task_batches.mark",
+            "tests.engine.test_task_batches.gone",
+            "tests.engine.test_task_batches.gone",
         ),
     ],
 )
@@ -328,7 +278,7 @@ def test_a_task_over_a_column_that_is_not_there_is_e015() -> None:
         id="t",
         description="",
         table=TABLE,
-        function="tests.engine.test_tasks.mark",
+        function="tests.engine.test_task_batches.mark",
         where="{nowhere} = 'x'",
         undo="",
     )

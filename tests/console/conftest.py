@@ -8,30 +8,26 @@ import pytest
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from django.conf import LazySettings
-    from django.test import Client
+    from rollout.models import Rollout
 
 
 @pytest.fixture
-def engineer(db: None) -> Client:
-    from tests.console import journal
+def clean_target(db: None) -> Iterator[None]:
+    """What a test commits to the engine's tables beside Django's transaction goes with it."""
+    from tests.support.rollouts import target
 
-    return journal.browser_of("engineer")
-
-
-@pytest.fixture
-def lead(db: None) -> Client:
-    from tests.console import journal
-
-    return journal.browser_of("lead")
-
-
-@pytest.fixture
-def shared_parts(settings: LazySettings) -> Iterator[None]:
-    """Parts of pages are kept for a minute, as on a site that people read."""
-    from django.core.cache import cache
-
-    settings.ROLLOUT = {**settings.ROLLOUT, "SHARE_PARTS": True}
-    cache.clear()
     yield
-    cache.clear()
+    with target() as opened:
+        opened.execute(
+            "TRUNCATE rollout.lanes, rollout.samples, rollout.losses, rollout.quarantine,"
+            " rollout.paces, rollout.throttles"
+        )
+
+
+@pytest.fixture
+def before_phase_3(rollout: Rollout) -> Rollout:
+    from tests.console import journal
+
+    for phase in (0, 1, 2):
+        journal.ran(rollout, phase)
+    return rollout

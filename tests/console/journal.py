@@ -16,6 +16,7 @@ from rollout.journal.events import Event
 from rollout.models import (
     AuditReport,
     BackfillJob,
+    DatabaseSample,
     Delivery,
     Environment,
     FlowProbe,
@@ -347,6 +348,21 @@ def acting(rollout: Rollout, rule: str, action: str, verdict: str, **fields: Any
         since=now,
         judged_at=now,
         **fields,
+    )
+
+
+def sampled(rollout: Rollout, *, ago: timedelta, wal: float, **more: Any) -> None:
+    """A sample of the database, in which so many bytes of WAL were written by then."""
+    table = {"table_bytes": 2e6, "index_bytes": 1e6, "live": 900, "dead": 100}
+    table |= {"inserts": 0, "updates": 40 * wal, "hot_updates": 30 * wal, "deletes": 0}
+    server = {"started": 1.0, "reset": None, "wal_bytes": 1e6 * wal, "connections": 12}
+    DatabaseSample.objects.create(
+        rollout=rollout,
+        at=timezone.now() - ago,
+        seconds=10,
+        server={**server, "max_connections": 100, "lock_waits": 0, **more},
+        tables={"properties": table},
+        statements=[{"query": "SELECT <b> $1", "calls": 4, "ms": 100.0, "rows": 4}],
     )
 
 

@@ -1,52 +1,87 @@
-"""The length of a batch's range: its time is held near its target."""
+"""The pass that brings legacy texts back: what a batch costs, and whom it leaves alone."""
 
-from dataclasses import replace
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+from psycopg import sql
 
-from rollout.engine.backfill import next_position
-from rollout.engine.lanes import Lane
+from rollout.engine import batches
+from rollout.engine.batches import Counts, Range
+from rollout.engine.target import Connection, Target, own_transaction
+from rollout.plan.actions import Fill
+from rollout.plan.archives import archive_name
+from tests.engine.actions import (
+    act,
+    claimed,
+    do_phase,
+    new_job,
+    run_fill,
+    wait_until_somebody_waits,
+)
+from tests.engine.rollbacks import PLAN, carried_over, rows_of, way_back
+from tests.engine.samples import BIGINT
+
+EVERY_ROW = Range(blocks=sql.SQL("true"), stripe=sql.SQL("true"), first=True)
 
 
-class TestTheLengthOfARange:
-    """The batch's time is held near its target: fast down, slow up."""
+@pytest.fixture
+def restore(target: Target, connection: Connection) -> Fill:
+    """The pass, with everything done that precedes it."""
+    carried_over(target, connection)
+    do_phase(target, connection, PLAN, 4)
+    for action in way_back():
+        if isinstance(action, Fill):
+            return action
+        act(target, connection, PLAN, 4, action)
+    raise AssertionError("the way back has no pass")
 
-    LANE = Lane(1, 0, 1, "public", "things", 10**9, 0, 100, 100, 0)
 
-    def after(self, elapsed: float, lane: Lane = LANE, *, stripes: int = 1) -> Lane:
-        return next_position(lane, stripes, lane.range_end, elapsed, target_seconds=0.1)
+def test_a_batch_looks_into_the_archive_once_for_each_row_and_locks_none_before_it_writes(
+    restore: Fill, connection: Connection
+) -> None:
+    plan = connection.execute(
+        sql.SQL("EXPLAIN (COSTS off) {}").format(restore.update(sql.SQL("true")))
+    ).fetchall()
+    lines = [line for (line,) in plan]
+    archive = archive_name(PLAN, BIGINT.table)
+    assert len([line for line in lines if archive in line and " on " in line]) == 1
+    assert not [line for line in lines if "LockRows" in line]
 
-    def test_a_range_is_cut_to_a_quarter_when_a_batch_took_far_too_long(self) -> None:
-        assert self.after(10.0).range_blocks == 25
 
-    def test_a_range_follows_the_time_down(self) -> None:
-        assert self.after(0.2).range_blocks == 50
+def test_the_text_that_a_lookup_row_is_written_as_is_asked_only_where_the_archive_has_none(
+    restore: Fill, connection: Connection
+) -> None:
+    with own_transaction(connection):
+        plan = connection.execute(
+            sql.SQL("EXPLAIN (ANALYZE, COSTS off, TIMING off, SUMMARY off) {}").format(
+                restore.update(sql.SQL("true"))
+            )
+        ).fetchall()
+    lines = [line for (line,) in plan]
+    scans = [line for line in lines if "kinds" in line and "Scan" in line]
+    assert scans
+    assert all("never executed" in line for line in scans)
 
-    def test_a_range_grows_by_less_than_a_third_however_short_the_batch_was(self) -> None:
-        assert self.after(0.0001).range_blocks == 131
 
-    def test_a_range_keeps_its_length_when_the_batch_met_its_target(self) -> None:
-        assert self.after(0.1).range_blocks == 100
+def test_a_row_that_somebody_else_is_writing_is_theirs(
+    restore: Fill, target: Target, connection: Connection, app: Connection
+) -> None:
+    before = rows_of(connection)
+    castle = BIGINT.lookup_id(app, "Castle")
+    job, _ = new_job(connection, restore)
+    lane = claimed(connection, job)
 
-    def test_a_range_has_at_least_a_block_and_grows_again_from_there(self) -> None:
-        one_block = replace(self.LANE, range_end=1, range_blocks=1)
-        assert self.after(10.0, one_block).range_blocks == 1
-        assert self.after(0.01, one_block).range_blocks == 2
+    def write() -> Counts:
+        with target.connect() as own, own_transaction(own):
+            return batches.update_and_keep(own, restore, lane, EVERY_ROW)
 
-    def test_the_slowest_stripe_limits_the_length_of_a_range(self) -> None:
-        lane = self.LANE
-        for elapsed in (0.05, 0.2, 0.05, 0.05):
-            lane = self.after(elapsed, lane, stripes=4)
-        assert (lane.next_block, lane.range_end, lane.stripe) == (100, 150, 0)
-
-    def test_a_range_holds_the_time_near_the_target_whatever_a_block_costs(self) -> None:
-        lane, cost, times = self.LANE, 0.004, []
-        for number in range(60):
-            elapsed = (lane.range_end - lane.next_block) * cost
-            lane = self.after(elapsed, lane)
-            times.append(elapsed)
-            if number == 30:
-                cost /= 20
-        assert times[0] == pytest.approx(0.4)
-        assert all(0.07 < elapsed < 0.13 for elapsed in times[2:31])
-        assert all(0.07 < elapsed < 0.13 for elapsed in times[45:])
+    with ThreadPoolExecutor(1) as thread:
+        with app.transaction():
+            BIGINT.update(app, 1, kind_id=castle)
+            written = thread.submit(write)
+            wait_until_somebody_waits(connection)
+        assert written.result(timeout=60).updated == len(before) - 1
+    rows = rows_of(connection)
+    assert (rows["{1}"]["kind"], rows["{1}"]["kind_id"]) == ("Castle", castle)
+    run_fill(connection, restore)
+    assert rows_of(connection)["{1}"]["kind"] == "Castle"

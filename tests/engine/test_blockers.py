@@ -48,11 +48,6 @@ def waiting_for(
             thread.join()
 
 
-@pytest.fixture
-def things(connection: Connection) -> None:
-    connection.execute("CREATE TABLE things ()")
-
-
 READING = "BEGIN; SELECT FROM things"
 
 

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from rollout import plan as r
 from rollout.engine.catalog import compare, differences, labels_of, read
 from rollout.engine.target import Connection, Target
-from rollout.plan.catalog import Catalog, Part
-from rollout.plan.expected_catalogs import changed_by, expected, known_parts
+from rollout.plan.catalog import Part
+from rollout.plan.expected_catalogs import expected, known_parts
 from tests.engine.actions import do_phase, do_until
 from tests.engine.sample_plans import with_step
 from tests.engine.samples import BIGINT, SAMPLES, Sample
@@ -184,11 +184,6 @@ phases_done = st.integers(0, 5)
 samples = st.sampled_from(SAMPLES)
 
 
-@given(samples, phases_done)
-def test_the_expected_catalog_does_not_differ_from_itself(sample: Sample, done: int) -> None:
-    assert compare(sample.plan, phases_done=done, live=expected(sample.plan, done)) == []
-
-
 @given(st.data(), samples, phases_done)
 def test_any_single_change_of_a_catalog_is_found_and_nothing_else(
     data: st.DataObject, sample: Sample, done: int
@@ -236,15 +231,3 @@ def test_a_comparison_is_the_same_seen_from_the_other_side(
     assert there == back
     assert bool(there) == (before != other)
     assert differences("t", before, before) == []
-
-
-@given(samples, st.integers(0, 4))
-def test_changes_of_a_phase_are_known_to_the_plan(sample: Sample, number: int) -> None:
-    assert changed_by(sample.plan, number) <= known_parts(sample.plan)
-
-
-def test_taking_what_was_never_there_makes_it_known() -> None:
-    catalog = Catalog()
-    catalog.take("t", Part("index", "i"))
-    assert ("t", Part("index", "i")) in catalog.known
-    assert catalog.tables == {}

@@ -4,14 +4,26 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+from psycopg import sql
+
 from rollout.engine import lane_totals
 from rollout.engine.target import Connection, Target
+from rollout.plan import facts
+from rollout.plan.actions import Lock, LockMode, Statement
 from rollout.plan.transition import fill as fill_of
 from tests.engine.actions import NoControl, do_until
-from tests.engine.samples import BIGINT
+from tests.engine.samples import BIGINT, Sample
 
 PLAN = BIGINT.plan
 FILL = fill_of(PLAN, BIGINT.table)
+
+
+def add_column(sample: Sample = BIGINT) -> Statement:
+    return Statement(
+        sql=sql.SQL("ALTER TABLE {} ADD COLUMN extra text").format(sample.table.identifier),
+        done=facts.column_exists(sample.table, "extra"),
+        locks=(Lock(LockMode.ACCESS_EXCLUSIVE, sample.table.label),),
+    )
 
 
 def legacy_rows(target: Target, connection: Connection, rows: int) -> None:

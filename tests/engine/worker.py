@@ -12,7 +12,7 @@ from rollout.engine.target import Target
 from rollout.plan.transition import fill
 from tests.engine import actions
 from tests.engine.samples import BIGINT
-from tests.schemas.test_extractions import HOME, PLAN
+from tests.plan.test_extractions import HOME, PLAN
 
 FILLS = {
     "the sample": lambda: fill(BIGINT.plan, BIGINT.table),

@@ -3,82 +3,24 @@
 from datetime import timedelta
 
 import pytest
-from django.utils import timezone
 
 from rollout import gates, runner
-from rollout.gates.facts import MAX_AUDITS
 from rollout.gates.registry import Status
-from rollout.journal.moments import in_words
 from rollout.models import (
     AuditReport,
     AuditStatus,
     BackfillJob,
     Direction,
-    PhaseRun,
-    Rehearsal,
     Rollout,
     RunState,
     StepRun,
 )
 from rollout.plan import plans
-from rollout.plan.gates import AuditClean, BackfillComplete, EarlierPhaseDone, Gate, RehearsalPassed
+from rollout.plan.gates import AuditClean, BackfillComplete, EarlierPhaseDone, Gate
 from tests.console import journal
+from tests.gates.phases_so_far import MINUTE, NOW, audit, backfilled, phase_run, step_run
 from tests.support import rollouts
 from tests.support.rollouts import ADA
-
-NOW = timezone.now()
-MINUTE = timedelta(minutes=1)
-
-
-def phase_run(
-    rollout: Rollout,
-    phase: int,
-    state: RunState = RunState.DONE,
-    direction: Direction = Direction.FORWARD,
-) -> PhaseRun:
-    return rollout.runs.create(
-        phase=phase, state=state, direction=direction, actor_name="ada", finished_at=NOW
-    )
-
-
-def step_run(run: PhaseRun, step: str, ended: timedelta) -> StepRun:
-    return StepRun.objects.create(
-        run=run,
-        step=step,
-        position=run.steps.count(),
-        state="done",
-        started_at=NOW + ended - timedelta(seconds=1),
-        finished_at=NOW + ended,
-    )
-
-
-def backfilled(rollout: Rollout) -> PhaseRun:
-    """Phases 0 to 2 are done; the last step that changes what is written ended just now."""
-    phase_run(rollout, 0)
-    phase_run(rollout, 1)
-    run = phase_run(rollout, 2)
-    for name, table, kind, rows in (
-        ("backfill-images", "property_images", "compute", 3),
-        ("backfill", "properties", "fill", 10),
-    ):
-        BackfillJob.objects.create(
-            step_run=step_run(run, name, timedelta()),
-            position=2,
-            table=table,
-            kind=kind,
-            blocks=1,
-            estimated_rows=rows,
-            stripes=1,
-            scanned=rows,
-            finished_at=NOW,
-        )
-    return run
-
-
-def audit(rollout: Rollout, status: AuditStatus, at: timedelta, **fields: object) -> AuditReport:
-    return AuditReport.objects.create(
-        rollout=rollout, status=status, started_at=NOW + at, finished_at=NOW + at, **fields
-    )
 
 
 def answer(gate: Gate, number: int, rollout: Rollout) -> tuple[Status, str]:
@@ -285,37 +227,6 @@ def test_every_step_that_changes_what_is_written_says_so() -> None:
 NOTHING = {"changes": [], "rows_changed": 0}
 
 
-def told_of(rollout: Rollout, gate: Gate, number: int = 3) -> tuple[Status, str]:
-    result = gates.check_gate(gate, gates.Evidence(rollout, number))
-    return result.status, result.message
-
-
-def test_a_rehearsal_is_stale_once_somebody_decides_what_some_row_gets(rollout: Rollout) -> None:
-    snapshot = journal.taken(rollout, taken_at=NOW)
-    rehearsal = journal.rehearsed(snapshot)
-    journal.reviewed(rollout, at=NOW - MINUTE)
-    assert told_of(rollout, RehearsalPassed())[0] == "pass", "the snapshot has that decision"
-    journal.reviewed(rollout, at=NOW + MINUTE, **NOTHING)
-    assert told_of(rollout, RehearsalPassed())[0] == "pass", "no row gets anything else"
-    several = [
-        {"legacy": "Apt\u200b", "before": "Apt", "after": "Apartment", "rows": 12, "moved": True},
-        {"legacy": "x" * 300, "before": "X", "after": None, "rows": 1, "moved": True},
-    ]
-    decided_at = NOW + 2 * MINUTE
-    journal.reviewed(rollout, at=decided_at, changes=several, rows_changed=13)
-    status, message = told_of(rollout, RehearsalPassed())
-    assert status == "pending"
-    assert rehearsal.finished_at is not None
-    assert message == (
-        f"Rehearsal {rehearsal.pk} of {in_words(rehearsal.finished_at)} used a "
-        "snapshot that is older than grace's review of properties.type, which mapped “Apt\\u200b” "
-        f"to “Apartment” and 1 more value ({decided_at:%Y-%m-%d %H:%M:%S} UTC). Take a snapshot, "
-        "then rehearse again."
-    )
-    journal.rehearsed(journal.taken(rollout, taken_at=NOW + 3 * MINUTE))
-    assert told_of(rollout, RehearsalPassed())[0] == "pass"
-
-
 def test_a_review_makes_an_audit_stale_only_where_some_row_gets_something_else(
     rollout: Rollout,
 ) -> None:
@@ -334,65 +245,3 @@ def test_a_review_makes_an_audit_stale_only_where_some_row_gets_something_else(
     status, message = answer(AuditClean(), 3, rollout)
     assert status == "pending"
     assert "grace's review of properties.type, which mapped “n/a” to no value (" in message
-
-
-def test_a_rehearsal_counts_while_it_is_fresh_of_this_plan_and_of_this_phase(
-    rollout: Rollout,
-) -> None:
-    def outcome(number: int = 3) -> tuple[Status, str]:
-        result = gates.check_gate(
-            RehearsalPassed(timedelta(days=3)), gates.Evidence(rollout, number)
-        )
-        return result.status, result.message
-
-    assert outcome() == ("pending", "Not rehearsed yet. No verified snapshot. Take one.")
-    snapshot = journal.taken(rollout)
-    assert outcome() == ("pending", "Not rehearsed yet. Rehearse the plan.")
-    rehearsal = journal.rehearsed(snapshot)
-    mine = Rehearsal.objects.filter(pk=rehearsal.pk)
-    status, message = outcome()
-    assert status == "pass"
-    assert "50,012 rows verified after phases 0 to 4 and back, 49,900 unchanged and 112" in message
-    mine.update(first_phase=4)
-    assert "passed, but it began at phase 4. Rehearse again." in outcome()[1]
-    rollout.snapshots.update(phases=["done"] * 4 + ["untouched"])
-    assert "began at phase 4. Take a snapshot, then rehearse again." in outcome()[1]
-    assert outcome(4)[0] == "pass"
-    mine.update(first_phase=0, finished_at=NOW - timedelta(days=4))
-    assert "is older than the 3 days that the plan allows" in outcome()[1]
-    mine.update(finished_at=NOW, plan_digest="another")
-    assert "used another version of the plan" in outcome()[1]
-    journal.rehearsed(journal.taken(rollout), "failed", error="It broke.")
-    assert (outcome()[0], "failed: It broke." in outcome()[1]) == ("fail", True)
-    cancelled = journal.rehearsed(journal.taken(rollout), "cancelled")
-    assert "failed: It broke." in outcome()[1], "a cancelled one says nothing"
-    Rehearsal.objects.filter(pk=cancelled.pk).update(state="running")
-    assert outcome() == (
-        "pending",
-        f"Rehearsal {cancelled.pk} is running: 2 of 10 runs complete. Wait until it has finished.",
-    )
-
-
-def test_the_newest_full_audit_is_requested_once_more_only_where_others_came_after_it(
-    rollout: Rollout,
-) -> None:
-    full = journal.audited(rollout)
-
-    def asked() -> list[AuditReport | None]:
-        facts = gates.Evidence(rollout, 3).facts
-        return [facts.audits[0], facts.full_audit]
-
-    few = journal.queries_of(asked)
-    journal.audited(rollout, "running")
-    assert asked()[1] == full
-    for _ in range(MAX_AUDITS):
-        journal.audited(rollout, mode="sample")
-    assert asked()[1] == full
-    assert journal.queries_of(asked) == few + 1
-
-
-def test_the_audit_of_a_phase_stays_in_sight_behind_newer_ones(rollout: Rollout) -> None:
-    run = phase_run(rollout, 2)
-    _, own = [journal.audited(rollout, run=run) for _ in range(2)]
-    newer = [journal.audited(rollout, mode="sample") for _ in range(MAX_AUDITS)]
-    assert gates.Evidence(rollout, 3).facts.audits == [*reversed(newer), own]

@@ -12,10 +12,9 @@ import pytest
 from config.home import ROOT
 from rollout.models import Rollout
 from tests.support import rollouts
-from tests.support.rollouts import Cli
+from tests.support.rollouts import PLAN, Cli
 from tests.support.servers import Database
 
-PLAN = rollouts.PLAN
 ROWS = 300
 
 
@@ -69,3 +68,48 @@ def test_options_confine_an_audit_and_its_exit_status_is_the_answer(
     code, out, err = audit("--csv")
     assert (code, out.count("\n")) == (2, 1)
     assert "is not mapped yet" in err
+
+
+def test_audit_as_json_has_exactly_the_agreed_shape(cli: Cli, filled: Rollout) -> None:
+    code, out, err = cli("audit", PLAN, "--json")
+    assert (code, err) == (0, "")
+    report = json.loads(out)
+    categories = report.pop("categories")
+    assert len(report.pop("mapping")) == 12
+    assert report.pop("mapping_values") > report.pop("mapping_reviewed") == 0
+    assert report == {
+        "plan": PLAN,
+        "environment": "production",
+        "mode": "full",
+        "rows": 300,
+        "matched": 300,
+        "mismatched": 0,
+        "status": "clean",
+        "conflicting_writes": [],
+    }
+    assert sum(categories.values()) == 300
+
+
+def test_mismatches_are_answered_with_no(cli: Cli, filled: Rollout) -> None:
+    rollouts.execute_past_triggers("UPDATE properties SET currency = 'EUR'")
+    code, out, _ = cli("audit", PLAN, "--json")
+    assert code == 1
+    report = json.loads(out)
+    assert (report["status"], report["mismatched"], report["categories"]) == (
+        "mismatched",
+        300,
+        {"computed_differs": 300},
+    )
+    code, out, _ = cli("audit", PLAN)
+    assert code == 1
+    assert "300 mismatched" in out
+    code, _, err = cli("start", PLAN, "3")
+    assert code == 1
+    assert "found 300 mismatches" in err
+
+
+def test_an_audit_that_could_not_compare_is_an_error(cli: Cli) -> None:
+    code, out, _ = cli("audit", PLAN, "--json")
+    assert code == 2
+    assert json.loads(out)["status"] == "inconclusive"
+    assert "Start phases 1 and 2 first." in cli("audit", PLAN)[1]

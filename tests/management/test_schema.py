@@ -180,3 +180,29 @@ def test_integer_keys_past_two_fifths_of_their_range_are_listed_with_their_end(c
     assert key["days_left"] == pytest.approx(12767 / 24, abs=3)
     _, out, _ = cli("keys", "--all")
     assert len(out.splitlines()) > 1
+
+
+def test_introspect_finds_no_drift_if_there_is_none(cli: Cli, filled: Rollout) -> None:
+    code, out, _ = cli("introspect", PLAN, "--json")
+    assert code == 0
+    schema: dict[str, Any] = json.loads(out)
+    assert (schema["plan"], schema["environment"], schema["drift"]) == (PLAN, "production", [])
+    assert schema["tables"]["properties"]["currency"] == "character varying(3)"
+    assert "No drift." in cli("introspect")[1]
+
+
+def test_drift_is_answered_with_no_and_named(cli: Cli) -> None:
+    rollouts.execute("ALTER TABLE properties ADD currency text")
+    code, out, _ = cli("introspect", PLAN, "--json")
+    assert code == 1
+    assert json.loads(out)["drift"] == [
+        {
+            "table": "properties",
+            "column": "currency",
+            "expected": "no column in this phase",
+            "found": "text",
+        }
+    ]
+    code, out, _ = cli("introspect")
+    assert code == 1
+    assert "DRIFT properties.currency: expected no column in this phase, found text" in out

@@ -20,10 +20,10 @@ from tests.engine.old_server import old_server
 from tests.engine.sample_plans import before_drop, with_step
 from tests.engine.samples import BIGINT, DIRTY, ODD, PARTITIONED, REQUIRED, Sample
 from tests.engine.test_every_phase import schema_of, whole_schema_of
+from tests.plan.test_conversions import DOC, NAMES, NOTE, OFFERS, PRICE, SEEN
+from tests.plan.test_extractions import AGENT, CONFLICTS, HOMES
+from tests.plan.test_wide_keys import TICKETS, create_shop, widening
 from tests.schemas import plan_of
-from tests.schemas.test_conversions import DOC, NAMES, NOTE, OFFERS, PRICE, SEEN
-from tests.schemas.test_extractions import AGENT, CONFLICTS, HOMES
-from tests.schemas.test_wide_keys import TICKETS, create_shop, widening
 from tests.support.bare_databases import clear
 from tests.support.processes import completed
 from tests.support.servers import template_url
@@ -86,7 +86,7 @@ TASK = language.RunTask(
     id="task",
     description="Mark what was seen",
     table=BIGINT.table,
-    function="tests.engine.test_tasks.mark",
+    function="tests.engine.test_task_batches.mark",
     where="{state} = 'unseen'",
     undo="",
 )

@@ -79,16 +79,18 @@ def assert_as_declared(target: Target, connection: Connection, plan: Plan) -> No
 
 
 @pytest.fixture
-def shipped(template: str) -> Iterator[Target]:
+def shipped_copy(template: str) -> Iterator[Target]:
     """A copy of the migrated database."""
     with new_database(template) as copy:
         yield copy
 
 
-def test_the_shipped_plan_changes_the_catalog_as_declared_forward_and_back(shipped: Target) -> None:
-    with shipped.connect() as connection:
+def test_the_shipped_plan_changes_the_catalog_as_declared_forward_and_back(
+    shipped_copy: Target,
+) -> None:
+    with shipped_copy.connect() as connection:
         install(connection)
-        assert_as_declared(shipped, connection, PLAN)
+        assert_as_declared(shipped_copy, connection, PLAN)
     assert [of_phase(PLAN, number).tables != () for number in range(5)] == [
         number > 0 for number in range(5)
     ]

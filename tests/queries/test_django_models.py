@@ -19,9 +19,9 @@ from rollout.queries import django_models
 from rollout.queries.django_models import models_source, phases_with_models
 from tests.engine.sample_plans import with_step
 from tests.engine.samples import COMPOSITE, LISTED, REQUIRED, TEXTS, UUIDS, Sample
+from tests.plan.test_conversions import PRICE
+from tests.plan.test_extractions import AGENT
 from tests.schemas import plan_of
-from tests.schemas.test_conversions import PRICE
-from tests.schemas.test_extractions import AGENT
 from tests.support.rollouts import Cli
 from tests.support.servers import Database
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from rollout.plan import plans
 from rollout.queries.leftovers import leftovers_of
-from tests.queries.test_leftovers import lines_of, marked, written
+from tests.queries.searched_files import lines_of, marked, written
 from tests.support.rollouts import PLAN
 
 # Beside the source of SOURCE.

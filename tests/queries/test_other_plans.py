@@ -11,8 +11,8 @@ from rollout import runner
 from rollout.models import PhaseRun, RunState
 from rollout.plan import plans
 from rollout.queries.other_plans import item_of
+from tests.plan.test_conversions import PRICE
 from tests.schemas import plan_of
-from tests.schemas.test_conversions import PRICE
 from tests.support import rollouts
 from tests.support.servers import Database
 

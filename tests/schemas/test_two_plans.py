@@ -4,8 +4,8 @@ from dataclasses import replace
 
 from rollout.engine.catalog import compare, labels_of, read
 from rollout.engine.target import Target
+from tests.plan.test_conversions import COLUMNS, LEGACY, OFFERS, PRICE, SEEN
 from tests.schemas import MakeScenario, Scenario, plan_of, table
-from tests.schemas.test_conversions import COLUMNS, LEGACY, OFFERS, PRICE, SEEN
 
 # Each declares the columns that it works with, and no other.
 PRICES = plan_of(replace(PRICE, table=table("offer", price="text")), name="prices")

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from functools import partial
 from typing import Any
 
@@ -11,6 +12,7 @@ import psycopg
 from django.contrib.auth.models import Group, User
 from django.core.management import call_command
 from django.db import connection
+from django.utils import timezone
 from django.utils.module_loading import import_string
 from django_q.models import OrmQ
 
@@ -25,6 +27,7 @@ from rollout.models import (
     PhaseRun,
     Rollout,
     RunState,
+    ScheduledStart,
     SignOff,
     Snapshot,
     SnapshotState,
@@ -224,6 +227,12 @@ def start(rollout: Rollout, phase: int) -> PhaseRun:
     return runner.start(rollout, phase, actor=prepare(rollout, phase))
 
 
+def schedule(rollout: Rollout, at: datetime | None = None, phase: int = 0) -> ScheduledStart:
+    """Have ada schedule a phase, in an hour if no time is given."""
+    at = at or timezone.now() + timedelta(hours=1)
+    return runner.schedule_start(rollout, phase, at=at, zone="Europe/Berlin", actor=ADA)
+
+
 def listings_template(template: str, *, phases: int) -> str:
     """The name of a database with a few hundred listings and so many phases done."""
     listings = filled_template("listings", template, partial(load_listings, 300))
@@ -323,6 +332,16 @@ TINY = Plan(
         for _ in range(5)
     ),
 )
+
+
+@contextmanager
+def known(plan: Plan) -> Iterator[Rollout]:
+    """A plan of the project, for as long as this lasts."""
+    plans._plans.append(plan)
+    try:
+        yield the_rollout(plan.name)
+    finally:
+        plans._plans.remove(plan)
 
 
 @contextmanager

@@ -1,9 +1,8 @@
-"""Starts at a time to come: made once, within the window, or told why not."""
+"""Starts at a time to come: made once, or told why not."""
 
 import os
 import signal
-from dataclasses import replace
-from datetime import UTC, datetime, time, timedelta
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -11,24 +10,17 @@ from django.utils import timezone
 
 from rollout import runner
 from rollout.models import LogEntry, PhaseRun, Rollout, RunState, ScheduledStart, ScheduleState
-from rollout.plan import MaintenanceWindow, plans
 from rollout.runner import Refused
 from rollout.watchdog import scheduled_starts
 from rollout.watchdog.clock_watch import ClockWatch
 from rollout.watchdog.loop import Watchdog
 from tests.support import rollouts
 from tests.support.processes import Running, manage_process, stopped_after, wait_until
-from tests.support.rollouts import ADA, TINY, Person
+from tests.support.rollouts import ADA, Person, schedule
 from tests.support.servers import Database
 from tests.support.threads import at_once
 
 HOUR = timedelta(hours=1)
-
-
-def schedule(rollout: Rollout, at: datetime | None = None, phase: int = 0) -> ScheduledStart:
-    return runner.schedule_start(
-        rollout, phase, at=at or timezone.now() + HOUR, zone="Europe/Berlin", actor=ADA
-    )
 
 
 def its_time_has_come(start: ScheduledStart, ago: timedelta = timedelta(seconds=1)) -> None:
@@ -134,45 +126,3 @@ def test_scheduled_start_can_be_cancelled_and_scheduled_again(tiny: Rollout) -> 
     with pytest.raises(Refused, match="there is nothing to cancel"):
         runner.unschedule(tiny, actor=ADA)
     assert schedule(tiny).state == ScheduleState.WAITING
-
-
-def test_two_requests_are_one_start(tiny: Rollout) -> None:
-    at = timezone.now() + HOUR
-    assert schedule(tiny, at) == schedule(tiny, at)
-    assert LogEntry.objects.filter(event="start scheduled").count() == 1
-    with pytest.raises(Refused, match=r"ada has scheduled phase 0 for .* CET. Cancel that first"):
-        schedule(tiny, at + HOUR)
-
-
-@pytest.mark.parametrize(
-    ("ahead", "refusal"),
-    [
-        (timedelta(0), "is in the past. Choose a later time"),
-        (-HOUR, "is in the past. Choose a later time"),
-        (timedelta(days=61), "is too far ahead. Choose a time within the next 60 days"),
-    ],
-)
-def test_only_a_time_to_come_will_do(tiny: Rollout, ahead: timedelta, refusal: str) -> None:
-    with pytest.raises(Refused, match=refusal):
-        schedule(tiny, timezone.now() + ahead)
-
-
-def test_a_phase_that_is_done_is_not_scheduled(tiny: Rollout) -> None:
-    rollouts.carry_out(tiny, 0)
-    with pytest.raises(Refused, match="is already complete"):
-        schedule(tiny)
-
-
-def test_only_a_time_within_the_window_will_do(tiny: Rollout) -> None:
-    window = MaintenanceWindow(opens=time(2), closes=time(4), zone="UTC")
-    plan = replace(TINY, phases=(replace(TINY.phases[0], gates=(window,)), *TINY.phases[1:]))
-    plans._plans.append(plan)
-    plans._plans.remove(TINY)
-    try:
-        tomorrow = (timezone.now() + timedelta(days=1)).astimezone(UTC)
-        with pytest.raises(Refused, match=r"is outside the maintenance window \(every day, 02:00"):
-            schedule(tiny, tomorrow.replace(hour=5))
-        assert schedule(tiny, tomorrow.replace(hour=3)).phase == 0
-    finally:
-        plans._plans.append(TINY)
-        plans._plans.remove(plan)

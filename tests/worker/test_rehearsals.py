@@ -1,7 +1,6 @@
 """A plan is run in a database of its own, forward and back, and what it did is reported."""
 
 import signal
-import time
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any
@@ -32,7 +31,6 @@ from rollout.plan import DropOldName, DropTable, Plan, RenameTable, Step, plans
 from rollout.plan.actions import Statement
 from rollout.plan.plan import EXPAND
 from rollout.worker import leases, rehearsal_observers, rehearsals
-from tests.console.journal import taken
 from tests.support import rollouts
 from tests.support.processes import Running, wait_until
 from tests.support.rollouts import ADA, PLAN, Person
@@ -246,26 +244,6 @@ def test_traffic_that_cannot_begin_is_reported_with_its_reason(committed_db: Dat
         observer.wait_until_ready(NullControl())
 
 
-def test_observer_tells_a_lock_that_is_gone_before_its_phase_counts_as_observed(
-    committed_db: Database,
-) -> None:
-    observer = rehearsal_observers.Observer(
-        replace(plans.get(PLAN), traffic=""),
-        target=target_of("production").parameters,
-        database=connection.settings_dict,
-        seed=1,
-    )
-    with observer:
-        observer.wait_until_ready(NullControl())
-        began = time.time()
-        with target_of("production").connect() as opened, opened.transaction():
-            opened.execute("LOCK TABLE properties IN ACCESS EXCLUSIVE MODE; SELECT pg_sleep(0.1)")
-        ended = time.time()
-        observer.wait_until_told(ended, NullControl())
-        (lock,) = observer.seen(began, ended).locks.values()
-    assert (lock["table"], lock["mode"], lock["times"]) == ("properties", "AccessExclusiveLock", 1)
-
-
 def test_another_rollouts_phase_gets_the_worker_in_between_and_a_cancelled_one_leaves_nothing(
     properties: Rollout, short_plan: Snapshot, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -303,17 +281,6 @@ def test_another_rollouts_phase_gets_the_worker_in_between_and_a_cancelled_one_l
     }
     ended = LogEntry.objects.get(event="rehearsal cancelled")
     assert (ended.actor, kind_of(ended)) == ("grace", "failed"), "by who cancelled it"
-
-
-def test_a_missing_or_mid_phase_snapshot_is_refused(rollout: Rollout) -> None:
-    with pytest.raises(runner.Refused, match="Take one first"):
-        runner.rehearse(rollout, actor=ADA)
-    taken(rollout, phases=["done", "begun", "untouched", "untouched", "untouched"])
-    with pytest.raises(runner.Refused, match="was taken during a phase"):
-        runner.rehearse(rollout, actor=ADA)
-    Snapshot.objects.update(phases=["done"] * 5)
-    with pytest.raises(runner.Refused, match="already has every phase applied"):
-        runner.rehearse(rollout, actor=ADA)
 
 
 def test_tables_that_a_plan_drops_and_renames_go_and_come_back_in_a_rehearsal(

@@ -5,23 +5,16 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-import psycopg
 import pytest
 from django.utils import timezone
 
 from rollout import runner
-from rollout.engine.control import NullControl
-from rollout.engine.snapshot import failures
-from rollout.engine.snapshot.failures import SnapshotError
-from rollout.engine.snapshot.pipes import Program
-from rollout.models import LogEntry, PhaseRun, Rollout, RunState, Snapshot, SnapshotState
-from rollout.notifications.kinds import kind_of
+from rollout.models import LogEntry, Rollout, Snapshot, SnapshotState
 from rollout.watchdog.loop import Watchdog
 from rollout.worker import dump_storage, snapshots
-from rollout.worker.failures import advice_for
 from tests.support import rollouts
-from tests.support.programs import of_version, write
-from tests.support.rollouts import ADA, Person
+from tests.support.programs import of_version
+from tests.support.rollouts import ADA
 from tests.support.storages import stored
 from tests.support.writers import Writer
 from tests.worker.taken_snapshots import scratch_databases, taken
@@ -70,36 +63,6 @@ def test_counts_and_pairs_are_those_of_the_dump_while_the_application_writes(
     assert writer.errors == []
     assert sum(writer.writes.values()) > 20
     assert snapshot.counts["properties"] > 300
-
-
-def test_snapshots_run_singly_and_never_beside_a_running_phase(properties: Rollout) -> None:
-    snapshot = runner.take_snapshot(properties, actor=ADA)
-    with pytest.raises(runner.Refused, match=f"ada's snapshot {snapshot.pk} is in progress"):
-        runner.take_snapshot(properties, actor=ADA)
-    with pytest.raises(runner.Refused, match="is still in progress"):
-        runner.delete_snapshot(snapshot, actor=ADA)
-    Snapshot.objects.all().delete()
-    run = runner.start(properties, 0, actor=ADA)
-    with pytest.raises(runner.Refused, match="Wait for it to end, or pause it"):
-        runner.take_snapshot(properties, actor=ADA)
-    PhaseRun.objects.filter(pk=run.pk).update(state=RunState.PAUSED)
-    runner.take_snapshot(properties, actor=ADA)
-
-
-def test_a_pending_snapshot_is_cancelled(properties: Rollout) -> None:
-    snapshot = runner.take_snapshot(properties, actor=ADA)
-    runner.cancel_snapshot(snapshot, actor=Person("grace"))
-    with pytest.raises(runner.Refused, match="is being cancelled"):
-        runner.cancel_snapshot(snapshot, actor=ADA)
-    rollouts.work()
-    with pytest.raises(runner.Refused, match="nothing to cancel"):
-        runner.cancel_snapshot(snapshot, actor=ADA)
-    snapshot.refresh_from_db()
-    assert (snapshot.state, snapshot.storage_name, stored()) == (SnapshotState.CANCELLED, "", [])
-    assert LogEntry.objects.get(event="snapshot cancel asked for").actor == "grace"
-    ended = LogEntry.objects.get(event="snapshot cancelled")
-    assert (ended.actor, kind_of(ended)) == ("grace", "failed"), "by who cancelled it"
-    assert taken(properties).state == SnapshotState.VERIFIED
 
 
 def test_a_message_delivered_twice_takes_one_snapshot(properties: Rollout) -> None:
@@ -205,50 +168,6 @@ def test_a_snapshot_on_a_full_disk_fails_and_leaves_nothing_there(
     assert "Free space on that machine" in advice
 
 
-@pytest.mark.parametrize(
-    ("output", "full", "advice"),
-    [
-        (
-            "pg_dump: error: query failed: ERROR:  could not write to file "
-            '"base/pgsql_tmp/1": No space left on device',
-            "The database server's disk is full: ",
-            "Free space on the database server, then try again.",
-        ),
-        (
-            'pg_dump: error: connection to server at "db" failed: FATAL:  could not write init '
-            "file: No space left on device",
-            "The database server's disk is full: ",
-            "Free space on the database server, then try again.",
-        ),
-        (
-            "pg_dump: error: query failed: ERROR:  could not resize shared memory segment "
-            '"/PostgreSQL.7" to 8388608 bytes: No space left on device',
-            "The database server has too little shared memory: ",
-            "Enlarge /dev/shm on the database server (for a container --shm-size), or lower its "
-            "max_parallel_workers, then try again.",
-        ),
-        (
-            "pg_dump: error: could not write to output file: No space left on device",
-            "The disk of the worker's machine is full: ",
-            "Free space on that machine and in its temporary directory, then try again.",
-        ),
-    ],
-)
-def test_a_program_that_ends_because_a_disk_is_full_says_which_one(
-    output: str, full: str, advice: str, tmp_path: Path
-) -> None:
-    program = tmp_path / "pg_dump"
-    write(program, ["#!/bin/sh", f"echo '{output}' >&2", "exit 1"])
-    with (
-        Program([str(program)], env={}, control=NullControl()) as running,
-        pytest.raises(SnapshotError) as refused,
-    ):
-        list(running.output())
-    assert str(refused.value).startswith(full)
-    assert str(refused.value).endswith("No space left on device.")
-    assert refused.value.advice == advice
-
-
 def test_a_role_without_the_right_keeps_the_dump_and_is_told_what_to_run(
     properties: Rollout, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -279,34 +198,3 @@ def test_an_expired_snapshot_is_deleted_by_the_watchdog_and_stays_in_the_list(
     assert snapshot.state == SnapshotState.DELETED
     assert stored() == []
     assert LogEntry.objects.get(event="snapshot deleted").actor == "watchdog"
-
-
-def test_a_deleted_snapshot_is_neither_verified_nor_deleted_again(properties: Rollout) -> None:
-    snapshot = taken(properties)
-    runner.delete_snapshot(snapshot, actor=ADA)
-    assert stored() == []
-    with pytest.raises(runner.Refused, match="already deleted"):
-        runner.delete_snapshot(snapshot, actor=ADA)
-    with pytest.raises(runner.Refused, match="has no dump to verify"):
-        runner.verify_snapshot(snapshot, actor=ADA)
-
-
-def test_a_database_without_the_plans_tables_has_nothing_to_take(properties: Rollout) -> None:
-    rollouts.execute("DROP TABLE property_images")
-    snapshot = taken(properties)
-    assert snapshot.state == SnapshotState.FAILED
-    assert "Tables not found: property_images" in snapshot.error
-
-
-def test_psycopg_errors_are_given_by_what_they_mean() -> None:
-    refused = psycopg.errors.InsufficientPrivilege("no")
-    full = psycopg.errors.DiskFull("no room")
-    of_memory = psycopg.errors.DiskFull(
-        'could not resize shared memory segment "/PostgreSQL.7" to 8388608 bytes: No space left'
-    )
-    assert failures.of_database(refused).advice == failures.RIGHTS
-    assert "disk is full" in str(failures.of_database(full))
-    assert "too little shared memory" in str(failures.of_database(of_memory))
-    for advice in (failures.of_database(of_memory).advice, advice_for(of_memory)):
-        assert advice.startswith("Enlarge /dev/shm")
-        assert "disk" not in advice

@@ -1,108 +1,33 @@
 """What every list has: orders, filters and places in its address, and a word when it is empty."""
 
 import re
-from collections.abc import Callable
 from html import unescape
 
 import pytest
 from django.test import Client
 
 from rollout.models import (
-    AuditReport,
-    BackfillJob,
-    Delivery,
-    LogEntry,
-    Rehearsal,
     Rollout,
-    Snapshot,
 )
 from tests.console import journal
 from tests.console.journal import PAGE, text_of
-
-AUDITS, SNAPSHOTS, REHEARSALS, JOBS = (
-    f"{PAGE}{name}/" for name in ("audits", "snapshots", "rehearsals", "jobs")
+from tests.console.lists.made_rows import (
+    AUDITS,
+    BY_NUMBER,
+    JOBS,
+    LOG,
+    MAKERS,
+    NOTIFICATIONS,
+    REHEARSALS,
+    SNAPSHOTS,
+    Maker,
+    all_pages,
+    an_audit,
+    make_of,
+    shown_in,
 )
-LOG, NOTIFICATIONS = "/rollout/log/", "/rollout/notifications/"
 
-
-def an_audit(rollout: Rollout, number: int) -> str:
-    return f"Audit {journal.audited(rollout, 'mismatched', mismatched=number).pk}<"
-
-
-def a_snapshot(rollout: Rollout, number: int) -> str:
-    return f"Snapshot {journal.taken(rollout, size=number).pk}<"
-
-
-def a_rehearsal(rollout: Rollout, number: int) -> str:
-    snapshot = journal.taken(rollout)
-    return f"Rehearsal {journal.rehearsed(snapshot, rows=number).pk}<"
-
-
-def a_job(rollout: Rollout, number: int) -> str:
-    run = journal.ran(rollout, 2, "failed")
-    job = journal.ended_job(journal.reached(run, "backfill", "failed"), scanned=number)
-    return f"Backfill {job.pk}<"
-
-
-def an_entry(rollout: Rollout, number: int) -> str:
-    return journal.noted(rollout, message=f"Entry of {number}.").message
-
-
-def a_delivery(rollout: Rollout, number: int) -> str:
-    entry = journal.noted(rollout, f"Event {LogEntry.objects.count()}.")
-    journal.delivery(entry, attempts=number)
-    return entry.event
-
-
-Maker = Callable[[Rollout, int], str]
-BY_NUMBER = [
-    (AUDITS, an_audit, "most-mismatches", "fewest-mismatches"),
-    (SNAPSHOTS, a_snapshot, "largest", "smallest"),
-    (REHEARSALS, a_rehearsal, "most-rows", "fewest-rows"),
-    (NOTIFICATIONS, a_delivery, "most-attempts", "fewest-attempts"),
-    (JOBS, a_job, "most-rows", "fewest-rows"),
-]
-MAKERS = [(address, make) for address, make, *_ in BY_NUMBER] + [(LOG, an_entry)]
 LISTS = [address for address, _ in MAKERS]
-UNKNOWN = [
-    (AUDITS, {"mode": "no-such"}),
-    (AUDITS, {"status": "x"}),
-    (SNAPSHOTS, {"state": "no-such"}),
-    (REHEARSALS, {"state": "no-such"}),
-    (LOG, {"phase": "9"}),
-    (LOG, {"plan": "no-such"}),
-    (NOTIFICATIONS, {"state": "no-such"}),
-    (NOTIFICATIONS, {"channel": "no-such"}),
-    (JOBS, {"kind": "no-such"}),
-]
-MATCHING_NOTHING = [
-    (AUDITS, {"mode": "shadow"}),
-    (SNAPSHOTS, {"state": "failed"}),
-    (REHEARSALS, {"state": "failed"}),
-    (LOG, {"actor": "nobody"}),
-    (NOTIFICATIONS, {"channel": "email"}),
-    (NOTIFICATIONS, {"state": "not-taken"}),
-    (JOBS, {"table": "nowhere"}),
-    (JOBS, {"phase": "4"}),
-]
-
-
-def make_of(address: str) -> Maker:
-    return dict(MAKERS)[address]
-
-
-def shown_in(pages: list[str], names: list[str]) -> list[str]:
-    """The names in the order in which the pages show them."""
-    text = "".join(pages)
-    return sorted((name for name in names if name in text), key=text.index)
-
-
-def all_pages(browser: Client, address: str, **query: str) -> list[str]:
-    """Every page of a list, by its links to the next one."""
-    pages = [text_of(browser, address, **query)]
-    while link := re.search(r'rel="next" href="([^"#]*)', pages[-1]):
-        pages.append(text_of(browser, f"{address}{unescape(link[1])}"))
-    return pages
 
 
 @pytest.mark.slow
@@ -159,74 +84,6 @@ def test_a_few_rows_on_another_page_have_no_order_to_choose(
 ) -> None:
     an_audit(rollout, 1)
     assert "aria-sort" not in text_of(viewer, PAGE)
-
-
-@pytest.mark.parametrize(
-    ("address", "query", "fields"),
-    [
-        (AUDITS, {"mode": "sampled"}, {"mode": "sampled"}),
-        (AUDITS, {"status": "inconclusive"}, {"status": "inconclusive"}),
-        (SNAPSHOTS, {"state": "failed"}, {"state": "failed"}),
-        (REHEARSALS, {"state": "failed"}, {"state": "failed"}),
-        (NOTIFICATIONS, {"state": "failed"}, {"state": "failed"}),
-        (NOTIFICATIONS, {"channel": "email"}, {"channel": "email"}),
-        (NOTIFICATIONS, {"recipient": "ADA"}, {"recipient": "ada"}),
-        (NOTIFICATIONS, {"state": "not-taken"}, {"attempts": 2}),
-        (JOBS, {"kind": "repair"}, {"kind": "repair"}),
-        (JOBS, {"table": "IMAGES"}, {"table": "images"}),
-        (JOBS, {"ended": "no"}, {"finished_at": None}),
-    ],
-)
-def test_filters_in_the_address_narrow_a_list(
-    rollout: Rollout, viewer: Client, address: str, query: dict[str, str], fields: dict[str, object]
-) -> None:
-    others = [make_of(address)(rollout, 0) for _ in range(2)]
-    name = make_of(address)(rollout, 0)
-    model = {
-        AUDITS: AuditReport,
-        SNAPSHOTS: Snapshot,
-        REHEARSALS: Rehearsal,
-        NOTIFICATIONS: Delivery,
-        JOBS: BackfillJob,
-    }[address]
-    newest = model._default_manager.order_by("pk").last()
-    assert newest is not None
-    model._default_manager.filter(pk=newest.pk).update(**fields)
-    text = text_of(viewer, address, **query)
-    name = name.replace("Backfill", "Repair") if "repair" in fields.values() else name
-    assert shown_in([text], [name, *others]) == [name]
-
-
-def test_filters_stay_when_the_order_changes_and_the_order_when_the_filters_do(
-    rollout: Rollout, viewer: Client
-) -> None:
-    for number in range(3):
-        an_audit(rollout, number)
-    text = text_of(viewer, AUDITS, status="mismatched", order="most-mismatches")
-    assert 'href="?status=mismatched&amp;order=fewest-mismatches"' in text
-    assert '<input type="hidden" name="order" value="most-mismatches">' in text
-    assert '<option value="mismatched" selected>' in text
-
-
-@pytest.mark.parametrize(("address", "query"), MATCHING_NOTHING)
-def test_a_filter_that_matches_nothing_says_so_and_how_to_see_all(
-    rollout: Rollout, viewer: Client, address: str, query: dict[str, str]
-) -> None:
-    make_of(address)(rollout, 0)
-    text = text_of(viewer, address, **query)
-    assert " matches. <a href=" in text
-    assert f'href="{address}' in text.split(" matches. ")[1].split(">")[0]
-
-
-@pytest.mark.parametrize(("address", "query"), UNKNOWN)
-def test_an_unknown_filter_is_reported_and_the_list_is_shown(
-    rollout: Rollout, viewer: Client, address: str, query: dict[str, str]
-) -> None:
-    name = make_of(address)(rollout, 0)
-    text = text_of(viewer, address, **query)
-    assert name in text
-    assert 'class="errorlist"' in text
-    assert "Invalid filters were ignored." in text
 
 
 @pytest.mark.parametrize("address", LISTS)

@@ -6,38 +6,12 @@ import pytest
 
 # Loaded before Django is set up: what needs models is imported where it is used.
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from django.test import Client
-
-    from rollout.models import Rollout
+    from rollout.models import AuditReport, Rollout
 
 
 @pytest.fixture
-def reviewer(properties: Rollout) -> Client:
-    """An engineer, where the property rollout has listings."""
-    from tests.console import journal
+def report(rollout: Rollout) -> AuditReport:
+    """A report of an audit that found three rows."""
+    from tests.console.audit_reports import a_report
 
-    return journal.browser_of("engineer")
-
-
-@pytest.fixture
-def clean_target(db: None) -> Iterator[None]:
-    """What a test commits to the engine's tables beside Django's transaction goes with it."""
-    from tests.support.rollouts import target
-
-    yield
-    with target() as opened:
-        opened.execute(
-            "TRUNCATE rollout.lanes, rollout.samples, rollout.losses, rollout.quarantine,"
-            " rollout.paces, rollout.throttles"
-        )
-
-
-@pytest.fixture
-def before_phase_3(rollout: Rollout) -> Rollout:
-    from tests.console import journal
-
-    for phase in (0, 1, 2):
-        journal.ran(rollout, phase)
-    return rollout
+    return a_report(rollout)

@@ -1,6 +1,5 @@
 """The monitoring page: what it says of operations, and what it costs."""
 
-import json
 import re
 from datetime import timedelta
 from typing import Any
@@ -8,10 +7,9 @@ from typing import Any
 import pytest
 from django.utils import timezone
 
-from rollout.console.database_statistics import MAX_POINTS
-from rollout.models import DatabaseSample, LogEntry, Rollout, RuleState, ShadowTally
+from rollout.models import Rollout, RuleState, ShadowTally
 from tests.console import journal
-from tests.console.journal import PAGE, browser_of, fragment_of, noted, ran, text_of
+from tests.console.journal import PAGE, browser_of, fragment_of, noted, ran, sampled, text_of
 
 pytestmark = pytest.mark.django_db
 
@@ -167,69 +165,6 @@ def test_the_number_of_queries_does_not_grow_with_what_was_measured(rollout: Rol
     assert queries() == before
 
 
-def sampled(rollout: Rollout, *, ago: timedelta, wal: float, **more: Any) -> None:
-    """A sample of the database, in which so many bytes of WAL were written by then."""
-    table = {"table_bytes": 2e6, "index_bytes": 1e6, "live": 900, "dead": 100}
-    table |= {"inserts": 0, "updates": 40 * wal, "hot_updates": 30 * wal, "deletes": 0}
-    server = {"started": 1.0, "reset": None, "wal_bytes": 1e6 * wal, "connections": 12}
-    DatabaseSample.objects.create(
-        rollout=rollout,
-        at=timezone.now() - ago,
-        seconds=10,
-        server={**server, "max_connections": 100, "lock_waits": 0, **more},
-        tables={"properties": table},
-        statements=[{"query": "SELECT <b> $1", "calls": 4, "ms": 100.0, "rows": 4}],
-    )
-
-
-def test_the_database_is_shown_now_and_before_the_phase(rollout: Rollout) -> None:
-    now = timezone.now()
-    ran(rollout, 2, "running")
-    rollout.runs.update(created_at=now - timedelta(minutes=20))
-    for minutes, wal in ((30, 1), (25, 2), (2, 100), (1, 160), (0, 220)):
-        sampled(rollout, ago=timedelta(minutes=minutes, seconds=1), wal=wal)
-    page = " ".join(text_of(browser_of("viewer"), ADDRESS).split())
-    # 60 MB a minute now, 1 MB in five minutes before.
-    assert "1.0 MB/s" in page
-    assert "baseline 3.3 kB/s" in page
-    assert "12 of 100" in page
-    assert "75.0%" in page, "the HOT share"
-    assert "10.0%" in page, "the share of dead rows"
-    assert "SELECT &lt;b&gt; $1" in page
-    assert "25 ms" in page
-
-
-def test_a_baseline_of_many_samples_is_decoded_in_part(
-    rollout: Rollout, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    ran(rollout, 2, "running")
-    sampled(rollout, ago=timedelta(minutes=30), wal=1)
-    pattern = DatabaseSample.objects.get()
-    at = timezone.now() - timedelta(minutes=31)
-    DatabaseSample.objects.bulk_create(
-        DatabaseSample(
-            rollout=rollout,
-            at=at - timedelta(seconds=5 * number),
-            seconds=5,
-            server=pattern.server,
-            tables=pattern.tables,
-        )
-        for number in range(300)
-    )
-    rollout.runs.update(created_at=timezone.now() - timedelta(seconds=1))
-    sampled(rollout, ago=timedelta(), wal=2)
-    decoded: list[Any] = []
-    loads = json.loads
-
-    def counting(text: Any, **options: Any) -> Any:
-        decoded.append(text)
-        return loads(text, **options)
-
-    monkeypatch.setattr(json, "loads", counting)
-    assert "baseline" in text_of(browser_of("viewer"), ADDRESS)
-    assert 0 < len(decoded) <= 2 * MAX_POINTS
-
-
 def test_events_of_the_rollout_are_marked_by_kind_on_the_axis_of_the_plots(
     rollout: Rollout,
 ) -> None:
@@ -250,44 +185,3 @@ def test_events_of_the_rollout_are_marked_by_kind_on_the_axis_of_the_plots(
         (row,) = [part for part in page.split('class="lane-name"') if part.startswith(f">{lane}<")]
         assert mark in row, mark
     assert 'href="#icon-paused"' in page
-
-
-def test_shadow_reads_are_listed_by_operation_and_a_lead_sets_their_share(rollout: Rollout) -> None:
-    ShadowTally.objects.create(
-        rollout=rollout,
-        at=timezone.now(),
-        seconds=10,
-        operation="search",
-        compared=40,
-        same=30,
-        mapped=6,
-        unfilled=3,
-        differed=3,
-        failed=1,
-        error="<b>timeout</b>",
-        old_durations={"-30": 40},
-        new_durations={"-23": 40},
-    )
-    noted(rollout, "shadow read differs", data={"report": 77})
-    page = " ".join(text_of(browser_of("viewer"), ADDRESS).split())
-    assert "/audits/77/" in page
-    assert "6 mapped to another name" in page
-    assert "3 not backfilled yet" in page
-    assert "&lt;b&gt;timeout" in page
-    assert "Set</button>" not in page
-    lead = browser_of("lead")
-    for percent, status in (("7.5", "7.5 %"), ("101", "0 to 100"), ("", "Enter a percentage")):
-        answer = lead.post(f"{PAGE}shadow/", {"percent": percent, "next": ADDRESS}, follow=True)
-        assert status in answer.content.decode()
-    rollout.refresh_from_db()
-    assert rollout.shadow_percent == 7.5
-    same = lead.post(f"{PAGE}shadow/", {"percent": "7.50", "next": ADDRESS}, follow=True)
-    assert "Shadow read sample rate set to 7.5 %." in same.content.decode()
-    for percent in ("1e-321", "0.0009"):
-        answer = lead.post(f"{PAGE}shadow/", {"percent": percent, "next": ADDRESS}, follow=True)
-        assert "The smallest sample rate is 0.001 %." in answer.content.decode()
-    rollout.refresh_from_db()
-    assert rollout.shadow_percent == 7.5
-    # The share that it had already is no news.
-    entry = LogEntry.objects.get(event="shadow share changed")
-    assert (entry.actor, entry.data) == ("lead", {"before": 1.0, "after": 7.5})

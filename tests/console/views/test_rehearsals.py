@@ -4,15 +4,12 @@ import re
 from datetime import timedelta
 
 import pytest
-from django.template.loader import render_to_string
 from django.test import Client
 from django.utils import timezone
 
-from rollout.console.current_phases import rehearsal_action
 from rollout.models import Rehearsal, Rollout, Snapshot
 from rollout.plan import plans
 from rollout.queries import rehearsals
-from rollout.queries.status import status_of
 from tests.console import journal
 from tests.console.journal import PAGE, rehearsed, taken, text_of
 
@@ -36,40 +33,6 @@ def test_a_rehearsal_to_wait_for_or_cancel_is_linked_beside_the_refusal(
     running = rehearsed(taken(rollout), "running")
     refusal = text_of(lead, LIST).split("Wait for it to end, or cancel it.")[1].split("</p>")[0]
     assert f'<a href="{running.get_absolute_url()}">Rehearsal {running.pk}</a>' in refusal
-
-
-def test_a_rehearsal_is_led_to_from_a_snapshot_as_new_as_the_mapping(rollout: Rollout) -> None:
-    def action() -> str:
-        return rehearsal_action(status_of(rollout))
-
-    assert action() == "take_snapshot"
-    first = taken(rollout, "taking", taken_at=None)
-    assert action() == "wait"
-    rollout.snapshots.update(state="verified", taken_at=timezone.now())
-    assert action() == "rehearse"
-    journal.reviewed(rollout, rows_changed=12)
-    assert action() == "take_snapshot"
-    taken(rollout)
-    assert action() == "rehearse"
-    rollout.snapshots.update(phases=["done"] * 3 + ["untouched"] * 2)
-    assert action() == "take_snapshot", "phases were rolled back since"
-    rollout.snapshots.update(phases=[])
-    rehearsed(first, "running")
-    assert action() == "wait"
-
-
-def test_a_rehearsal_is_offered_after_the_review_that_could_outdate_it(rollout: Rollout) -> None:
-    def offer() -> str:
-        status = status_of(rollout)
-        page = {"status": status, "rollout": rollout, "then_rehearse": True}
-        return render_to_string("rollout/parts/action.html", {**page, "action": "take_snapshot"})
-
-    link = f'<a href="{PAGE}mappings/">Review the mapping first</a>'
-    assert link in offer()
-    journal.reviewed(rollout)
-    assert link in offer(), "the column status is open"
-    journal.reviewed(rollout, legacy_column="status")
-    assert "Review the mapping" not in offer()
 
 
 @pytest.fixture
@@ -233,20 +196,6 @@ def test_the_rollouts_page_says_how_the_last_one_went(
     text = text_of(viewer, PAGE)
     assert f'href="{page_of(rehearsal)}"' in text
     assert "Round trip clean" in text
-
-
-def test_no_p99_is_above_the_longest_operation_measured(journaled_snapshot: Snapshot) -> None:
-    rehearsal = rehearsed(journaled_snapshot)
-    # The estimate of this bucket is 21.2 ms.
-    Rehearsal.objects.update(
-        baseline_traffic={"operations": 20, "longest_ms": 21.0, "durations": {"-38": 20}}
-    )
-    rehearsal.refresh_from_db()
-    report = rehearsals.report_of(rehearsal)
-    assert report.alone.p99_ms == 21.0
-    traffic = [result.traffic for result in report.results]
-    traffic += [step.traffic for result in report.results for step in result.steps]
-    assert {(seen.longest_ms, seen.p99_ms) for seen in traffic if seen.operations} == {(88.1, 88.1)}
 
 
 def test_measured_durations_are_the_forecast_of_the_start_and_of_the_rollback(

@@ -1,7 +1,6 @@
 import re
 from dataclasses import replace
 from datetime import timedelta
-from typing import Any
 
 import pytest
 from django.template.loader import render_to_string
@@ -10,71 +9,11 @@ from django.utils import timezone
 
 from rollout.console.http.fragments import FAST
 from rollout.gates import GateStatus
-from rollout.models import Measurement, PhaseRun, Rollout
+from rollout.models import Rollout
 from rollout.plan import plans
 from rollout.queries.status import status_of
 from tests.console import journal
 from tests.console.journal import PAGE, fragment_of, ran, reached, text_of
-
-
-def test_the_overview_says_where_each_rollout_stands(rollout: Rollout, viewer: Client) -> None:
-    ran(rollout, 0)
-    ran(rollout, 1, "failed", error="no", advice="Retry.")
-    journal.noted(rollout, "phase failed", phase=1)
-    text = text_of(viewer, "/rollout/")
-    assert "Property classification" in text
-    row = text.split("<tbody>")[1]
-    assert "1 Expand" in row
-    assert "Failed" in row
-    assert "Action needed" in row
-    assert "A lead to retry or roll back phase 1" in row
-    assert "Phase failed, phase 1" in row
-    assert "grace, " in row
-
-
-def test_the_overview_says_who_or_what_each_rollout_waits_for(
-    rollout: Rollout, viewer: Client
-) -> None:
-    def waits() -> str:
-        cell = text_of(viewer, "/rollout/").split('<td class="wrap">')[1].split("</td>")[0]
-        return re.sub("<[^>]+>", "", cell)
-
-    assert waits() == "A lead to start phase 0"
-    run = ran(rollout, 0, "paused")
-    assert waits() == "An engineer to resume phase 0"
-    PhaseRun.objects.filter(pk=run.pk).update(state="running")
-    assert waits() == "Nothing"
-    reached(run, "compare-schema", "running", waiting_for="a lock on properties")
-    assert waits() == "A lock on properties."
-    PhaseRun.objects.filter(pk=run.pk).update(state="done")
-    for phase in (1, 2):
-        ran(rollout, phase)
-    journal.signed(rollout, "request", phase=3)
-    assert waits() == "Approval of phase 3, requested by grace"
-    for phase in (3, 4):
-        ran(rollout, phase)
-    assert waits() == "Nothing"
-
-
-def test_many_rollouts_can_be_filtered_and_take_no_more_queries_than_a_few(
-    rollout: Rollout, lead: Client, settings: Any
-) -> None:
-    def opened(environments: int, **query: str) -> tuple[str, int]:
-        there = {f"copy-{n}": "default" for n in range(environments - 1)}
-        settings.ROLLOUT = {**settings.ROLLOUT, "ENVIRONMENTS": {"production": "default", **there}}
-        text_of(lead, "/rollout/")  # Creates those that are new.
-        queries = journal.queries_of(lambda: text_of(lead, "/rollout/", **query))
-        return text_of(lead, "/rollout/", **query), queries
-
-    few, of_few = opened(2)
-    many, of_many = opened(12)
-    assert of_many == of_few
-    assert 'role="search"' not in few
-    assert 'role="search"' in many
-    assert many.count('<th scope="row">') == 12 * len(list(plans))
-    filtered, _ = opened(12, title="CLASSIFICATION", environment="copy-3", state="idle")
-    assert filtered.count('<th scope="row">') == 1
-    assert "No rollout matches." in opened(12, state="complete")[0]
 
 
 def test_a_fresh_rollout_may_start_its_first_phase(rollout: Rollout, lead: Client) -> None:
@@ -144,35 +83,6 @@ def test_the_way_back_and_how_long_it_takes_stand_on_the_page_whatever_comes_nex
         text = text_of(lead, PAGE)
         assert f'id="roll-back" href="{PAGE}phases/4/roll-back/"' in text
         assert "Rollback of phase 4 not rehearsed yet: <a" in text
-
-
-def test_a_complete_rollout_says_what_can_be_removed_and_who_did_what(
-    rollout: Rollout, viewer: Client
-) -> None:
-    for phase in range(5):
-        run = ran(rollout, phase)
-        if phase > 2:
-            journal.signed(rollout, phase=phase, by="ada", run=run)
-        assert ("Cleanup once no rollback is needed" in text_of(viewer, PAGE)) == (phase == 4)
-    text = text_of(viewer, PAGE)
-    assert "Rollout complete" in text
-    assert "<code>properties.type</code>, <code>properties.status</code>" in text
-    assert "rollout.property-classification_properties_archive" in text
-    assert "No measured operation asked for modes in the last hour." in text
-    assert "No verified snapshot is left." in text
-    records = text.split('<table class="who-did-what">')[1].split("</table>")[0]
-    assert records.count("<td>grace</td>") == 5
-    assert records.count("<td>ada</td>") == 2
-    Measurement.objects.create(
-        at=timezone.now(), seconds=5, operation="search", read_mode="new", calls=3
-    )
-    journal.rehearsed(journal.taken(rollout))
-    text = text_of(viewer, PAGE)
-    assert "Still asking for modes in the last hour:</strong> search" in text
-    assert f"Snapshot {rollout.snapshots.get().pk}</a> expires" in text
-    records = text.split('<table class="who-did-what">')[1].split("</table>")[0]
-    assert re.search(r"1 Expand.*?<td class=\"number nowrap\">[\d.]+ m?s</td>", records, re.S)
-    assert "Complete" in text_of(viewer, "/rollout/")
 
 
 @pytest.mark.parametrize("state", ["queued", "running", "pausing", "cancelling"])
@@ -251,7 +161,6 @@ def test_the_number_of_queries_does_not_grow_with_the_journal(
             journal.audited(rollout)
 
     def rollout_steps(phase: int) -> list[str]:
-        from rollout.plan import plans
 
         return [step.id for step in plans.get(journal.PLAN).phases[phase].steps]
 

@@ -7,8 +7,8 @@ from rollout.engine import preflight
 from rollout.engine.preflight import Item
 from rollout.engine.preflight.key_ranges import NAME
 from rollout.engine.target import Connection, Target
+from tests.plan.test_wide_keys import widening
 from tests.schemas import plan_of, table
-from tests.schemas.test_wide_keys import widening
 
 TICKETS = """
 CREATE TABLE ticket (id serial PRIMARY KEY, subject text, made timestamptz);

@@ -1,50 +1,17 @@
 """A dump of every kind of table comes back as it was, and a difference is named."""
 
-import io
-from collections.abc import Iterator
-from contextlib import contextmanager
-
 import pytest
 from psycopg import sql
 
-from rollout.engine.snapshot import scratch
-from rollout.engine.snapshot.archive import Archive
 from rollout.engine.snapshot.contents import Contents, contents_of, differences, relations_of
-from rollout.engine.snapshot.dump import dump, exported, prerequisites
 from rollout.engine.snapshot.failures import SnapshotError
-from rollout.engine.snapshot.programs import find_programs
 from rollout.engine.snapshot.restore import Recorded, replace_tables, verify
 from rollout.engine.target import Connection, Target
-from rollout.plan import Plan
-from tests.engine.actions import NoControl, do_phase, undo_phase
-from tests.engine.samples import BIGINT, DIRTY, SAMPLES, Sample
+from tests.engine.actions import do_phase, undo_phase
+from tests.engine.samples import BIGINT, SAMPLES, Sample
+from tests.engine.snapshot.taken_dumps import CONTROL, ROWS, filled, taken
 
 pytestmark = pytest.mark.slow
-
-CONTROL = NoControl()
-
-
-ROWS = 60
-
-
-def filled(target: Target, connection: Connection, sample: Sample = BIGINT) -> Plan:
-    """A table of things, carried to the end of phase 2."""
-    sample.create(connection)
-    for number in range(ROWS):
-        sample.insert(connection, number, kind=DIRTY[number % len(DIRTY)], state="open")
-    for phase in (0, 1, 2):
-        do_phase(target, connection, sample.plan, phase)
-    return sample.plan
-
-
-@contextmanager
-def taken(target: Target, plan: Plan) -> Iterator[tuple[Archive, Recorded]]:
-    programs = find_programs(18)
-    with target.connect() as connection, exported(connection, plan, CONTROL) as export:
-        whole = b"".join(dump(programs, target, export, CONTROL))
-        needed = prerequisites(programs, target, export, CONTROL)
-    recorded = Recorded(export.contents, needed, export.left_out)
-    yield Archive(programs, lambda: io.BytesIO(whole), CONTROL), recorded
 
 
 def own_functions(connection: Connection) -> list[tuple[str, ...]]:
@@ -62,14 +29,6 @@ def rows_of(connection: Connection, sample: Sample) -> list[str]:
     return sorted(row[0] for row in rows)
 
 
-def scratch_databases(connection: Connection, snapshot: int) -> list[str]:
-    rows = connection.execute(
-        "SELECT datname FROM pg_database WHERE starts_with(datname, %s)",
-        [scratch.prefix_of(connection, snapshot)],
-    ).fetchall()
-    return [row[0] for row in rows]
-
-
 @pytest.mark.parametrize("sample", SAMPLES, ids=str)
 @pytest.mark.parametrize("phases", [(), (3, 4)], ids=["both shapes", "the new shape"])
 def test_a_dump_restored_elsewhere_holds_what_it_held(
@@ -83,22 +42,6 @@ def test_a_dump_restored_elsewhere_holds_what_it_held(
     assert verification.differences == []
     assert sum(verification.contents.counts.values()) >= ROWS
     assert verification.contents.crosstabs[0].digest == recorded.contents.crosstabs[0].digest
-
-
-def test_writes_after_the_moment_of_a_dump_are_not_in_it(
-    target: Target, connection: Connection
-) -> None:
-    plan = filled(target, connection)
-    with target.connect() as other, exported(other, plan, CONTROL) as export:
-        connection.execute("INSERT INTO things (id, kind, state) VALUES (1000, 'Castle', 'new')")
-        connection.execute("DELETE FROM things WHERE id < 10")
-        whole = b"".join(dump(find_programs(18), target, export, CONTROL))
-        needed = prerequisites(find_programs(18), target, export, CONTROL)
-    archive = Archive(find_programs(18), lambda: io.BytesIO(whole), CONTROL)
-    recorded = Recorded(export.contents, needed, export.left_out)
-    verification = verify(target, plan, archive, recorded, CONTROL, snapshot=1, token=1)
-    assert verification.differences == []
-    assert verification.contents.counts["things"] == ROWS
 
 
 def test_a_copy_with_other_rows_or_pairs_differs_by_name(
@@ -128,64 +71,6 @@ def test_a_row_that_points_to_another_value_differs_though_the_counts_are_equal(
         " WHERE kind = 'House' AND id = 0"
     )
     assert len(differences(before, contents_of(connection, plan, relations))) == 1
-
-
-def test_the_scratch_database_is_gone_afterwards_whatever_happened(
-    target: Target, connection: Connection
-) -> None:
-    plan = filled(target, connection)
-    with taken(target, plan) as (archive, recorded):
-        torn = Archive(archive.programs, lambda: io.BytesIO(archive.opens().read(3000)), CONTROL)
-        with pytest.raises(SnapshotError, match="pg_restore"):
-            verify(target, plan, torn, recorded, CONTROL, snapshot=1, token=1)
-    assert scratch_databases(connection, 1) == []
-
-
-def test_databases_that_a_dead_worker_left_are_dropped_and_nothing_else(
-    target: Target, connection: Connection
-) -> None:
-    prefix = scratch.prefix_of(connection, 1)
-    other = scratch.prefix_of(connection, 11)
-    for name in (f"{prefix}7", f"{other}7"):
-        connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
-    with scratch.scratch_database(connection, target, 1, 8) as made:
-        assert scratch_databases(connection, 1) == [made.parameters["dbname"]]
-    assert scratch_databases(connection, 1) == []
-    assert scratch_databases(connection, 11) == [f"{other}7"]
-    scratch.drop_leftovers(connection, 11)
-
-
-def test_a_role_that_may_not_create_databases_is_told_what_to_run(
-    target: Target, connection: Connection
-) -> None:
-    connection.execute("DROP ROLE IF EXISTS modest; CREATE ROLE modest LOGIN")
-    modest = Target({**target.parameters, "user": "modest"})
-    with (
-        modest.connect() as theirs,
-        pytest.raises(SnapshotError, match="Role modest needs CREATEDB") as error,
-        scratch.scratch_database(theirs, modest, 1, 1),
-    ):
-        pass
-    assert "ALTER ROLE modest CREATEDB" in error.value.advice
-    connection.execute("DROP ROLE modest")
-
-
-def test_a_role_that_may_not_read_the_tables_is_told_so(
-    target: Target, connection: Connection
-) -> None:
-    plan = filled(target, connection)
-    connection.execute("DROP ROLE IF EXISTS modest_reader; CREATE ROLE modest_reader LOGIN")
-    modest = Target({**target.parameters, "user": "modest_reader"})
-    try:
-        with (
-            target.connect() as other,
-            exported(other, plan, CONTROL) as export,
-            pytest.raises(SnapshotError, match="pg_dump: permission denied") as error,
-        ):
-            b"".join(dump(find_programs(18), modest, export, CONTROL))
-        assert "grant it SELECT" in error.value.advice
-    finally:
-        connection.execute("DROP ROLE modest_reader")
 
 
 def test_types_functions_and_triggers_of_the_application_come_back(

@@ -1,0 +1,39 @@
+"""A rollout that is complete."""
+
+import re
+
+from django.test import Client
+from django.utils import timezone
+
+from rollout.models import Measurement, Rollout
+from tests.console import journal
+from tests.console.journal import PAGE, ran, text_of
+
+
+def test_a_complete_rollout_says_what_can_be_removed_and_who_did_what(
+    rollout: Rollout, viewer: Client
+) -> None:
+    for phase in range(5):
+        run = ran(rollout, phase)
+        if phase > 2:
+            journal.signed(rollout, phase=phase, by="ada", run=run)
+        assert ("Cleanup once no rollback is needed" in text_of(viewer, PAGE)) == (phase == 4)
+    text = text_of(viewer, PAGE)
+    assert "Rollout complete" in text
+    assert "<code>properties.type</code>, <code>properties.status</code>" in text
+    assert "rollout.property-classification_properties_archive" in text
+    assert "No measured operation asked for modes in the last hour." in text
+    assert "No verified snapshot is left." in text
+    records = text.split('<table class="who-did-what">')[1].split("</table>")[0]
+    assert records.count("<td>grace</td>") == 5
+    assert records.count("<td>ada</td>") == 2
+    Measurement.objects.create(
+        at=timezone.now(), seconds=5, operation="search", read_mode="new", calls=3
+    )
+    journal.rehearsed(journal.taken(rollout))
+    text = text_of(viewer, PAGE)
+    assert "Still asking for modes in the last hour:</strong> search" in text
+    assert f"Snapshot {rollout.snapshots.get().pk}</a> expires" in text
+    records = text.split('<table class="who-did-what">')[1].split("</table>")[0]
+    assert re.search(r"1 Expand.*?<td class=\"number nowrap\">[\d.]+ m?s</td>", records, re.S)
+    assert "Complete" in text_of(viewer, "/rollout/")

@@ -1,0 +1,71 @@
+"""Starts that leads schedule, on the pages of the phase."""
+
+from datetime import timedelta
+
+import pytest
+from django.test import Client
+from django.utils import timezone
+
+from rollout.models import Rollout, ScheduledStart, ScheduleState
+from rollout.plan import plans
+from tests.console import journal
+from tests.console.journal import PAGE, text_of
+
+
+def digest() -> str:
+    return plans.get(journal.PLAN).digest_of(3)
+
+
+def test_a_start_is_scheduled_shown_in_its_zone_and_cancelled(
+    before_phase_3: Rollout, lead: Client, viewer: Client
+) -> None:
+    at = (timezone.now() + timedelta(days=2)).replace(second=0, microsecond=0)
+    text = lead.post(
+        f"{PAGE}phases/3/schedule/",
+        journal.read(3, at=f"{at:%Y-%m-%dT%H:%M}", typed=journal.PLAN),
+        follow=True,
+    ).content.decode()
+    assert "Phase 3 scheduled." in text
+    assert f"{at:%H:%M} UTC</time></strong>, in 1 d" in text
+    assert 'id="unschedule"' in text
+    assert 'id="unschedule"' not in text_of(viewer, PAGE)
+    assert (
+        "Scheduled start cancelled."
+        in lead.post(f"{PAGE}unschedule/", follow=True).content.decode()
+    )
+    assert ScheduledStart.objects.get().state == ScheduleState.CANCELLED
+
+
+@pytest.mark.parametrize(
+    ("at", "reason"),
+    [
+        ("", "is not a time in UTC"),
+        ("tomorrow", "is not a time"),
+        ("2020-01-01T00:00", "later time"),
+    ],
+)
+def test_an_invalid_time_is_named_and_kept(
+    before_phase_3: Rollout, lead: Client, at: str, reason: str
+) -> None:
+    form = journal.read(3, at=at, typed=journal.PLAN)
+    text = lead.post(f"{PAGE}phases/3/schedule/", form, follow=True).content.decode()
+    assert reason in text
+    assert f'name="at" value="{at}"' in text
+
+
+def test_why_a_scheduled_start_did_not_start_stays_in_sight(
+    before_phase_3: Rollout, viewer: Client
+) -> None:
+    ScheduledStart.objects.create(
+        rollout=before_phase_3,
+        phase=3,
+        at=timezone.now(),
+        zone="Europe/Berlin",
+        actor_name="grace",
+        phase_digest=digest(),
+        state=ScheduleState.NOT_STARTED,
+        outcome="Gate “approved”: Not approved yet.",
+    )
+    text = text_of(viewer, PAGE)
+    assert "Scheduled start of phase 3 skipped" in text
+    assert "Not approved yet." in text

@@ -1,0 +1,147 @@
+"""What people decide about values that do not convert: triggers, fill, audit and way back."""
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import replace
+
+import pytest
+
+from rollout import plan as r
+from rollout.engine.target import Target
+from rollout.engine.value_decisions import (
+    CannotDecideValues,
+    Decision,
+    Undecided,
+    decide_values,
+    unconvertible_values,
+    undecided_values,
+)
+from tests.plan.test_conversions import DOC, LEGACY, NAMES, NOTE, OFFERS, PRICE
+from tests.schemas import MakeScenario, Scenario, plan_of
+
+
+def decide(offers: Scenario, conversion: r.Convert, **decisions: Mapping[str, str | None]) -> None:
+    """Decide about texts of the conversion's one legacy column."""
+    sources = {json.dumps([text.replace("_", " ")]): d for text, d in decisions.items()}
+    decide_values(offers.connection, offers.plan, conversion, sources, reviewer="lena")
+
+
+def test_people_decide_what_values_that_do_not_convert_become(
+    scenario: MakeScenario, newest: Target
+) -> None:
+    asking = replace(PRICE, unconvertible="quarantine")
+    spoilt = "UPDATE offer SET price = 'on request', note = 'n' WHERE id IN (7, 8);"
+    offers = scenario(
+        OFFERS + spoilt + "UPDATE offer SET price = 'free' WHERE id = 10;",
+        plan_of(asking, NAMES, NOTE),
+    )
+    before = offers.application(LEGACY)
+    listed = unconvertible_values(offers.connection, offers.plan, asking)
+    assert [(v.text, v.rows, v.examples) for v in listed] == [
+        ("on request", 2, ("7", "8")),
+        ("free", 1, ("10",)),
+    ]
+    decide(offers, asking, free={"price_cents": " 0 "})
+    offers.carry_out(0, 1)
+    with pytest.raises(AssertionError, match="undecided"):
+        offers.carry_out(2)
+    # What does not convert keeps no other column of its row from being filled.
+    filled = "SELECT price_cents, last_name, note_id IS NULL FROM offer WHERE id IN (7, 10)"
+    assert offers.application(filled) == [(None, "Last7", False), (0, "Last10", True)]
+    assert undecided_values(offers.connection, offers.plan, asking) == Undecided(1, 2, "7")
+    decide(offers, asking, on_request={"price_cents": None}, free={"price_cents": "0"})
+    written = "INSERT INTO offer (price) VALUES ('{}') RETURNING price, price_cents"
+    for text, cents in (("on request", None), ("free", 0), ("5", 500)):
+        assert offers.application(written.format(text)) == [(text, cents)]
+    assert offers.application(
+        "UPDATE offer SET price_cents = 0 WHERE price = 'on request' AND id > 40 RETURNING price"
+    ) == [("0.00",)]
+    decide(offers, asking, free={"price_cents": "1"})
+    assert offers.audit().categories["computed_differs"] == 2
+    decide(offers, asking, free={"price_cents": "0"})
+    offers.carry_out(2, 3)
+    assert offers.audit().categories == {"ok": 13, "lossy": 28, "unconvertible": 2}
+    assert offers.application(written.format("free")) == [("free", 0)]
+    offers.carry_out(4)
+    offers.take_back(4, 3, 2, 1, 0)
+    assert [row for row in offers.application(LEGACY) if row[0] <= 40] == before
+
+
+def test_a_decision_is_tried_by_the_column_before_it_is_kept(
+    scenario: MakeScenario, newest: Target
+) -> None:
+    body = r.Column("jsonb")
+    asking = replace(NAMES, columns={**NAMES.columns, "first_name": r.Column("character(3)")})
+    offers = scenario(OFFERS, plan_of(asking, replace(DOC, columns={"body": body})))
+    names = {"first_name": "Jo", "last_name": "x" * 21}
+    for decision, problem in (
+        (names, "last_name is character varying(20): this value is too long. Enter a shorter one."),
+        ({**names, "last_name": None}, "last_name becomes NOT NULL. Enter a value."),
+        ({**names, "last_name": "a\x00"}, "last_name cannot contain NUL characters."),
+    ):
+        with pytest.raises(CannotDecideValues, match=re.escape(problem)):
+            decide(offers, asking, name=decision)
+    decide(offers, asking, name={"first_name": "Jo", "last_name": "Ek"})
+    with pytest.raises(CannotDecideValues, match="body cannot hold this value: invalid input"):
+        decide(offers, replace(DOC, columns={"body": body}), doc={"body": "{"})
+    assert offers.application("SELECT decided FROM rollout.value_decisions") == [
+        ({"first_name": "Jo", "last_name": "Ek"},)
+    ]
+
+
+def test_decisions_hold_in_a_partitioned_table_of_odd_names_with_a_key_of_two_columns(
+    scenario: MakeScenario, newest: Target
+) -> None:
+    listed = r.Table(
+        name='Offer "List"',
+        key=("Re gion", "no%"),
+        columns={
+            "Re gion": r.Column("text", null=False),
+            "no%": r.Column("integer", null=False),
+            "From": r.Column("text"),
+            "to'": r.Column("text"),
+        },
+        partitioned=True,
+    )
+    span = r.Convert(
+        table=listed,
+        legacy=("From", "to'"),
+        columns={"First %": r.Column("date"), 'Last "day"': r.Column("date")},
+        forward={"First %": "{From}::date", 'Last "day"': "{to'}::date"},
+        backward={"From": "{First %}", "to'": '{Last "day"}'},
+        required=False,
+    )
+    offers = scenario(
+        'CREATE TABLE "Offer ""List""" ("Re gion" text, "no%" integer, "From" text, "to\'" text,'
+        ' PRIMARY KEY ("Re gion", "no%")) PARTITION BY LIST ("Re gion");'
+        'CREATE TABLE north PARTITION OF "Offer ""List""" FOR VALUES IN (\'n\');'
+        'CREATE TABLE south PARTITION OF "Offer ""List""" FOR VALUES IN (\'s\');'
+        'INSERT INTO "Offer ""List""" SELECT r, n, \'2024-01-01\', CASE n WHEN 3 THEN \'open\''
+        " WHEN 4 THEN NULL ELSE '2024-02-01' END FROM generate_series(1, 9) AS n,"
+        " unnest('{n,s}'::text[]) AS r;"
+        'UPDATE "Offer ""List""" SET "From" = NULL, "to\'" = \'soon\' WHERE "no%" = 5',
+        plan_of(span, tables=(listed,)),
+    )
+    values = unconvertible_values(offers.connection, offers.plan, span)
+    assert [(v.legacy, v.rows, v.examples) for v in values] == [
+        (["2024-01-01", "open"], 2, ("n,3", "s,3")),
+        ([None, "soon"], 2, ("n,5", "s,5")),
+    ]
+    decisions: dict[str, Decision] = {
+        values[0].source: {"First %": "2024-01-01", 'Last "day"': "9999-12-31"},
+        values[1].source: {"First %": None, 'Last "day"': None},
+    }
+    decide_values(offers.connection, offers.plan, span, decisions, reviewer="lena")
+    rows = 'SELECT * FROM "Offer ""List""" ORDER BY 1, 2'
+    before = offers.application(rows)
+    offers.carry_out(0, 1, 2)
+    new = 'SELECT "First %"::text, "Last ""day"""::text FROM "Offer ""List"""'
+    assert offers.application(f'{new} WHERE "no%" = 3') == [("2024-01-01", "9999-12-31")] * 2
+    assert offers.audit().categories == {"ok": 14, "lossy": 2, "unconvertible": 2}
+    written = "INSERT INTO \"Offer \"\"List\"\"\" VALUES ('s', 10, '2024-01-01', 'open')"
+    assert offers.application(f'{written} RETURNING "Last ""day"""::text') == [("9999-12-31",)]
+    offers.carry_out(3, 4)
+    assert offers.audit().categories == {"ok": 14, "lossy": 5}
+    offers.take_back(4, 3, 2, 1, 0)
+    assert [row for row in offers.application(rows) if row[1] < 10] == before
