@@ -390,7 +390,7 @@ class Migration(migrations.Migration):
                 ("sql_digest", models.CharField(blank=True, max_length=12)),
                 ("snapshot", models.CharField(blank=True, max_length=200)),
                 ("code_version", models.CharField(blank=True, max_length=40)),
-                ("direction", models.CharField(default="forward", max_length=10)),
+                ("authority", models.CharField(default="legacy", max_length=10)),
                 ("database", models.CharField(blank=True, max_length=100)),
                 ("started_at", models.DateTimeField()),
                 ("finished_at", models.DateTimeField(null=True)),

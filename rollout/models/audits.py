@@ -91,8 +91,8 @@ class AuditReport(Leased):
     snapshot = models.CharField(max_length=200, blank=True)
     """PostgreSQL's snapshot, and the WAL position beside it."""
     code_version = models.CharField(max_length=40, blank=True)
-    direction = models.CharField(max_length=10, default="forward")
-    """forward: the legacy text is right; reverse: the new value is; archive: the text is gone."""
+    authority = models.CharField(max_length=10, default="legacy")
+    """The side that was right: legacy, new, or archive where the legacy text is gone."""
     database = models.CharField(max_length=100, blank=True)
     """The database alias that was read."""
     started_at = models.DateTimeField()

@@ -263,7 +263,7 @@ def _write(report: AuditReport, result: AuditResult) -> None:
     report.stored_mismatches = len(result.mismatches)
     report.message = result.inconclusive
     report.waiting_for = ""
-    report.snapshot, report.direction = result.snapshot, result.direction
+    report.snapshot, report.authority = result.snapshot, result.authority
     report.sql_digest, report.mapping_digest = result.sql_digest, result.mapping_digest
     report.mapping_values, report.mapping_reviewed = result.mapping_values, result.mapping_reviewed
     report.mapping_at = result.mapping_at

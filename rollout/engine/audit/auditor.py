@@ -19,7 +19,7 @@ from rollout.engine.audit.categories import (
 )
 from rollout.engine.audit.random_samples import Function, computed_again, population, sampled
 from rollout.engine.audit.readiness import (
-    direction_of,
+    authority_of,
     refusal_to_audit,
     snapshot_of,
     why_archive_is_torn,
@@ -85,7 +85,7 @@ class Auditor:
             )
             return
         self.result.snapshot = snapshot_of(self.connection)
-        self.result.direction = direction_of(self.connection, self.plan, live, tables)
+        self.result.authority = authority_of(self.connection, self.plan, live, tables)
         for table in tables:
             gone = any(c not in live[table.label] for c in self.plan.legacy_of(table))
             torn = why_archive_is_torn(self.connection, self.plan, table) if gone else ""

@@ -115,7 +115,8 @@ class AuditResult:
     """On how many of them people have decided."""
     mapping_at: datetime | None = None
     """When they decided last."""
-    direction: str = "forward"
+    authority: str = "legacy"
+    """The side that was right: legacy, new, or archive where the legacy text is gone."""
     conflicting_writes: list[ConflictingWrites] = field(default_factory=list)
 
     @property

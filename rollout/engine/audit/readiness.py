@@ -85,13 +85,13 @@ def snapshot_of(connection: Connection) -> str:
     return " at ".join(filter(None, row)) if row else ""
 
 
-def direction_of(connection: Connection, plan: Plan, live: Shape, tables: Sequence[Table]) -> str:
-    """forward, reverse or archive: see the report's field."""
+def authority_of(connection: Connection, plan: Plan, live: Shape, tables: Sequence[Table]) -> str:
+    """The side that is right: legacy, new, or archive where the legacy text is gone."""
     if any(column not in live[table.label] for table in tables for column in plan.legacy_of(table)):
         return "archive"
     if not _exists(connection, "modes"):
-        return "forward"
+        return "legacy"
     row = connection.execute(
         "SELECT write_mode FROM rollout.modes WHERE plan = %s", [plan.name]
     ).fetchone()
-    return "reverse" if row and row[0] == "new" else "forward"
+    return "new" if row and row[0] == "new" else "legacy"
