@@ -7,6 +7,7 @@
 # make bench  the backfill against other loops, and what triggers cost a statement; with ROWS rows most of half an hour
 # make bench-workers  how fast a backfill gets with workers and cores, with ROWS rows; 10 minutes
 # make bench-audit  the full audit against count(*) and other ways, with ROWS rows; some minutes
+# make bench-kinds  the fill of a Convert and of an Extract against a lookup's, with ROWS rows; 10 minutes
 # make bench-phases  phases 1, 3, 4 and back beside an application, with ROWS rows; 40 minutes
 # make bench-peers  the peers that exist as packages at the same work, with ROWS rows; 25 minutes
 # make bench-scale  1, 5 and 20 million rows forward and back: speeds, memory, sizes, pages; 2 hours
@@ -30,7 +31,7 @@ WORKERS ?= $(shell echo $$(($$(getconf _NPROCESSORS_ONLN) + 1)))
 # Percent of the plan language, which runs without a database: 89 when it was set.
 FLOOR ?= 85
 
-.PHONY: help demo test test-fast coverage format bench bench-workers bench-audit bench-phases bench-peers bench-scale bench-telemetry bench-pages docs pictures reference lint audit-dependencies clean
+.PHONY: help demo test test-fast coverage format bench bench-workers bench-audit bench-kinds bench-phases bench-peers bench-scale bench-telemetry bench-pages docs pictures reference lint audit-dependencies clean
 
 # Variables (PORT, ROWS, LISTINGS, TRAFFIC, RESET, STRICT, SCENE, ROLLOUT_HOME, DATABASE_URL) pass through the
 # environment. `exec`, so that a signal to make's child is a signal to the demo itself.
@@ -64,6 +65,9 @@ bench-workers: $(VENV)/.demo
 
 bench-audit: $(VENV)/.demo
 	@exec $(VENV)/bin/python -m bench.audit --rows $(or $(ROWS),10000000)
+
+bench-kinds: $(VENV)/.demo
+	@exec $(VENV)/bin/python -m bench.kinds --rows $(or $(ROWS),2000000)
 
 # The peers are installed into environments of their own; they want Python 3.12 or newer.
 bench-peers: $(VENV)/.demo

@@ -28,6 +28,7 @@ from rollout.engine import (
     task_batches,
 )
 from rollout.engine.batches import Counts, Range
+from rollout.engine.careful_batches import Care
 from rollout.engine.control import Control, Interrupted, pause
 from rollout.engine.lanes import Lane
 from rollout.engine.pace import Pace
@@ -65,6 +66,8 @@ def prepare_session(connection: Connection) -> None:
     connection.execute(sql.SQL("SET lock_timeout = {}").format(sql.Literal(LOCK_TIMEOUT_MS)))
     connection.execute("SET statement_timeout = '60s'")
     connection.execute("SET synchronous_commit = off")
+    # Each batch is a statement of its own: to compile it takes longer than to interpret it.
+    connection.execute("SET jit = off")
     connection.execute(
         sql.SQL("SET idle_in_transaction_session_timeout = {}").format(
             sql.Literal(f"{CUT_OFF_SECONDS}s")
@@ -96,6 +99,7 @@ class Worker:
         self.most_poison_rows = most_poison_rows
         self.clock = clock
         self.some_refused = False
+        self.care = Care(action)
 
     def run_lane(self, lane: Lane, *, seconds: float) -> Lane:
         """Go through a lane for about that many seconds, or to its end; the lane as it is then.
@@ -151,26 +155,27 @@ class Worker:
             return self._compared_batch(self.action, lane, range_end, rows, started)
         if isinstance(self.action, Copy):
             return self._copied_batch(self.action, lane, range_end, rows, started)
-        last = lane.stripe == self.stripes - 1
+        fill, last = self.action, lane.stripe == self.stripes - 1
         try:
             with own_transaction(self.connection):
                 if last:
                     self.connection.execute("SET LOCAL synchronous_commit = on")
-                if self.action.source is not None:
+                if fill.source is not None:
                     self.connection.execute(BY_KEY)
                 if self.some_refused:
                     update = batches.update_and_release
                 else:
-                    update = batches.update_and_keep if self.action.keeps else batches.update_rows
-                counts = update(self.connection, self.action, lane, rows)
+                    update = batches.update_and_keep if fill.keeps else batches.update_rows
+                counts = update(self.connection, fill, lane, rows)
                 after = self._checkpoint(lane, range_end, counts, started)
             if last:
                 batches.settle(self.connection, lane, rows)
+            self.action = self.care.after(fill, raised=False)
             return after, counts
         except psycopg.Error as error:
             if not quarantine.is_of_a_row(error):
                 raise
-        return self._batch_with_poison(self.action, lane, range_end, rows, started)
+        return self._batch_with_poison(fill, lane, range_end, rows, started)
 
     def _batch_with_poison(
         self, fill: Fill, lane: Lane, range_end: int, rows: Range, started: float
@@ -181,9 +186,7 @@ class Worker:
         place stays until all are done: what is done twice finds its rows right, or in quarantine.
         """
         self.some_refused = True
-        if fill.kind == "fill":
-            # Where one row raises there are more: they cost least in whole batches.
-            self.action = fill.guarded
+        self.action = self.care.after(fill, raised=True)
         fill = fill.guarded
         done = Counts()
         # Nothing is counted twice: the range's rows are when it is done.

@@ -167,8 +167,70 @@ class Extract(Conversion):
     def is_empty(self, column: str, value: sql.Composable) -> sql.Composable:
         """SQL condition: a value of a legacy column is none."""
         if _TEXT.fullmatch(self.of_legacy(column).type):
-            return sql.SQL("coalesce({}::text, '') = ''").format(value)
+            return sql.SQL("coalesce({}::pg_catalog.text, '') OPERATOR(pg_catalog.=) ''").format(
+                value
+            )
         return sql.SQL("{} IS NULL").format(value)
+
+    def is_right(self, row: str) -> sql.Composable:
+        """SQL condition, never NULL: row ``row`` points to what its legacy columns say.
+
+        As the expression has it, but by the ids of the new rows: no identity is computed, and the
+        server may read the new rows once for many.
+        """
+        own = {c: sql.Identifier(row, c) for c in self.legacy}
+        id_ = sql.Identifier(row, self.column)
+
+        def points_to(columns: Iterable[str]) -> sql.Composed:
+            return sql.SQL("EXISTS (SELECT FROM {} AS {} WHERE {})").format(
+                self.lookup_sql,
+                sql.Identifier(_ROW),
+                sql.SQL(" AND ").join(
+                    [sql.SQL("{} = {}").format(sql.Identifier(_ROW, "id"), id_)]
+                    + [
+                        sql.SQL('{} COLLATE "C" = {} COLLATE "C"').format(
+                            self._hashed(c, sql.Identifier(_ROW, self.names[c])),
+                            self._hashed(c, own[c]),
+                        )
+                        for c in columns
+                    ]
+                ),
+            )
+
+        right = points_to(self.legacy)
+        if self._shared_key:
+            right = sql.SQL("CASE WHEN {} THEN {} ELSE {} END").format(
+                sql.SQL(" AND ").join(self.is_empty(c, own[c]) for c in self._shared_key),
+                right,
+                points_to(self._shared_key),
+            )
+        return sql.SQL(
+            "(CASE WHEN {none} THEN {id} IS NULL WHEN {id} IS NULL THEN false ELSE {right} END)"
+        ).format(
+            none=sql.SQL(" AND ").join(self.is_empty(c, own[c]) for c in self.legacy),
+            id=id_,
+            right=right,
+        )
+
+    def _hashed(self, column: str, value: sql.Composable) -> sql.Composable:
+        """SQL of a text, never NULL, that is the same for values that are alike, and no others."""
+        if _TEXT.fullmatch(self.of_legacy(column).type):
+            return sql.SQL("coalesce({}::text, '')").format(value)
+        return sql.SQL("coalesce('=' || {}::text, '')").format(value)
+
+    @property
+    def _shared_key(self) -> list[str]:
+        """The columns by which several groups mean one row, where they do."""
+        # One that is no legacy column is for the plan's check to name.
+        return [c for c in self.key if c in self.legacy] if self.shares_rows else []
+
+    def _told_by(self, column: str, value: sql.Composable) -> sql.Composable:
+        """SQL of the text that tells values of a legacy column apart: the empty one is none."""
+        text = sql.SQL("{}::pg_catalog.text").format(value)
+        if not _TEXT.fullmatch(self.of_legacy(column).type):
+            return text
+        # In a function's body no session says which operator NULLIF takes.
+        return sql.SQL("CASE WHEN {} OPERATOR(pg_catalog.<>) '' THEN {} END").format(text, text)
 
     def meaning(self, row: str) -> sql.Composable:
         """SQL of a digest of what row ``row`` points to, which may be changed without it."""
@@ -217,17 +279,11 @@ class Extract(Conversion):
         """
         empty = {column: self.is_empty(column, value) for column, value in values.items()}
         # A legacy column that is NOT NULL cannot tell an empty text from NULL.
-        values = {
-            column: sql.SQL("nullif({}::text, '')").format(value)
-            if _TEXT.fullmatch(self.of_legacy(column).type)
-            else value
-            for column, value in values.items()
-        }
+        values = {column: self._told_by(column, value) for column, value in values.items()}
         whole = _digest("group ", values.values())
         by_key: sql.Composable = sql.SQL("")
-        # One that is no legacy column is for the plan's check to name.
-        key = [column for column in self.key if column in values]
-        if self.shares_rows and key:
+        key = [column for column in self._shared_key if column in values]
+        if key:
             by_key = sql.SQL(" WHEN NOT ({}) THEN {}").format(
                 sql.SQL(" AND ").join(empty[column] for column in key),
                 _digest("key ", (values[column] for column in key)),
@@ -248,7 +304,11 @@ def _braced(name: sql.Composable) -> sql.SQL:
 
 def _digest(prefix: str, values: Iterable[sql.Composable]) -> sql.Composed:
     """SQL of a digest of values to the letter, each apart from the others and from NULL."""
-    texts = [sql.SQL("quote_nullable({}::text)").format(value) for value in values]
-    return sql.SQL("md5({})::uuid").format(
-        sql.SQL(" || ',' || ").join([sql.Literal(prefix), *texts])
+    texts = [
+        sql.SQL("pg_catalog.quote_nullable({}::pg_catalog.text)").format(value) for value in values
+    ]
+    return sql.SQL("pg_catalog.md5({})::pg_catalog.uuid").format(
+        sql.SQL(" OPERATOR(pg_catalog.||) ',' OPERATOR(pg_catalog.||) ").join(
+            [sql.Literal(prefix), *texts]
+        )
     )

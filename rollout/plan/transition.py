@@ -11,7 +11,7 @@ from rollout.plan.catalog import Catalog
 from rollout.plan.conversions import Conversion
 from rollout.plan.dual_writes import DualWriteTriggers
 from rollout.plan.extracted_tables import add_rows, delete_rows
-from rollout.plan.extractions import extracts_in
+from rollout.plan.extractions import Extract, extracts_in
 from rollout.plan.hazards import Hazard, generated
 from rollout.plan.mapping import add_fixed_rows, add_missing, mapping_table
 from rollout.plan.names import SCHEMA, in_target
@@ -239,7 +239,8 @@ def _converted(
         values = careful_values(conversion, plan.name, "t", normal_forms, raising=raising)
     else:
         values = conversion.values("t", normal_forms)
-    return [Assignment(column, value) for column, value in values.items()]
+    unless = conversion.is_right("t") if isinstance(conversion, Extract) else None
+    return [Assignment(column, value, unless=unless) for column, value in values.items()]
 
 
 @dataclass(frozen=True, kw_only=True)

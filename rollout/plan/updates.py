@@ -14,10 +14,14 @@ class Assignment:
     value: sql.Composable
     as_text: bool = False
     """Whether values are compared as texts: the type has no equality to the letter."""
+    unless: sql.Composable | None = None
+    """SQL condition: the column has its right value. Given where it costs less than the value."""
 
     @property
     def differs(self) -> sql.Composable:
         """SQL condition: the column of row ``t`` has another value."""
+        if self.unless is not None:
+            return sql.SQL("NOT {}").format(self.unless)
         text = sql.SQL("::text" if self.as_text else "")
         return sql.SQL("{}{} IS DISTINCT FROM {}{}").format(
             sql.Identifier("t", self.column), text, self.value, text
