@@ -99,10 +99,11 @@ def replace_tables(
     """Put a dump in place of a plan's tables, all of it in one transaction.
 
     Whatever the plan has there goes: tables, lookup tables, mapping, archive, triggers. Owners,
-    rights and foreign keys to other tables stay as they are there. ``committing`` gets the
-    transaction's number just before it is committed: the server tells by it what became of it, also
-    when the connection is lost. Raises SnapshotError, Interrupted and psycopg.Error; nothing has
-    changed then, unless that happened while it was committed.
+    rights on tables, columns and sequences, and foreign keys to other tables stay as they are
+    there. ``committing`` gets the transaction's number just before it is committed: the server
+    tells by it what became of it, also when the connection is lost. Raises SnapshotError,
+    Interrupted and psycopg.Error; nothing has changed then, unless that happened while it was
+    committed.
     """
     fences.take_over(connection, plan.name, control)
     install(connection)
@@ -114,7 +115,9 @@ def replace_tables(
         connection.execute(
             sql.SQL("SELECT set_config('lock_timeout', {}, true)").format(sql.Literal(LOCK_TIMEOUT))
         )
-        kept = preserved_ddl_of(connection, relations_of(connection, plan), names_of_tables(plan))
+        kept = preserved_ddl_of(
+            connection, plan.name, relations_of(connection, plan), names_of_tables(plan)
+        )
         _drop(connection, plan)
         for name in shared:
             connection.execute(
