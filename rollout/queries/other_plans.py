@@ -11,8 +11,8 @@ from rollout.queries.migrations import progress_of
 
 NAME = "other plans"
 
-# Column of a table, by the table's label.
-_Columns = set[tuple[str, str]]
+# A table by its label, or a column of it.
+_Columns = set[tuple[str, ...]]
 
 
 def item_of(plan: Plan, environment: str, phase: int) -> Item:
@@ -61,16 +61,31 @@ def _ahead(plan: Plan, environment: str) -> Iterator[tuple[str, str]]:
 
 
 def _in_common(plan: Plan, other: Plan) -> _Columns:
-    """The columns that one of the plans changes and the other one declares or adds."""
+    """The columns that one of the plans changes and the other one declares or adds, and tables
+    that both take away.
+    """
     known, changed = _columns(plan)
     known_too, changed_too = _columns(other)
     taken, taken_too = _taken_away(plan), _taken_away(other)
+    # Both would build twins of an index over columns of both, which the other's cutover replaces.
+    carried, carried_too = _carried(plan), _carried(other)
     return (
         (changed & known_too)
         | (changed_too & known)
         | {column for column in known_too if column[0] in taken}
         | {column for column in known if column[0] in taken_too}
+        | {column for column in carried if column[0] in _tables(carried_too)}
+        | {(label,) for label in taken & taken_too}
     )
+
+
+def _carried(plan: Plan) -> _Columns:
+    """The columns whose indexes and constraints go along with their name."""
+    return {(table.label, column) for table in plan.tables for column in plan.carried_of(table)}
+
+
+def _tables(columns: _Columns) -> set[str]:
+    return {column[0] for column in columns}
 
 
 def _taken_away(plan: Plan) -> set[str]:
@@ -87,14 +102,16 @@ def _taken_away(plan: Plan) -> set[str]:
 def _columns(plan: Plan) -> tuple[_Columns, _Columns]:
     """Those that a plan declares or adds, and of these the ones that it alters or writes."""
     shapes = [plan.shape(done) for done in range(len(plan.phases) + 1)]
-    known = {(label, column) for shape in shapes for label in shape for column in shape[label]}
-    followed = {
+    known: _Columns = {
+        (label, column) for shape in shapes for label in shape for column in shape[label]
+    }
+    followed: _Columns = {
         (table.label, column)
         for table in plan.tables
         for t in plan.conversions_of(table)
         for column in t.ways_back
     }
-    changed = {
+    changed: _Columns = {
         (label, column)
         for label, column in known
         if len({shape.get(label, {}).get(column) for shape in shapes}) > 1
