@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, TypeVar, cast
 
-from django.db import ProgrammingError, connections, models, transaction
+from django.db import DEFAULT_DB_ALIAS, ProgrammingError, connections, models, transaction
 from psycopg import errors
 
 from rollout import telemetry
@@ -32,8 +32,8 @@ class Modes:
         """A table in the shape in force: the one of its models, oldest first, to read and write.
 
         The oldest while the legacy schema alone is written, the newest once the new one is read.
-        Between the two the newest that has all columns of the oldest: those that it lacks, the
-        triggers keep in step.
+        Between the two the newest that has all columns of the oldest, of the same types: those that
+        it lacks, the triggers keep in step.
         """
         oldest, newest = models[0], models[-1]
         if self.write == "legacy":
@@ -44,8 +44,10 @@ class Modes:
         return next(model for model in reversed(models) if needed <= _columns(model))
 
 
-def _columns(model: type[models.Model]) -> set[str | None]:
-    return {field.column for field in model._meta.concrete_fields}
+def _columns(model: type[models.Model]) -> set[tuple[str | None, str | None]]:
+    """Names with types, as a new column may have the name that the legacy one had."""
+    connection = connections[DEFAULT_DB_ALIAS]
+    return {(field.column, field.db_type(connection)) for field in model._meta.concrete_fields}
 
 
 class UnsafeIsolation(RolloutError):

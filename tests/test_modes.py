@@ -72,6 +72,13 @@ class Final(models.Model):
         abstract = True
 
 
+class OfTheSameName(models.Model):
+    kind = models.IntegerField()
+
+    class Meta:
+        abstract = True
+
+
 @pytest.mark.parametrize(
     ("modes", "of_two", "of_three", "of_a_table_that_loses_nothing"),
     [
@@ -92,6 +99,14 @@ def test_the_model_in_force_has_the_columns_that_the_modes_read(
     assert modes.model_of(old, final) is of_two
     assert modes.model_of(old, wider, final) is of_three
     assert modes.model_of(old, wider) is of_a_table_that_loses_nothing
+
+
+def test_the_model_of_a_column_whose_type_changes_is_the_old_one_until_the_cutover() -> None:
+    old, new = cast(list[type[models.Model]], [Old, OfTheSameName])
+    for modes in (Modes("legacy", "legacy"), Modes("legacy", "both"), Modes("legacy", "new")):
+        assert modes.model_of(old, new) is Old
+    for modes in (Modes("new", "both"), Modes("new", "new")):
+        assert modes.model_of(old, new) is OfTheSameName
 
 
 def test_a_plan_without_a_switch_is_legacy(modes_engine: Connection) -> None:
