@@ -68,6 +68,25 @@ def test_people_decide_what_values_that_do_not_convert_become(
     assert [row for row in offers.application(LEGACY) if row[0] <= 40] == before
 
 
+def test_a_number_that_the_new_type_does_not_have_is_decided_about_like_a_text(
+    scenario: MakeScenario, newest: Target
+) -> None:
+    asking = replace(PRICE, unconvertible="quarantine")
+    spoilt = "UPDATE offer SET price = 'NaN' WHERE id IN (7, 8);"
+    offers = scenario(OFFERS + spoilt, plan_of(asking))
+    before = offers.application(LEGACY)
+    offers.carry_out(0, 1)
+    with pytest.raises(AssertionError, match="undecided"):
+        offers.carry_out(2)
+    assert undecided_values(offers.connection, offers.plan, asking) == Undecided(1, 2, "7")
+    decide(offers, asking, NaN={"price_cents": "0"})
+    offers.carry_out(2, 3)
+    assert offers.application("SELECT price_cents FROM offer WHERE id IN (7, 8)") == [(0,), (0,)]
+    offers.carry_out(4)
+    offers.take_back(4, 3, 2, 1, 0)
+    assert offers.application(LEGACY) == before
+
+
 def test_a_decision_is_tried_by_the_column_before_it_is_kept(
     scenario: MakeScenario, newest: Target
 ) -> None:
