@@ -6,9 +6,11 @@ from datetime import timedelta
 from rollout.journal.environments import is_protected
 from rollout.models import Direction, Measurement, SignOffKind, Snapshot, SnapshotState
 from rollout.plan.archives import ArchiveLegacy, archive_name
+from rollout.plan.conversions import Conversion
 from rollout.plan.names import SCHEMA
 from rollout.plan.plan import Plan
 from rollout.plan.removals import DropLegacy
+from rollout.plan.translations import Lookup
 from rollout.queries.status import PhaseStatus, RolloutStatus
 
 RECENT = timedelta(hours=1)
@@ -57,9 +59,12 @@ def _columns(plan: Plan) -> list[str]:
         if isinstance(step, DropLegacy)
     }
     return [
-        f"{lookup.table.label}.{lookup.legacy}"
-        for lookup in plan.lookups
-        if lookup.table.label in dropped
+        f"{t.table.label}.{column}"
+        for t in plan.translations
+        if isinstance(t, Lookup | Conversion) and t.table.label in dropped
+        for column in t.drops
+        # The new column has its name.
+        if column not in plan.names_after_cutover(t.table)
     ]
 
 

@@ -2,12 +2,14 @@
 
 import re
 
+import pytest
 from django.test import Client
 from django.utils import timezone
 
 from rollout.models import Measurement, Rollout
 from tests.console import journal
 from tests.console.journal import PAGE, ran, text_of
+from tests.support.offers import offers
 
 
 def test_a_complete_rollout_says_what_can_be_removed_and_who_did_what(
@@ -37,3 +39,12 @@ def test_a_complete_rollout_says_what_can_be_removed_and_who_did_what(
     records = text.split('<table class="who-did-what">')[1].split("</table>")[0]
     assert re.search(r"1 Expand.*?<td class=\"number nowrap\">[\d.]+ m?s</td>", records, re.S)
     assert "Complete" in text_of(viewer, "/rollout/")
+
+
+@pytest.mark.usefixtures("committed_db", "own_plans")
+def test_a_complete_rollout_names_the_columns_that_a_conversion_dropped() -> None:
+    rollout = offers()
+    for phase in range(5):
+        ran(rollout, phase)
+    text = text_of(journal.browser_of("viewer"), rollout.get_absolute_url())
+    assert "They are <code>offer.price</code>, <code>offer.note</code>" in text
