@@ -96,9 +96,9 @@ bench-pages: $(VENV)/.demo
 lint: $(VENV)/.development
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
-	SECRET_KEY=lint DATABASE_URL=postgresql:///lint $(VENV)/bin/mypy
+	SECRET_KEY=lint DATABASE_URL=postgresql:///lint DEMO=1 $(VENV)/bin/mypy
 	$(VENV)/bin/lint-imports
-	$(VENV)/bin/python .ci/check_sources.py .ci bench config properties rollout tests
+	$(VENV)/bin/python .ci/check_sources.py .ci bench config offers properties rollout tests
 
 audit-dependencies: $(VENV)/.development
 	$(VENV)/bin/python .ci/audit_dependencies.py

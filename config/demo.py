@@ -212,10 +212,12 @@ class Demo:
                 *("--workers", "2", "--worker-class", "gthread", "--threads", "4"),
                 *("--graceful-timeout", "4"),
             ],
-            "traffic": [*manage, "traffic", "--slow-until", str(self.home.slow_until)],
         }
-        if not self.variables.traffic:
-            del commands["traffic"]
+        if self.variables.traffic:
+            commands |= {
+                "traffic": [*manage, "traffic", "--slow-until", str(self.home.slow_until)],
+                "offers": [sys.executable, "-m", "offers.traffic"],
+            }
         return [
             processes.Kept(
                 name,

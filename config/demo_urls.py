@@ -5,6 +5,7 @@ from django.urls import path
 from config import demo_accounts, demo_views
 from config.urls import handler400, handler500
 from config.urls import urlpatterns as of_every_site
+from offers.views import offers
 
 __all__ = ["handler400", "handler500", "urlpatterns"]
 
@@ -17,5 +18,6 @@ urlpatterns = [
     path("demo/approve/", demo_views.approve, name="demo_approve"),
     path("demo/slow/", demo_views.slow, name="demo_slow"),
     path("demo/full-pace/", demo_views.full_pace, name="demo_full_pace"),
+    path("offers/", offers, name="offers"),
     *of_every_site,
 ]

@@ -8,6 +8,7 @@ from django.conf import settings
 from django.urls import reverse
 
 from config.slowness import SECONDS, seconds_left
+from properties.rollout import PLAN
 from rollout.console.formats import slows_down, waiting
 from rollout.console.guides import Button, GuideStep, RolloutGuide, gate_asking, is_stopping
 from rollout.gates.checklists import ItemStatus
@@ -52,7 +53,8 @@ class DemoGuide(RolloutGuide):
 
     @property
     def is_shown(self) -> bool:
-        return True
+        """On the pages of the one rollout that its buttons act on."""
+        return self.status.plan.name == PLAN.name
 
     def steps(self) -> Iterable[GuideStep]:
         yield self.application()

@@ -32,6 +32,16 @@ def load_listings() -> None:
     unfinished.unlink()
 
 
+def load_offers() -> None:
+    """Generates offers into an empty table, in a demo that has it."""
+    from django.apps import apps
+
+    if apps.is_installed("offers"):
+        from offers.generated import fill
+
+        fill()
+
+
 def count_statements() -> None:
     """Makes pg_stat_statements, where that is there and ours to make: the console shows deltas."""
     with suppress(DatabaseError), transaction.atomic(), connection.cursor() as cursor:
@@ -57,6 +67,7 @@ def main() -> None:
     call_command("migrate", interactive=False, verbosity=0)
     count_statements()
     load_listings()
+    load_offers()
     make_people(os.environ["DEMO_PASSWORD"])
     call_command("collectstatic", interactive=False, verbosity=0)
 

@@ -119,6 +119,8 @@ INSTALLED_APPS = [
     "django_q",
     "rollout",
     "properties",
+    # A second rollout, beside that of every site.
+    *(["offers"] if DEMO else []),
 ]
 
 MIDDLEWARE = [
@@ -171,7 +173,7 @@ PROPERTIES_REHEARSED = flag("REHEARSED", default="" if TESTING else "yes")
 ROLLOUT: dict[str, Any] = {
     "ENVIRONMENTS": {"production": "default"},
     # Pages of the application that the console leads to.
-    "LINKS": {"Properties": "properties:list"},
+    "LINKS": {"Properties": "properties:list"} | ({"Offers": "offers"} if DEMO else {}),
     # What stands in the place of the user's name at the top of each page.
     "USER_MENU": "demo/user_menu.html" if DEMO and not DEMO_STRICT else "",
     # The most rows a second with which a backfill of production begins; 0 for no limit.

@@ -117,7 +117,7 @@ def _compile() -> None:
 
     Where PYTHONDONTWRITEBYTECODE is set, as in many a container, each would.
     """
-    for package in ("config", "properties", "rollout"):
+    for package in ("config", "offers", "properties", "rollout"):
         compileall.compile_dir(ROOT / package, quiet=2)
 
 

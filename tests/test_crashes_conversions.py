@@ -37,11 +37,13 @@ CENTS = plan_of(
     ),
     name="priced-in-cents",
 )
-# While a worker has to die, every batch takes a while in its transaction; a writer's statement,
-# which is about one row, never does.
 TABLE = f"""
 CREATE TABLE priced (id uuid PRIMARY KEY, price text NOT NULL);
 INSERT INTO priced SELECT md5(g::text)::uuid, ' ' || (g / 4.0) FROM generate_series(1, {ROWS}) g;
+"""
+# While a worker has to die, every batch takes a while in its transaction; a writer's statement,
+# which is about one row, never does.
+SLOW = """
 CREATE TABLE batch_seconds AS SELECT 0::float AS seconds;
 CREATE FUNCTION slow() RETURNS trigger LANGUAGE plpgsql AS
 $$ BEGIN
@@ -49,7 +51,7 @@ $$ BEGIN
     PERFORM pg_sleep(seconds) FROM batch_seconds;
   END IF; RETURN NULL;
 END $$;
-CREATE TRIGGER slow AFTER UPDATE ON priced REFERENCING NEW TABLE AS written
+CREATE TRIGGER slow AFTER UPDATE ON {table} REFERENCING NEW TABLE AS written
   FOR EACH STATEMENT EXECUTE FUNCTION slow();
 """
 SCHEMA = """SELECT jsonb_agg(jsonb_build_array(attname, atttypid::regtype::text, attnotnull)
@@ -97,7 +99,7 @@ OLD = "UPDATE priced SET price = (%(cents)s / 100.0)::text WHERE id = md5(%(key)
 NEW = "UPDATE priced SET price_cents = %(cents)s WHERE id = md5(%(key)s)::uuid"
 
 
-def die_in_the_middle(start: Callable[[], PhaseRun], kind: str) -> None:
+def die_in_the_middle(start: Callable[[], PhaseRun], kind: str, *, rows: int = ROWS) -> None:
     """Start a run, kill its worker once the job of a kind has written some rows, and wait for the
     run's end."""
     rollouts.execute("UPDATE batch_seconds SET seconds = 0.5")
@@ -106,7 +108,7 @@ def die_in_the_middle(start: Callable[[], PhaseRun], kind: str) -> None:
     wait_until(
         lambda: (
             BackfillJob.objects.filter(step_run__run=run, kind=kind, finished_at=None).exists()
-            and 0 < rollouts.ask(written) < ROWS
+            and 0 < rollouts.ask(written) < rows
         ),
         seconds=60,
     )
@@ -120,7 +122,7 @@ def test_no_write_is_lost_where_workers_die_in_a_conversion_and_in_its_rollback(
     committed_db: Database, watchdog: Running, own_plans: None, tmp_path: Path
 ) -> None:
     plans.register(CENTS)
-    rollouts.execute(TABLE)
+    rollouts.execute(TABLE + SLOW.format(table="priced"))
     env = env_with_plan(committed_db, tmp_path, f"{__name__}.CENTS")
     rollout = rollouts.the_rollout(CENTS.name)
     before, schema, triggers = (rollouts.ask(of) for of in (PRICES, SCHEMA, TRIGGERS))

@@ -15,7 +15,10 @@ CHECK = (sys.executable, ROOT / ".ci" / "check_sources.py")
 
 @pytest.mark.slow
 def test_every_source_is_short_and_its_names_say_what_they_hold() -> None:
-    folders = (ROOT / name for name in (".ci", "bench", "config", "properties", "rollout", "tests"))
+    folders = (
+        ROOT / name
+        for name in (".ci", "bench", "config", "offers", "properties", "rollout", "tests")
+    )
     done = completed([*CHECK, *folders])
     assert done.returncode == 0, done.stdout
 

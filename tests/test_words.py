@@ -12,7 +12,7 @@ import pytest
 from rollout.plan.gates import NoGuardrailHolds
 
 ROOT = Path(__file__).resolve().parents[1]
-SOURCES = ("rollout", "properties", "config")
+SOURCES = ("rollout", "properties", "offers", "config")
 # The wording of each pattern, and what to say instead.
 BANNED = {
     r"\banew\b": "again, or a verb of its own: take another, rebuild",

@@ -12,6 +12,7 @@ from config.home import ROOT
 from config.prepare import make_people
 from config.variables import FRESH, SCENES
 from tests.support import rollouts
+from tests.support.demo_sites import demo_template
 from tests.support.processes import Running, manage_process, stopped_after
 from tests.support.servers import Database, database_of_its_own
 
@@ -35,7 +36,7 @@ STATES = {
 def test_a_scene_is_set(
     template: str, django_db_blocker: "DjangoDbBlocker", tmp_path: Path, name: str
 ) -> None:
-    with django_db_blocker.unblock(), database_of_its_own(template) as database:
+    with django_db_blocker.unblock(), database_of_its_own(demo_template(template)) as database:
         rollouts.load_listings(5_000)
         make_people("of-this-scene")
         env = database.env(

@@ -1,5 +1,8 @@
 """The demo's guide, walked by its buttons alone: one log-in, and few clicks to phase 4 and back."""
 
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
 import pytest
 
 from config.prepare import make_people
@@ -8,8 +11,12 @@ from rollout.models import RollbackChain
 from tests.console import journal
 from tests.in_browser.visiting import Site, Walk
 from tests.support import rollouts
+from tests.support.demo_sites import demo_template
 from tests.support.processes import wait_until
-from tests.support.servers import Database
+from tests.support.servers import Database, database_of_its_own
+
+if TYPE_CHECKING:
+    from pytest_django.plugin import DjangoDbBlocker
 
 pytestmark = pytest.mark.xdist_group("in_browser")
 PASSWORD = "of-this-story"
@@ -18,6 +25,15 @@ PASSWORD = "of-this-story"
 @pytest.fixture(scope="module")
 def variables(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     return {"DEMO": "1", "ROLLOUT_HOME": str(tmp_path_factory.mktemp("home"))}
+
+
+@pytest.fixture(scope="module")
+def database(template: str, django_db_blocker: "DjangoDbBlocker") -> Iterator[Database]:
+    with (
+        django_db_blocker.unblock(),
+        database_of_its_own(demo_template(template)) as database,
+    ):
+        yield database
 
 
 def test_the_guide_leads_to_phase_4_and_back_in_14_clicks_and_one_log_in(
@@ -68,4 +84,8 @@ def test_the_guide_leads_to_phase_4_and_back_in_14_clicks_and_one_log_in(
         wait_until(is_back, seconds=120, seen=lambda: lead.text)
         lead.open(journal.PAGE)
         guide.get_by_text("11 of 11 done").wait_for()
+        lead.open("/rollout/")
+        lead.press("Offer prices", role="link")
+        lead.page.get_by_role("heading", name="Offer prices").wait_for()
+        assert "Guide to this demo" not in lead.text
         assert not lead.problems

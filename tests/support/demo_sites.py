@@ -1,11 +1,28 @@
 """The site as `make demo` runs it, for tests in this process."""
 
+import os
 from typing import Any
 
 from django.contrib.auth.models import User
+from django.db import connection
 from django.test import Client
 
+from config import embedded
 from config.prepare import make_people
+from offers.generated import fill
+from tests.support.servers import filled_template, manage
+
+
+def demo_template(template: str) -> str:
+    """The name of a copy of the template that has the demo's second application, with offers."""
+    return filled_template("demo", template, _make_offers)
+
+
+def _make_offers() -> None:
+    name = str(connection.settings_dict["NAME"])
+    url = embedded.with_database(os.environ["DATABASE_URL"], name)
+    manage("migrate", "offers", "--verbosity", "0", url=url, DEMO="1")
+    fill()
 
 
 def become_demo(settings: Any, *, strict: bool = False) -> None:

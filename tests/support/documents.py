@@ -21,7 +21,10 @@ from rollout.models import Rollout
 
 PLACEHOLDERS = {"PHASE": "3", "PID": "1", "SNAPSHOT": "1", "N": "1", "S": "1"}
 """What stands for a number in a command line."""
-SOURCES = ("config", "rollout", "properties", "bench", "templates", "tests/conftest.py")
+SOURCES = (
+    *("config", "rollout", "properties", "offers", "bench", "templates"),
+    "tests/conftest.py",
+)
 FENCE = re.compile(r"^( *)```(\w*)([^\n]*)\n(.*?)^\1```", re.M | re.S)
 
 
@@ -230,7 +233,7 @@ def permissions() -> set[str]:
 def screen() -> str:
     """The text of pages and messages, with literals that are written in parts put together."""
     files = [*(ROOT / "templates").rglob("*.html")]
-    for part in ("config", "rollout", "properties"):
+    for part in ("config", "rollout", "properties", "offers"):
         files += sorted((ROOT / part).rglob("*.py"))
     joined = "\n".join(path.read_text() for path in files)
     joined = re.sub(r"\"\s*\n\s*f?\"", "", joined)

@@ -1,0 +1,1 @@
+"""The demo's second application: offers on homes, whose prices are texts that buyers typed."""
