@@ -135,12 +135,14 @@ def header_of(
     run: PhaseRun | None = None,
     closed: str | None = None,
     jobs: Sequence[JobView] = (),
+    open_now: Mapping[tuple[str, str], int] | None = None,
     page_live: int = 0,
 ) -> Header:
     """The header of the page that a request is for.
 
-    ``status``, ``closed`` and ``jobs`` are there where the page has read them already; ``run`` is
-    the one that it is about. ``page_live`` are the seconds until its live part asks again.
+    ``status``, ``closed``, ``jobs`` and ``open_now`` are there where the page has read them
+    already; ``run`` is the one that it is about. ``page_live`` are the seconds until its live part
+    asks again.
     """
     match = request.resolver_match
     name, given = (match.url_name or "", match.kwargs) if match is not None else ("", {})
@@ -154,7 +156,11 @@ def header_of(
         live=None
         if closed
         else live_header_of(
-            rollout, request, request.path, name, status=status, jobs=jobs, page_live=page_live
+            *(rollout, request, request.path, name),
+            status=status,
+            jobs=jobs,
+            open_now=open_now,
+            page_live=page_live,
         ),
     )
 
@@ -167,6 +173,7 @@ def live_header_of(
     *,
     status: RolloutStatus | RolloutSummary | None = None,
     jobs: Sequence[JobView] = (),
+    open_now: Mapping[tuple[str, str], int] | None = None,
     page_live: int = 0,
 ) -> LiveHeader:
     """The live part of the header of the page with that path and URL name, for its reader."""
@@ -175,7 +182,7 @@ def live_header_of(
         status = summary_of(status)
     summary = status or summaries_of([rollout])[0]
     (state,) = states_of([summary], jobs)
-    waiting = waiting_of(summary, request, evidence)
+    waiting = waiting_of(summary, request, evidence, open_now)
     tabs = [
         Tab(
             label=tab.label,

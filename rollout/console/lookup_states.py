@@ -1,6 +1,6 @@
 """The lookups of a rollout: how far the review of each is, and what is new in it."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import psycopg
@@ -10,12 +10,11 @@ from rollout.engine import mapping
 from rollout.engine.mapping import ReviewCounts
 from rollout.engine.target import Connection, reason_of
 from rollout.engine.value_decisions import Undecided, undecided_values
-from rollout.journal.environments import is_protected, target_of
+from rollout.journal.environments import target_of
 from rollout.models import MappingChange, Rollout
 from rollout.plan import plans
 from rollout.plan.conversions import Conversion
-from rollout.plan.gates import MappingReviewed
-from rollout.plan.plan import ENFORCE, Plan
+from rollout.plan.plan import Plan
 from rollout.plan.translations import Lookup
 
 # A page waits no longer for what it says of a lookup.
@@ -98,11 +97,13 @@ def conversion_states(rollout: Rollout) -> list[ConversionState]:
     return states
 
 
-def review_gate(rollout: Rollout) -> MappingReviewed | None:
-    """The gate that waits for the review; None where the plan has none."""
-    plan = plans.get(rollout.plan)
-    gates = plan.gates_of(ENFORCE, protected=is_protected(rollout.environment))
-    return next((gate for gate in gates if isinstance(gate, MappingReviewed)), None)
+def open_now(states: Iterable[LookupState]) -> dict[tuple[str, str], int]:
+    """How many values of each mapping that is in use are open, by its table and legacy column."""
+    return {
+        (state.lookup.table.label, state.lookup.legacy): state.counts.open
+        for state in states
+        if state.is_mapped and state.counts is not None
+    }
 
 
 def first_open(states: Sequence[LookupState]) -> Lookup | None:

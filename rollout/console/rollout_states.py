@@ -4,7 +4,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from math import floor
 
-import psycopg
 from django.contrib.auth.models import User
 from django.http import HttpRequest
 
@@ -12,12 +11,11 @@ from rollout.console.approvals import overrides_of, requests_of
 from rollout.console.badges import PENDING, badge_label
 from rollout.console.current_phases import JobView, current_phase
 from rollout.console.http.fragments import kept_until_next_entry
-from rollout.engine import mapping
-from rollout.engine.value_decisions import undecided_values
 from rollout.gates import Evidence
+from rollout.gates.mappings import review_counts, review_gate
+from rollout.gates.value_decisions import TOO_MANY_ROWS, values_waiting
 from rollout.journal import labels
 from rollout.journal.audits import to_repair
-from rollout.journal.environments import target_of
 from rollout.models import (
     AuditStatus,
     Direction,
@@ -26,13 +24,13 @@ from rollout.models import (
     StepRun,
     StepState,
 )
-from rollout.plan.plan import BACKFILL, CONTRACT
+from rollout.plan.plan import BACKFILL, CONTRACT, ENFORCE
 from rollout.queries.pauses import PAUSED
 from rollout.queries.progress import progress_of
 from rollout.queries.side_work import SideWork, side_work_of
 from rollout.queries.status import PhaseSummary, RolloutSummary
 
-# Seconds that a page waits for the number of open values; without it the number is left out.
+# Seconds that a page waits for values that do not convert; without them their number is left out.
 OPEN_VALUES_SECONDS = 1
 
 
@@ -170,9 +168,13 @@ class Waiting:
 
 
 def waiting_of(
-    summary: RolloutSummary, request: HttpRequest, evidence: Evidence | None = None
+    summary: RolloutSummary,
+    request: HttpRequest,
+    evidence: Evidence | None = None,
+    open_now: Mapping[tuple[str, str], int] | None = None,
 ) -> Waiting:
-    """``evidence`` is that of the next phase, where the page has read it already."""
+    """``evidence`` is that of the next phase, and ``open_now`` are open values by table and legacy
+    column, where the page has read them already."""
     askers, mismatches, side_work = (
         _counts(summary, evidence)
         if evidence is not None
@@ -182,7 +184,8 @@ def waiting_of(
             make=lambda: _counts(summary, evidence_of(summary)),
         )
     )
-    return Waiting(askers, mismatches, side_work, _open_values(summary, request))
+    open_values = {**_open_values(summary, request, evidence), **(open_now or {})}
+    return Waiting(askers, mismatches, side_work, sum(open_values.values()))
 
 
 def _counts(
@@ -203,33 +206,40 @@ def evidence_of(summary: RolloutSummary) -> Evidence:
     return Evidence(summary.rollout, due, plan=summary.plan, runs=summary.runs)
 
 
-def _open_values(summary: RolloutSummary, request: HttpRequest) -> int:
-    """Kept for a moment: every page of the rollout shows them, and the target is asked.
+def _open_values(
+    summary: RolloutSummary, request: HttpRequest, evidence: Evidence | None
+) -> dict[tuple[str, str], int]:
+    """By table and legacy column. On a page that shows the gates before phase 3, as they count.
 
-    A decision is an entry of the log, after which each process counts again.
+    On others they are kept for a moment: every page of the rollout shows them, and the target is
+    asked. A decision is an entry of the log, after which each process counts again.
     """
     if summary.phases[BACKFILL].run is None or summary.phases[CONTRACT].state == RunState.DONE:
-        return 0
+        return {}
+    if evidence is not None and summary.next_phase == ENFORCE:
+        return _counted_open(summary, evidence)
     return kept_until_next_entry(
-        request, "open-values", summary.rollout.pk, make=lambda: _count_open_values(summary)
+        request,
+        *("open-values", summary.rollout.pk),
+        make=lambda: _counted_open(summary, evidence_of(summary), seconds=OPEN_VALUES_SECONDS),
     )
 
 
-def _count_open_values(summary: RolloutSummary) -> int:
-    plan = summary.plan
-    if not plan.lookups and not plan.reviewed_conversions:
-        return 0
-    number = 0
-    try:
-        target = target_of(summary.rollout.environment)
-        with target.connect_briefly(OPEN_VALUES_SECONDS) as connection:
-            for lookup in plan.lookups:
-                counts = mapping.review_counts_of(connection, plan, lookup)
-                number += counts.open if counts is not None else 0
-            for conversion in plan.reviewed_conversions:
-                undecided = undecided_values(connection, plan, conversion)
-                number += undecided.values if undecided is not None else 0
-    except psycopg.Error:
-        # Its database is away, which the page says elsewhere, or has too many rows to read.
-        return number
-    return number
+def _counted_open(
+    summary: RolloutSummary, evidence: Evidence, **limits: int
+) -> dict[tuple[str, str], int]:
+    """Without what cannot be read: its database is away, which the page says elsewhere, or has too
+    many rows."""
+    rollout, plan = summary.rollout, summary.plan
+    newest = evidence.facts.newest_mapping_change
+    open_values = {}
+    if plan.lookups:
+        counts = review_counts(rollout, plan, review_gate(rollout, plan), newest)
+        if isinstance(counts, dict):
+            open_values = {(x.table.label, x.legacy): of_x.open for x, of_x in counts.items()}
+    if plan.reviewed_conversions:
+        waiting = values_waiting(rollout, plan, newest, **limits)
+        if isinstance(waiting, tuple) and waiting != TOO_MANY_ROWS:
+            # Those of all conversions together, which have no page of their own count.
+            open_values["", ""] = waiting[0]
+    return open_values

@@ -1,34 +1,33 @@
 """The gate about values that do not convert."""
 
+from collections.abc import Hashable
+
 from psycopg import errors
 
-from rollout.engine.target import Connection
+from rollout.engine.target import Connection, limit
 from rollout.engine.value_decisions import undecided_values
 from rollout.gates.cached_queries import cached_query
 from rollout.gates.evidence import Evidence
 from rollout.gates.registry import GateResult, check, passed, pending, unknown
 from rollout.logs.texts import counted
+from rollout.models import Rollout
 from rollout.plan.gates import ValuesDecided
 from rollout.plan.plan import BACKFILL, Plan
 
-# How many values and rows wait for people; ``_TOO_MANY_ROWS`` where the rows took too long to read.
-_Waiting = tuple[int, int]
-_TOO_MANY_ROWS = (-1, -1)
+# How many values and rows wait for people; ``TOO_MANY_ROWS`` where the rows took too long to read.
+ValuesWaiting = tuple[int, int]
+TOO_MANY_ROWS = (-1, -1)
 
 
 @check(ValuesDecided)
 def values_decided(gate: ValuesDecided, evidence: Evidence) -> GateResult:
-    plan = evidence.plan
-    waiting = cached_query(
-        evidence.rollout,
-        *("values decided", plan.digest, evidence.facts.newest_mapping_change),
-        query=lambda connection: _waiting(connection, plan),
-    )
+    newest = evidence.facts.newest_mapping_change
+    waiting = values_waiting(evidence.rollout, evidence.plan, newest)
     if isinstance(waiting, str):
         return unknown("check_database", f"The values could not be read: {waiting}")
     if waiting is None:
         return pending("start_phase", f"Phase {BACKFILL} has not converted values. Start it first.")
-    if waiting == _TOO_MANY_ROWS:
+    if waiting == TOO_MANY_ROWS:
         return _by_audit(evidence)
     values, rows = waiting
     if rows:
@@ -54,14 +53,29 @@ def _by_audit(evidence: Evidence) -> GateResult:
     return passed(f"No value that does not convert waits for a decision, by audit {report.pk}.")
 
 
-def _waiting(connection: Connection, plan: Plan) -> _Waiting | None:
+def values_waiting(
+    rollout: Rollout, plan: Plan, newest_change: Hashable, *, seconds: int = 3
+) -> ValuesWaiting | str | None:
+    """How many values wait, or why they could not be read; None where one is not at work yet.
+
+    Whoever asks within a moment is told the same, as in ``rollout.gates.mappings``.
+    """
+    return cached_query(
+        rollout,
+        *("values decided", plan.digest, newest_change, seconds),
+        query=lambda connection: _waiting(connection, plan, seconds),
+    )
+
+
+def _waiting(connection: Connection, plan: Plan, seconds: int) -> ValuesWaiting | None:
     """Over all conversions; None where one is not at work yet."""
+    limit(connection, seconds)
     values = rows = 0
     for conversion in plan.reviewed_conversions:
         try:
             left = undecided_values(connection, plan, conversion)
         except errors.QueryCanceled:
-            return _TOO_MANY_ROWS
+            return TOO_MANY_ROWS
         if left is None:
             return None
         values, rows = values + left.values, rows + left.rows

@@ -156,6 +156,7 @@ def rollout_header(context: template.Context) -> Header | None:
         run=run if isinstance(run, PhaseRun) else None,
         closed=context.get("why"),
         jobs=known,
+        open_now=context.get("open_now"),
         page_live=context.get("gates_live") or context.get("live") or 0,
     )
     if header.live is not None and header.live.is_own:

@@ -146,7 +146,7 @@ def test_a_mapping_that_the_gate_lets_through_asks_nobody(
     ran(rollout, 2)
     journal.audited(rollout, mapping_values=63, mapping_reviewed=60)
     counts = ReviewCounts(63, 60, timezone.now(), new=3, recent=2)
-    monkeypatch.setattr(mappings, "_counts", lambda *_: counts)
+    monkeypatch.setattr(mappings, "_counts", lambda *_: {None: counts})
     gates.invalidate()
     text = text_of(engineer, INBOX)
     assert "60 of 63 values reviewed; 3 open: 1 to confirm or map, 2 new may wait" in text

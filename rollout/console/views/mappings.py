@@ -29,7 +29,7 @@ from rollout.console.lookup_states import (
     conversion_states,
     first_open,
     lookup_states,
-    review_gate,
+    open_now,
 )
 from rollout.console.mapping_counts import Counted, remembering, reviewed, seen_mark
 from rollout.console.mapping_forms import (
@@ -51,6 +51,7 @@ from rollout.console.views.runs import perform
 from rollout.engine import mapping
 from rollout.engine.mapping import COUNT_SECONDS, Decision, Review, Value
 from rollout.engine.target import Connection, limit, reason_of
+from rollout.gates.mappings import review_gate
 from rollout.journal.environments import target_of
 from rollout.models import MappingChange, Rollout
 from rollout.plan import plans
@@ -77,8 +78,16 @@ def mappings(request: ConsoleRequest, plan: str, environment: str) -> HttpRespon
     states = lookup_states(rollout)
     if request.GET.get("show") == "open" and (lookup := first_open(states)) is not None:
         return redirect(f"{_all_values(rollout, lookup)}?show=open")
-    page = {"rollout": rollout, "lookups": states, "gate": review_gate(rollout), "live": SLOW}
-    return render_live(request, "mappings", {**page, "conversions": conversion_states(rollout)})
+    page = {
+        "rollout": rollout,
+        "lookups": states,
+        "gate": review_gate(rollout, plans.get(plan)),
+        "live": SLOW,
+        "conversions": conversion_states(rollout),
+        # The tab states the same reading as the page.
+        "open_now": open_now(states),
+    }
+    return render_live(request, "mappings", page)
 
 
 @may("view_rollout")
@@ -322,7 +331,7 @@ def _review_page(
     page |= {
         "status": summary,
         "lookup": lookup,
-        "gate": review_gate(rollout),
+        "gate": review_gate(rollout, summary.plan),
         "filters": filters,
         "undo": _undo(history[0]) if history else "",
         "live": SLOW,
@@ -350,6 +359,8 @@ def _review_page(
     shown = {value.normal for value in on_page}
     page |= {
         "review": review,
+        # The tab states the same reading as the page.
+        "open_now": {(table, column): len(review.open)} if review.mapped else {},
         "counts": counts,
         "count_seconds": COUNT_SECONDS,
         "values": values,
