@@ -1304,6 +1304,7 @@ class Migration(migrations.Migration):
                 ("rows_per_second", models.PositiveIntegerField(null=True)),
                 ("commit_limit_ms", models.PositiveIntegerField(null=True)),
                 ("workers", models.PositiveSmallIntegerField(default=1)),
+                ("paced_at", models.DateTimeField(null=True)),
                 ("rounds", models.PositiveSmallIntegerField(default=1)),
                 ("working_seconds", models.FloatField(default=0)),
                 (

@@ -48,6 +48,8 @@ class BackfillJob(models.Model):
     """Above it a commit is too slow and the job throttled; None leaves it to the baseline."""
     workers = models.PositiveSmallIntegerField(default=1)
     """The most workers that share the lanes."""
+    paced_at = models.DateTimeField(null=True)
+    """When somebody changed these five last: the speed before that says nothing of the rest."""
     rounds = models.PositiveSmallIntegerField(default=1)
     working_seconds = models.FloatField(default=0)
     """Time in batches, without rests."""

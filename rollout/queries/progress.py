@@ -208,8 +208,7 @@ def _under_way(
         return _halted(job, totals)
     now = timezone.now()
     recent = recent_speed(measured, began=job.created_at, now=now)
-    longer = recent_speed(measured, began=job.created_at, now=now, over=STEADY_SECONDS)
-    is_settled = bool(measured) and (now - measured[0].at).total_seconds() >= SETTLED_SECONDS
+    likely = _likely_speeds(job, measured, now)
     duty = job.duty_percent / 100
     in_batches = totals.scanned / totals.working_seconds if totals.working_seconds else 0.0
     unhindered = in_batches * duty * max(len(totals.holders), 1)
@@ -222,9 +221,11 @@ def _under_way(
         rows_per_second=(unhindered if totals.holders else 0.0) if recent is None else recent,
         left=time_left(
             (1 - totals.fraction) * job.estimated_rows,
-            speeds=(recent, longer)
-            if recent and is_settled
-            else (unhindered, unhindered * (pace.throttle.share if pace else 1.0), recent),
+            speeds=likely
+            or (
+                *(unhindered, unhindered * (pace.throttle.share if pace else 1.0)),
+                recent if job.paced_at is None else None,
+            ),
             signals=signals,
         ),
         round=totals.round,
@@ -234,6 +235,22 @@ def _under_way(
         rewritten=totals.rewritten,
         workers=totals.holders,
     )
+
+
+def _likely_speeds(
+    job: BackfillJob, measured: list[Sample], now: datetime
+) -> tuple[float | None, ...]:
+    """The speed of late and for longer, since somebody changed the job's pace; empty until enough
+    was measured."""
+    since = job.paced_at or job.created_at
+    of_pace = [sample for sample in measured if sample.at >= since or job.paced_at is None]
+    if not of_pace or (now - of_pace[0].at).total_seconds() < SETTLED_SECONDS:
+        return ()
+    recent, longer = (
+        recent_speed(of_pace, began=since, now=now, over=seconds)
+        for seconds in (RECENT_SECONDS, STEADY_SECONDS)
+    )
+    return (recent, longer) if recent else ()
 
 
 def _halted(job: BackfillJob, totals: Totals) -> JobProgress:

@@ -1,5 +1,7 @@
 """What people change about a backfill job: its throttle settings, a retry of rejected rows."""
 
+from django.utils import timezone
+
 from rollout import gates, journal, queue
 from rollout.gates.starts import is_outdated
 from rollout.journal import activity_log
@@ -46,6 +48,7 @@ def set_pace(
             rows_per_second=rows_per_second,
             workers=workers,
             commit_limit_ms=commit_limit_ms,
+            paced_at=timezone.now(),
         )
         if not changed:
             raise Refused("The job has ended. Its throttle settings can no longer change.")

@@ -1,5 +1,7 @@
 """A job's page: its pace, who sets it, and what throttles it."""
 
+from datetime import timedelta
+
 import pytest
 from django.test import Client
 
@@ -8,7 +10,8 @@ from rollout.engine.commit_latencies import CommitLatencies
 from rollout.engine.health import Signal
 from rollout.engine.pace_records import PaceRecord
 from rollout.engine.throttles import Throttle
-from rollout.models import LogEntry, Rollout, StepRun
+from rollout.models import BackfillJob, LogEntry, Rollout, StepRun
+from rollout.queries.progress import progress_of
 from rollout.telemetry.signals import application_signals
 from tests.console import journal
 from tests.console.journal import text_of
@@ -21,6 +24,25 @@ LIMITED = {**PACE, "rows_per_second": "1200"}
 
 
 # Pace
+
+
+@pytest.mark.usefixtures("clean_target")
+def test_the_time_left_forgets_the_speed_from_before_the_pace_was_changed(
+    rollout: Rollout, engineer: Client
+) -> None:
+    job = a_job(rollout, rows_per_second=1000)
+    job.created_at -= timedelta(minutes=2)
+    job.save()
+    a_lane(job)
+    measured(job, 12)
+    limited = progress_of(job).left
+    assert limited is not None
+    assert limited.shortest > 15
+    engineer.post(f"{page_of(job)}pace/", {**PACE, "duty_percent": "100"})
+    lifted = progress_of(BackfillJob.objects.get(pk=job.pk)).left
+    assert lifted is not None
+    assert lifted.shortest == lifted.longest
+    assert lifted.shortest < limited.shortest / 5
 
 
 def test_the_pace_that_somebody_sets_is_kept_and_logged(rollout: Rollout, engineer: Client) -> None:
