@@ -1,7 +1,8 @@
 """The layout of a timeline: bars and marks on one axis, in percent of it.
 
-The law: nothing stands outside the axis, the order of time is kept, nothing overlaps within its
-row, and what is put together is counted: bars and marks add up to what they are made of.
+The law: nothing stands outside the axis, the order of time is kept, a bar is no longer than its
+time, nothing overlaps within its row, and what is put together is counted: bars and marks add up
+to what they are made of.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -18,8 +19,8 @@ from rollout.console.formats import day_and_time
 T = TypeVar("T")
 # Maximum marks in a phone's row.
 SLOTS = 16
-# Minimum width of a bar, so that its icon can be seen on a phone.
-MIN_BAR_PERCENT = 5.0
+# Room for a bar's sign, so that it can be seen on a phone. What lasted shorter is a sign alone.
+SIGN_PERCENT = 5.0
 
 
 @dataclass(frozen=True)
@@ -32,7 +33,10 @@ class Cluster(Generic[T]):
 
 @dataclass(frozen=True)
 class Bar(Generic[T]):
-    """What lasted, from ``x`` on; several where they would overlap, the oldest first."""
+    """What lasted, from ``x`` on; several where they would overlap, the oldest first.
+
+    ``width`` is empty where it is too short to be a bar. Its sign stands at ``middle``.
+    """
 
     x: str
     width: str
@@ -44,13 +48,14 @@ class Bar(Generic[T]):
 class Mark:
     """A bar or a sign in a row: where it stands, how it looks, what it says and where it leads.
 
-    ``width`` is empty for a sign, which stands at ``middle``. ``text`` is the number of what was
-    put together; empty for one alone, which has ``icon`` or is a dot.
+    ``width`` is empty for a sign alone. ``text`` is the number of what was put together; empty for
+    one alone, which has ``icon`` or is a dot. ``lasts`` is true of what has an end, or runs.
     """
 
     x: str
     width: str
     middle: str
+    lasts: bool
     tone: str
     icon: str
     text: str
@@ -86,21 +91,51 @@ def bars_of(
     since: datetime,
     until: datetime,
 ) -> list[Bar[T]]:
-    """Stretches of time, each wide enough to be seen; put together where they would overlap."""
-    bars: list[tuple[float, float, list[T]]] = []
+    """Stretches of time; put together where they or their signs would overlap."""
+    bars: list[_Stretch[T]] = []
     for item in sorted(items, key=lambda item: span(item)[0]):
-        began, ended = span(item)
-        left = min(_share(began, since, until) * 100, 100 - MIN_BAR_PERCENT)
-        right = max(_share(ended, since, until) * 100, left + MIN_BAR_PERCENT)
-        if bars and left < bars[-1][1]:
-            first, last, together = bars[-1]
-            bars[-1] = first, max(last, right), [*together, item]
+        began, ended = (_share(moment, since, until) * 100 for moment in span(item))
+        stretch = _Stretch(began, ended, [item], bars[-1].right if bars else 0.0)
+        if bars and stretch.left < bars[-1].right:
+            bars[-1].ended = max(bars[-1].ended, ended)
+            bars[-1].items.append(item)
         else:
-            bars.append((left, right, [item]))
+            bars.append(stretch)
     return [
-        Bar(percent(left), percent(right - left), percent((left + right) / 2), tuple(of_bar))
-        for left, right, of_bar in bars
+        Bar(
+            percent(bar.began),
+            "" if bar.is_short else percent(bar.ended - bar.began),
+            percent((bar.left + bar.right) / 2),
+            tuple(bar.items),
+        )
+        for bar in bars
     ]
+
+
+@dataclass
+class _Stretch(Generic[T]):
+    """Time on the axis, and the room that it needs there: what is short needs that of its sign."""
+
+    began: float
+    ended: float
+    items: list[T]
+    free_from: float
+    """The end of the room of the stretch before."""
+
+    @property
+    def is_short(self) -> bool:
+        return self.ended - self.began < SIGN_PERCENT
+
+    @property
+    def left(self) -> float:
+        if not self.is_short:
+            return self.began
+        around = (self.began + self.ended - SIGN_PERCENT) / 2
+        return min(max(around, min(self.free_from, self.began)), 100 - SIGN_PERCENT)
+
+    @property
+    def right(self) -> float:
+        return max(self.ended, self.left + SIGN_PERCENT)
 
 
 def _share(moment: datetime, since: datetime, until: datetime) -> float:
@@ -126,12 +161,13 @@ def timeline_mark(mark: Mark) -> SafeString:
             rect,
             ((mark_safe(attribute), mark.x, mark.width) for attribute in attributes),  # noqa: S308
         )
+    circle = "" if mark.is_bar else '<circle class="many" r="9"/>'
     if mark.text:
-        circle = "" if mark.is_bar else '<circle class="many" r="9"/>'
         inner = format_html(circle + '<text y="4" text-anchor="middle">{}</text>', mark.text)
     elif mark.icon:
+        circle = circle if mark.lasts else ""
         inner = format_html(
-            '<use href="#icon-{}" x="-7" y="-7" width="14" height="14"/>', mark.icon
+            circle + '<use href="#icon-{}" x="-7" y="-7" width="14" height="14"/>', mark.icon
         )
     else:
         inner = mark_safe('<circle r="5"/>')

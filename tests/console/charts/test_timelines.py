@@ -6,7 +6,7 @@ from itertools import pairwise
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rollout.console.charts.timelines import MIN_BAR_PERCENT, SLOTS, bars_of, clusters_of, in_words
+from rollout.console.charts.timelines import SIGN_PERCENT, SLOTS, bars_of, clusters_of, in_words
 
 SINCE = datetime(2026, 3, 1, 12, tzinfo=UTC)
 UNTIL = SINCE + timedelta(hours=2)
@@ -38,15 +38,39 @@ def test_bars_stay_on_the_axis_in_order_without_overlap_and_add_up(
     spans: list[tuple[datetime, datetime]],
 ) -> None:
     bars = bars_of(spans, lambda span: span, SINCE, UNTIL)
-    edges = [(place(bar.x), place(bar.x) + place(bar.width)) for bar in bars]
-    for bar, (left, right) in zip(bars, edges, strict=True):
-        assert 0 <= left < right <= 100 + ROUNDING
-        assert place(bar.width) >= MIN_BAR_PERCENT - ROUNDING
-        assert left < place(bar.middle) < right
+    edges = []
+    for bar in bars:
+        middle = place(bar.middle)
+        room = (middle - SIGN_PERCENT / 2, middle + SIGN_PERCENT / 2)
+        if bar.width:
+            room = (place(bar.x), place(bar.x) + place(bar.width))
+            assert place(bar.width) >= SIGN_PERCENT - ROUNDING
+        assert room[0] < middle < room[1]
+        assert -ROUNDING <= room[0] < room[1] <= 100 + ROUNDING
+        edges.append(room)
     assert all(second[0] >= first[1] - ROUNDING for first, second in pairwise(edges))
     assert sorted(span for bar in bars for span in bar.items) == sorted(spans)
     begins = [span[0] for bar in bars for span in bar.items]
     assert begins == sorted(begins)
+
+
+@given(st.lists(SPANS, max_size=200))
+def test_a_bar_is_as_long_as_its_time_and_a_short_one_is_a_sign_beside_it(
+    spans: list[tuple[datetime, datetime]],
+) -> None:
+    def share(moment: datetime) -> float:
+        return min(max((moment - SINCE) / (UNTIL - SINCE), 0), 1) * 100
+
+    for bar in bars_of(spans, lambda span: span, SINCE, UNTIL):
+        began = min(share(span[0]) for span in bar.items)
+        ended = max(share(span[1]) for span in bar.items)
+        assert abs(place(bar.x) - began) <= ROUNDING
+        if bar.width:
+            assert abs(place(bar.width) - (ended - began)) <= ROUNDING
+        else:
+            assert ended - began < SIGN_PERCENT
+            assert began - SIGN_PERCENT / 2 - ROUNDING <= place(bar.middle)
+            assert place(bar.middle) <= ended + SIGN_PERCENT / 2 + ROUNDING
 
 
 @given(st.lists(MOMENTS, min_size=1, max_size=40))
