@@ -13,6 +13,8 @@ KINDS = {
     Kind.APPROVAL.value: "An approval or override is requested, repeated, granted or withdrawn",
     Kind.OTHER.value: "All other activity log entries",
 }
+# What people read for a kind whose key says something else: the pause of a person is not of it.
+LABELS = {Kind.PAUSED.value: "guardrails"}
 DEFAULT_KINDS = tuple(kind for kind in KINDS if kind != Kind.OTHER)
 
 

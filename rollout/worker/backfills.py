@@ -342,14 +342,16 @@ def _counts(action: Pass, job: BackfillJob) -> str:
         scanned = counted(job.scanned, "row")
         return f"{scanned} scanned, {job.updated:,} archived{meanwhile}; 0 remaining."
     others = "not selected or already correct" if job.kind == "repair" else "already correct"
-    rewritten = (
-        f", {job.rewritten:,} updated that the application wrote meanwhile" if job.rewritten else ""
-    )
-    return (
-        f"{counted(job.scanned, 'row')} scanned, {job.updated:,} updated, "
-        f"{job.already_right:,} {others}, "
-        f"{job.quarantined:,} quarantined{rewritten}; final sweep: 0 remaining."
-    ) + (f" {_kept(action)}" if isinstance(action, Fill) and action.keeps else "")
+    parts = {
+        "updated": job.updated,
+        others: job.already_right,
+        "quarantined": job.quarantined,
+        "updated that the application wrote meanwhile": job.rewritten,
+    }
+    counts = [f"{rows:,} {what}" for what, rows in parts.items() if rows]
+    sentence = ", ".join([f"{counted(job.scanned, 'row')} scanned", *counts])
+    kept = f" {_kept(action)}" if isinstance(action, Fill) and action.keeps else ""
+    return f"{sentence}; the final sweep found none left.{kept}"
 
 
 def _kept(action: Fill) -> str:

@@ -265,6 +265,10 @@ _NUMBERS: dict[str, Callable[[float], str]] = {
 }
 
 
+# Of these a signal that is OK says that there is none to speak of.
+_NONE_WHILE_OK = {"old transaction", "lock waits"}
+
+
 @dataclass(frozen=True)
 class HealthRow:
     """A signal as it is now, None when it is not read any more, and the seconds lost to it."""
@@ -276,8 +280,11 @@ class HealthRow:
 
     @property
     def value(self) -> str:
+        """Empty where the signal's own words already say that there is none."""
         signal = self.signal
-        return number_of(self.name, signal.value, signal.bound, self.rules) if signal else ""
+        if signal is None or (signal.status == "ok" and self.name in _NONE_WHILE_OK):
+            return ""
+        return number_of(self.name, signal.value, signal.bound, self.rules)
 
     @property
     def bound(self) -> str:

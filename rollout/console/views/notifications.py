@@ -21,7 +21,7 @@ from rollout.console.views.runs import redirect_back
 from rollout.journal.heartbeats import liveness
 from rollout.models import Channel, Delivery, DeliveryState, Rollout, Subscription
 from rollout.notifications import deliveries
-from rollout.notifications.kinds import KINDS
+from rollout.notifications.kinds import KINDS, LABELS
 from rollout.notifications.recipients import choices_of
 from rollout.notifications.webhooks import Webhook, webhooks
 from rollout.queries.status import all_rollouts
@@ -52,6 +52,10 @@ class Row:
     kind: str
     meaning: str
     cells: list[Cell]
+
+    @property
+    def label(self) -> str:
+        return LABELS.get(self.kind, self.kind)
 
 
 @dataclass(frozen=True)

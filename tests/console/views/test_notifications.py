@@ -42,7 +42,13 @@ def test_a_user_without_an_address_reads_that_nothing_is_sent(
     rollout: Rollout, viewer: Client
 ) -> None:
     warning = "Your account has no email address, so nothing is sent to you."
-    assert warning not in journal.text_of(viewer, PAGE)
+    before = journal.text_of(viewer, PAGE)
+    assert warning not in before
+    assert "ask an administrator to add one, then choose here." in before
+    own = before.partition('id="mine"')[2].partition("</form>")[0]
+    assert own.count('type="checkbox"') == own.count(" disabled>") > 0
+    assert "Save" not in own
+    assert '<th scope="row">Guardrails<br>' in own, "a person's pause is not of the kind"
     answer = viewer.post(PAGE, {"ticked": ["all:failed"]}, follow=True).content.decode()
     assert warning in answer
     assert "Notification preferences saved." in answer
