@@ -27,6 +27,8 @@ class Order:
     words: str
     column: str = "pk"
     descending: bool = False
+    field: str = ""
+    """The field that its values are like, where ``column`` is computed by the query."""
 
 
 NEWEST = Order("newest", "Newest first", descending=True)
@@ -182,7 +184,8 @@ def _beyond(model: type[Model], order: Order, after: str) -> Q | None:
     if by_key:
         return further
     try:
-        known = model._meta.get_field(order.column).to_python(value)  # type: ignore[union-attr]
+        field = model._meta.get_field(order.field or order.column)
+        known = field.to_python(value)  # type: ignore[union-attr]
     except ValidationError:
         return None
     return Q(**{f"{order.column}__{than}": known}) | Q(**{order.column: known}) & further

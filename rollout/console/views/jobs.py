@@ -7,7 +7,7 @@ from typing import ClassVar
 
 from django import forms
 from django.contrib import messages
-from django.db.models import QuerySet
+from django.db.models import Case, QuerySet, When
 from django.http import HttpResponse
 from django.shortcuts import redirect, render
 from django.utils import timezone
@@ -96,8 +96,8 @@ class PaceForm(forms.Form):
 
 ORDERS = (
     *BY_AGE,
-    Order("most-rows", "Most rows first", "scanned", descending=True),
-    Order("fewest-rows", "Fewest rows first", "scanned"),
+    Order("most-rows", "Most rows first", "rows", descending=True, field="scanned"),
+    Order("fewest-rows", "Fewest rows first", "rows", field="scanned"),
 )
 
 
@@ -124,7 +124,9 @@ class JobFilter(ListFilter):
 def jobs(request: ConsoleRequest, plan: str, environment: str) -> HttpResponse:
     rollout = rollout_or_404(plan, environment)
     filters = JobFilter(request.GET)
-    matching = filters.of(job_histories.jobs_of(rollout))
+    # Of a job that has not ended the journal knows only how many rows it expects.
+    rows = Case(When(finished_at=None, then="estimated_rows"), default="scanned")
+    matching = filters.of(job_histories.jobs_of(rollout)).annotate(rows=rows)
     page = {
         "rollout": rollout,
         "filters": filters,

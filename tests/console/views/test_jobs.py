@@ -228,6 +228,18 @@ def test_results_of_another_jobs_rows_are_not_shown_here(rollout: Rollout, lead:
 # History
 
 
+def test_a_running_job_is_listed_by_the_rows_that_it_expects(
+    rollout: Rollout, viewer: Client
+) -> None:
+    ended = an_ended_job(rollout, scanned=300)
+    running = a_job(rollout)
+    text = text_of(viewer, f"/rollout/{journal.PLAN}/production/jobs/", order="most-rows")
+    assert text.index(f"Backfill {running.pk}<") < text.index(f"Backfill {ended.pk}<")
+    row = text.partition(f"Backfill {running.pk}<")[2].partition("</tr>")[0]
+    assert "</svg>Running<" in row
+    assert "about 25,000 rows" in row
+
+
 def test_earlier_jobs_of_the_step_are_listed(rollout: Rollout, viewer: Client) -> None:
     first = an_ended_job(rollout, scanned=5000, seconds=10)
     other = journal.ended_job(reached(ran(rollout, 2), "backfill-images"), scanned=777_777)
