@@ -218,7 +218,9 @@ def _backfilled(evidence: Evidence, name: str) -> GateResult:
             "rehearse", f"Backfill not rehearsed{where} yet. Rehearse the plan."
         )
     newest = runs[0]
-    environment, ended = newest.rollout.environment, newest.finished_at
+    rehearsals = {r.sandbox_id: f"rehearsal {r.pk}" for r in evidence.facts.rehearsals}
+    environment = rehearsals.get(newest.rollout_id, newest.rollout.environment)
+    ended = newest.finished_at
     assert ended is not None
     if newest.plan_digest != evidence.plan.digest:
         return pending(

@@ -68,7 +68,7 @@ class Pause:
         if self.is_pending and not self.guardrail:
             return "The run stops at its next safe point. It can be resumed then."
         if not self.guardrail:
-            return "Resume when ready; the run continues where it stopped."
+            return "Progress is saved: resuming continues from the last checkpoint."
         if self.resumes:
             return "Resumes automatically once the guardrail is OK. Cancel to stop it."
         if self.rule is not None and self.rule.statistic == "wrong_values":

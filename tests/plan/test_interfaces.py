@@ -72,19 +72,19 @@ def test_a_file_that_fell_behind_is_reported_on_its_phase_and_once_phase_4_is_ne
     text = text_of(viewer, f"{PAGE}phases/2/")
     assert notice in text
     assert "TypeScript interfaces: <code>types.ts</code>" in text
-    assert "replace it with a download when you next deploy them" in text
+    assert "No phase waits for it." in text
     assert "Update before phase 4" in text
     assert "Line 10: expected “currency: string | null;”, found “description: string;”." in text
     # Two downloads, each with who takes it.
-    assert f'Clients to deploy now: <a href="{PAGE}phases/2/types.ts">' in text
-    assert f'once phase 3 is done: <a href="{PAGE}phases/3/types.ts">' in text
+    assert f'<a href="{PAGE}phases/2/types.ts">now</a>' in text
+    assert f'<a href="{PAGE}phases/3/types.ts">once phase 3 is done</a>' in text
     assert "TypeScript interfaces" not in text_of(viewer, PAGE), "it need not change yet"
     assert notice not in text_of(viewer, f"{PAGE}phases/1/")
     assert notice in cli("show", PLAN)[1]
     journal.ran(filled, 3, "running")
     text = text_of(viewer, f"{PAGE}phases/3/")
-    assert f'once phase 3 is done: <a href="{PAGE}phases/3/types.ts">' in text
-    assert "Clients to deploy now" not in text, "its schema is neither"
+    assert f'<a href="{PAGE}phases/3/types.ts">once phase 3 is done</a>' in text
+    assert 'types.ts">now</a>' not in text, "its schema is neither"
     journal.ran(filled, 3)
     assert "TypeScript interfaces" in text_of(viewer, PAGE), "phase 4 is next"
     journal.ran(filled, 4)

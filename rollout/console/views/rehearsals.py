@@ -133,6 +133,16 @@ def _page(request: ConsoleRequest, rollout: Rollout, *, load: Sequence[Item] = (
         "refusal": runner.refusal_to_rehearse(rollout, newest),
         "server": _server(),
         "load": load,
+        # The next rehearsal takes its place.
+        "left_over": next(
+            (
+                rehearsal
+                for rehearsal in listed
+                if rehearsal.state == RehearsalState.FAILED
+                and rehearsal.environment.state == EnvironmentState.READY
+            ),
+            None,
+        ),
         "keep": request.POST.get("keep") == "on",
         "asked_there": [*_gates(plan, protected=False)],
         "not_asked_there": [

@@ -9,6 +9,7 @@ from rollout.console.approvals import approvals_of, requests_of
 from rollout.console.http.access import ConsoleRequest, may
 from rollout.console.http.shortcuts import phase_or_404, status_or_404
 from rollout.console.views.phases import confirmation
+from rollout.journal.labels import gate_label
 from rollout.models import Direction
 from rollout.queries.rehearsals import forecast_of
 
@@ -22,8 +23,16 @@ def ticket(request: ConsoleRequest, plan: str, environment: str, number: int) ->
     page = {
         **confirmation(status, phase),
         "rollback_rehearsed": forecast_of(status.rehearsal, number, Direction.BACKWARD),
-        "approvals": approvals_of(evidence),
+        # That with which it started stands for as long as the phase is done.
+        "approvals": [
+            approval
+            for approval in approvals_of(evidence)
+            if not approval.void or (phase.run and approval.sign_off.run_id == phase.run.pk)
+        ],
+        # The phase that is due has its gates answered; of others they are named.
+        "gate_names": [gate_label(gate.name) for gate in evidence.gates],
         "requests": requests_of(evidence),
         "made_at": timezone.now(),
+        "on_ticket": True,
     }
     return render(request, "rollout/ticket.html", page)

@@ -114,12 +114,12 @@ def test_a_person_who_paused_a_phase_is_named(rollout: Rollout, lead: Client) ->
     paused(rollout)
     text = text_of(lead, PHASE)
     assert "Paused by grace</strong>" in text
-    assert "Resume when ready; the run continues where it stopped." in text
+    assert text.count("Progress is saved: resuming continues from the last checkpoint.") == 1
     assert "#rules" not in text
     rollout.runs.filter(state="paused").update(state="pausing")
     text = text_of(lead, PHASE)
     assert "Pause requested by grace</strong>" in text
-    assert "Resume when ready" not in text
+    assert "Progress is saved" not in text
 
 
 def test_nothing_about_a_paused_phase_says_that_it_runs(rollout: Rollout, lead: Client) -> None:

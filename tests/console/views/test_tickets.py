@@ -29,6 +29,21 @@ def test_a_ticket_has_what_an_approver_reads(rollout: Rollout, viewer: Client) -
     assert "<dt>Approved by</dt><dd>alan, " in text
 
 
+def test_the_ticket_of_a_phase_that_is_done_names_who_approved_its_start_and_its_gates(
+    rollout: Rollout, viewer: Client
+) -> None:
+    for phase in (0, 1, 2):
+        ran(rollout, phase)
+    approval = journal.signed(rollout, by="alan")
+    approval.run = ran(rollout, 3)
+    approval.save()
+    text = text_of(viewer, f"{PAGE}phases/3/ticket/")
+    assert "<dt>Approved by</dt><dd>alan, " in text
+    assert "Passed before the start: " in text
+    assert gate_label("snapshot verified") in text
+    assert f'href="{PAGE}phases/3/ticket/"' not in text, "it leads nowhere but to itself"
+
+
 def test_a_phase_without_approval_says_so(rollout: Rollout, viewer: Client) -> None:
     assert "no approval required" in text_of(viewer, f"{PAGE}phases/1/ticket/")
     assert f'href="{PAGE}phases/1/ticket/"' in text_of(viewer, f"{PAGE}phases/1/")
