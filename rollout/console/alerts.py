@@ -152,11 +152,21 @@ def alerts_of(
             if rows and newest.mode != AuditMode.SHADOW:
                 to_repair = newest
         alerts.append(Alert(text, newest.get_absolute_url(), to_repair=to_repair))
+    has_repair = any(alert.to_repair is not None for alert in alerts)
     alerts += _of_snapshots(snapshots)
     breached = [row for row in rules if row.is_breached]
     if not any(row.rule.action == "throttle" for row in breached):
         alerts += _of_throttle(status.active, step, here)
-    return alerts + [_of_guardrail(row, rollout, phases, here) for row in breached]
+    return alerts + [
+        _of_guardrail(row, rollout, phases, here)
+        for row in breached
+        if not (has_repair and _counts_the_same(row))
+    ]
+
+
+def _counts_the_same(row: RuleRow) -> bool:
+    """Whether a guardrail counts the rows that an audit has found, and stops nothing that runs."""
+    return row.rule.statistic == "wrong_values" and row.rule.action != "pause"
 
 
 def _of_throttle(run: PhaseRun | None, step: StepRun | None, here: str) -> list[Alert]:

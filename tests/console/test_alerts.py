@@ -255,6 +255,10 @@ def test_mismatched_rows_are_repaired_from_health_and_from_the_gate(
     assert repair in text
     assert f'href="{audit.get_absolute_url()}">Audit {audit.pk}</a>' in text
     assert f'class="button button-small" href="{PAGE}audits/"' not in text
+    acting(rollout, "wrong-values-before-a-phase", "hold", "broken", message="12 rows.")
+    health = text_of(engineer, PAGE).partition('id="health"')[2].partition("</section>")[0]
+    assert "Guardrail “wrong-values" not in health, "it counts the same rows"
+    assert "Roll back phase 2" not in health
     assert repair not in text_of(viewer, PAGE)
     AuditReport.objects.filter(pk=audit.pk).update(waived=12)
     assert repair not in text_of(engineer, PAGE)

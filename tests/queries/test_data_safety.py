@@ -133,7 +133,7 @@ def test_mismatches_come_first_and_those_waived_do_not_count(
     audited(rollout, "mismatched", mismatched=47, waived=5)
     result = safety(rollout)
     assert (result.verdict, result.mismatches) == ("mismatched", 42)
-    assert "found 42 mismatched rows" in sentence(viewer)
+    assert "found mismatched rows, " in sentence(viewer), "Health has their number, once"
     rollout.audits.filter(status="mismatched").update(waived=47)
     assert safety(rollout).verdict == "unproven", "no clean audit is the newest"
 

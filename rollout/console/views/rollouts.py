@@ -140,7 +140,8 @@ def rollout(request: ConsoleRequest, plan: str, environment: str) -> HttpRespons
         ),
         "alerts": alerts_for(status, rules, audits, vitals, step),
         "rules": rules,
-        "breached": any(row.needs_people for row in rules),
+        # Wrong values ask for a repair, which Health offers beside them.
+        "breached": any(r.needs_people and r.rule.statistic != "wrong_values" for r in rules),
         "snapshots": snapshots,
         "rehearsal": next(iter(status.evidence.facts.rehearsals), None),
         "entries": entries_of(status.rollout).exclude(event__in=EVENTS_LEFT_OUT)[:MAX_RECENT],
