@@ -17,6 +17,7 @@ from rollout.engine.catalog import tables_of
 from rollout.journal.environments import target_of
 from rollout.models import AuditReport, BackfillJob, Finding, Rehearsal, Rollout, Snapshot
 from rollout.plan.plan import BACKFILL
+from rollout.queries.inboxes import audits_to_repair, mismatched_rows
 from rollout.queries.status import RolloutSummary
 
 MAX_RESULTS = 40
@@ -32,6 +33,20 @@ PAGES = (
     ("Readiness", "readiness"),
     ("Transitional code", "leftovers"),
 )
+# Words that are not in the label of a page, but that people look for it by.
+ALSO_CALLED = {
+    "rollout": "health data timeline guide checklist",
+    "mappings": "lookups legacy values spellings",
+    "jobs": "fill compute throttle pace quarantine rows",
+    "audits": "mismatches mismatched rows findings repair waive sample conflicts compare",
+    "snapshots": "dump backup restore",
+    "rehearsals": "staging prediction duration locks",
+    "monitoring": "latency p95 errors guardrails baseline shadow reads database wal",
+    "schema": "drift columns tables triggers",
+    "activity": "log history export chain",
+    "readiness": "blockers preflight",
+    "leftovers": "leftovers legacy code files",
+}
 # What an object is called, and the lookup of its rollout.
 OBJECTS: dict[str, tuple[type[Model], str]] = {
     "audit": (AuditReport, "rollout"),
@@ -62,27 +77,34 @@ def results_for(text: str, summaries: list[RolloutSummary]) -> list[Result]:
     words = text.lower().split()
     places = (
         result
-        for result in _places(summaries)
-        if all(word in f"{result.label} {result.belongs_to}".lower() for word in words)
+        for result, also in _places(summaries)
+        if all(word in f"{result.label} {result.belongs_to} {also}".lower() for word in words)
     )
     rollouts = [summary.rollout for summary in summaries]
     first = [*_numbered(text, rollouts), *_rows(text, summaries)] if text else []
     return list(islice(chain(first, places, _values(text, summaries)), MAX_RESULTS))
 
 
-def _places(summaries: list[RolloutSummary]) -> Iterator[Result]:
+def _places(summaries: list[RolloutSummary]) -> Iterator[tuple[Result, str]]:
+    """Actions and pages, each with the words that it is looked for by besides its own."""
+    audits = audits_to_repair(rollout__in=[summary.rollout for summary in summaries])
+    to_repair = {audit.rollout_id: audit for audit in audits}
     for summary in summaries:
         rollout = summary.rollout
         belongs_to = f"{summary.plan.title}, {rollout.environment}"
+        if audit := to_repair.get(rollout.pk):
+            label = f"Repair {mismatched_rows(audit)}"
+            yield Result("Action", label, belongs_to, audit.get_absolute_url()), "mismatches"
         if summary.next_phase is not None and summary.active is None:
             label = f"Start phase {summary.next_phase}: {summary.phases[summary.next_phase].role}"
             url = rollout_url(rollout, "start", summary.next_phase)
-            yield Result("Action", label, belongs_to, url)
+            yield Result("Action", label, belongs_to, url), ""
         for label, page in PAGES:
-            yield Result("Page", label, belongs_to, rollout_url(rollout, page))
+            url = rollout_url(rollout, page)
+            yield Result("Page", label, belongs_to, url), ALSO_CALLED[page]
         for phase in summary.phases:
             url = rollout_url(rollout, "phase", phase.number)
-            yield Result("Page", f"Phase {phase.number}: {phase.role}", belongs_to, url)
+            yield Result("Page", f"Phase {phase.number}: {phase.role}", belongs_to, url), "steps"
 
 
 def _numbered(text: str, rollouts: list[Rollout]) -> Iterator[Result]:

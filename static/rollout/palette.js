@@ -26,6 +26,12 @@
     if (event.target === palette) palette.close();
   });
   palette.addEventListener("keydown", (event) => {
+    // A search field would only empty itself at the first one.
+    if (event.key === "Escape") {
+      event.preventDefault();
+      palette.close();
+      return;
+    }
     const step = { ArrowDown: 1, ArrowUp: -1 }[event.key];
     if (!step) return;
     event.preventDefault();

@@ -27,6 +27,14 @@ def test_words_find_pages_and_the_next_action(rollout: Rollout, lead: Client) ->
     assert "Nothing matches “elephant”." in text_of(lead, f"{FIND}?q=elephant")
 
 
+def test_a_page_is_found_by_what_people_look_for_there(rollout: Rollout, lead: Client) -> None:
+    assert links(lead, "mismatch") == [f"{PAGE}audits/"]
+    assert links(lead, "p95+latency") == [f"{PAGE}monitoring/"]
+    audit = journal.audited(rollout, "mismatched", mismatched=12)
+    assert links(lead, "mismatch") == [audit.get_absolute_url(), f"{PAGE}audits/"]
+    assert f"Repair 12 mismatched rows of audit {audit.pk}" in fragment_of(lead, f"{FIND}?q=rep")
+
+
 def test_a_number_finds_objects_and_a_key_finds_mismatches(rollout: Rollout, lead: Client) -> None:
     audit = journal.audited(rollout)
     snapshot = journal.taken(rollout)

@@ -44,6 +44,11 @@ def test_a_mapping_is_reviewed_by_the_keyboard_alone(site: Site, database: Datab
         press("Control+k")
         press("Escape")
         assert row.inner_text() == second, "what the browser does with modifiers is its own"
+        press("Control+k")
+        engineer.page.keyboard.type("audits")
+        press("Escape")
+        assert engineer.page.locator("#palette[open]").count() == 0
+        assert row.inner_text() == second
         press("?")
         engineer.page.locator("#keys[open]").wait_for()
         assert engineer.barriers() == []
