@@ -159,6 +159,7 @@ BADGES: dict[str, dict[str, Badge]] = {
         "ok": Badge("No regression", "good", "done"),
         "throttle": Badge("Slower", "warn", "failed"),
         "stop": Badge("Failing", "bad", "failed"),
+        "recovered": Badge("Recovered", "info", "done"),
         "unknown": Badge("Too few calls", "", "unknown"),
     },
     "guardrail": {

@@ -1,17 +1,21 @@
 """The application's operations now beside the baseline of the newest run."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from datetime import timedelta
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from typing import Literal
 
 from rollout.engine.health import Status
 from rollout.models import PhaseRun
 from rollout.telemetry.baselines import baseline_of
-from rollout.telemetry.operation_stats import OperationStats, merged
+from rollout.telemetry.operation_stats import OperationStats, merged, stats_by_operation
 from rollout.telemetry.signals import judge
 
 # Current figures are measured over this time.
 RECENT = timedelta(minutes=5)
+# What was bad in them and is good over this time has recovered.
+LAST = timedelta(minutes=1)
+_BAD = ("throttle", "stop")
 
 
 @dataclass(frozen=True)
@@ -21,6 +25,8 @@ class Compared:
     operation: str
     now: OperationStats
     before: OperationStats
+    last_minute: OperationStats | None = None
+    """None where it was not asked for."""
 
     @property
     def difference(self) -> float | None:
@@ -30,9 +36,23 @@ class Compared:
         return self.now.p95 - self.before.p95
 
     @property
-    def status(self) -> Status:
-        """What the application's health says about the difference."""
-        return judge(self.now, self.before).status
+    def status(self) -> Status | Literal["recovered"]:
+        """What the application's health says about the difference; ``recovered`` if a slow or
+        failing moment is over."""
+        status = judge(self.now, self.before).status
+        if status in _BAD and self.last_minute is not None:
+            last = judge(self.last_minute, self.before).status
+            return "recovered" if last == "ok" else status
+        return status
+
+
+def with_last_minute(rows: list[Compared], until: datetime) -> list[Compared]:
+    """Several operations with their last minute, which is read if any of them is bad."""
+    if all(row.status not in _BAD for row in rows):
+        return rows
+    last = stats_by_operation(until - LAST, until)
+    last["all"] = merged(last.values())
+    return [replace(row, last_minute=last.get(row.operation)) for row in rows]
 
 
 def compared_with_baseline(

@@ -12,7 +12,7 @@ from rollout import runner
 from rollout.console.charts.lines import Level, Plot, Values, moving_of, numbers_of, plot_of
 from rollout.console.charts.marks import lanes_of, marks_of
 from rollout.console.charts.point_caches import points_and_lately
-from rollout.console.comparisons import RECENT, compared_with_baseline
+from rollout.console.comparisons import RECENT, compared_with_baseline, with_last_minute
 from rollout.console.database_statistics import database_card
 from rollout.console.guardrails import RuleRow, rules_of
 from rollout.console.http.access import ConsoleRequest, may
@@ -79,7 +79,7 @@ def monitoring(request: ConsoleRequest, plan: str, environment: str) -> HttpResp
     )
     newest = max(runs.values(), key=lambda run: run.pk, default=None)
     marks = marks_of(rollout, since, until)
-    compared = compared_with_baseline(newest, lately)
+    compared = with_last_minute(compared_with_baseline(newest, lately), until)
     rules = rules_of(rollout, RuleState.objects.filter(rollout=rollout))
     of_operation = [row for row in rules if row.rule.operation == operation]
     row = next((row for row in compared if row.operation == (operation or "all")), None)

@@ -49,6 +49,22 @@ def test_an_operation_is_compared_with_the_hour_before_the_phase(rollout: Rollou
     assert "Phase 1" in page
 
 
+def test_what_was_slow_within_the_five_minutes_and_is_not_in_the_last_has_recovered(
+    rollout: Rollout,
+) -> None:
+    ran(rollout, 1)
+    rollout.runs.update(created_at=timezone.now() - timedelta(minutes=20))
+    for operation in ("search", "create"):
+        measured(operation, ago=timedelta(minutes=40), ms=10)
+        measured(operation, ago=timedelta(minutes=3), ms=200)
+    measured("search", ago=timedelta(seconds=20), ms=10)
+    measured("create", ago=timedelta(seconds=20), ms=10, calls=3)
+    page = text_of(browser_of("viewer"), ADDRESS)
+    for operation, verdict in (("search", "Recovered"), ("create", "Slower")):
+        row = page.partition(f'<th scope="row">{operation}</th>')[2].partition("</tr>")[0]
+        assert f"</svg>{verdict}</span>" in row, operation
+
+
 def test_one_operation_and_another_time_can_be_chosen(rollout: Rollout) -> None:
     measured("search", ago=timedelta(hours=3), ms=10)
     client = browser_of("viewer")
