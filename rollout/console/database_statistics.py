@@ -16,7 +16,7 @@ from rollout.console.formats import byte_size, duration, figure, number
 from rollout.engine.health import MAX_CONNECTIONS_SHARE
 from rollout.engine.statistics import SERVER_COUNTERS, TABLE_COUNTERS, between
 from rollout.models import DatabaseSample, PhaseRun, Rollout
-from rollout.telemetry.baselines import BASELINE
+from rollout.telemetry.baselines import BASELINE, baseline_until
 from rollout.watchdog.database_stats import added_up
 
 MAX_SAMPLES = 1500
@@ -49,7 +49,7 @@ class Sample:
 
 @dataclass(frozen=True)
 class Fact:
-    """A number of the server now, and before the newest phase."""
+    """A number of the server now, and in the hour that the newest run is compared with."""
 
     name: str
     unit: str
@@ -136,9 +136,11 @@ def database_card(
     """The statistics in a span of time; None while there is no sample."""
     in_time = Q(at__gt=since, at__lte=until)
     began = newest.created_at if newest else since
-    in_hour_before = Q(at__gt=began - BASELINE, at__lte=began)
+    baseline_end = baseline_until(newest) if newest else since
+    before = Q(at__gt=began - BASELINE, at__lte=began)
+    in_baseline = Q(at__gt=baseline_end - BASELINE, at__lte=baseline_end)
     newest_first = (
-        DatabaseSample.objects.filter(in_time | in_hour_before, rollout=rollout)
+        DatabaseSample.objects.filter(in_time | before | in_baseline, rollout=rollout)
         .annotate(
             executed=Case(
                 When(at__gt=until - STATEMENT_WINDOW, then="statements"), output_field=JSONField()
@@ -154,8 +156,9 @@ def database_card(
     if not samples:
         return None
     earlier = _thinned([s for s in sampled if began - BASELINE < s.at <= began])
+    baseline = _thinned([s for s in sampled if baseline_end - BASELINE < s.at <= baseline_end])
     last = samples[-1]
-    facts = [fact for fact in _facts(samples, earlier) if fact.now is not None]
+    facts = [fact for fact in _facts(samples, baseline) if fact.now is not None]
     plots, zero = moving_of(_plots(samples, since, until, facts))
     return DatabaseCard(
         at=last.at,

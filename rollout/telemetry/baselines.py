@@ -16,6 +16,8 @@ from rollout.telemetry.operation_stats import OperationStats, stats_by_operation
 BASELINE = timedelta(hours=1)
 # Of fewer calls no percentile is known well enough to be kept for the runs that follow.
 MIN_BASELINE_CALLS = 50
+# Nobody starts more of them within an hour of one another.
+MAX_RUNS = 200
 # By then every process has written its measurements from before the run.
 _COMPLETE_AFTER = timedelta(seconds=6)
 
@@ -34,6 +36,18 @@ def inherited_baseline(rollout: Rollout) -> dict[str, Any] | None:
     application alone, and what a phase slowed down would count as usual.
     """
     return _of_the_newest(PhaseRun.objects.filter(rollout=rollout), timezone.now())
+
+
+def baseline_until(run: PhaseRun) -> datetime:
+    """The end of the hour that a run is compared with: the request of the first run of those that
+    followed one another within an hour."""
+    runs = PhaseRun.objects.filter(rollout=run.rollout_id, pk__lt=run.pk).order_by("-pk")
+    until = run.created_at
+    for requested_at in runs.values_list("created_at", flat=True)[:MAX_RUNS]:
+        if until - requested_at > BASELINE:
+            break
+        until = requested_at
+    return until
 
 
 def keep_baseline(run: PhaseRun) -> None:
