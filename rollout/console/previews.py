@@ -85,6 +85,9 @@ class StepPreview:
     rehearsed: StepReport | None = None
     """How it went forward in the newest rehearsal."""
 
+    undone: StepReport | None = None
+    """How its rollback went there."""
+
     backward_kind: str = ""
     backward_effects: list[str] = field(default_factory=list)
     """What the way back does to columns of every row, in sentences."""
@@ -134,13 +137,27 @@ def server_of(rollout: Rollout) -> int | None:
 
 
 def of_phase(
-    status: RolloutStatus, number: int, rehearsed: Rehearsed | None = None
+    status: RolloutStatus,
+    number: int,
+    rehearsed: Rehearsed | None = None,
+    undone: Rehearsed | None = None,
 ) -> list[tuple[Step, StepPreview]]:
-    """The steps of a phase; ``rehearsed`` is how the phase went forward in rehearsal."""
+    """The steps of a phase; ``rehearsed`` is how the phase went forward in rehearsal, ``undone``
+    how it was rolled back there."""
     server = server_of(status.rollout)
-    reports = {report.step: report for report in rehearsed.result.steps} if rehearsed else {}
+    forward, back = (
+        {report.step: report for report in direction.result.steps} if direction else {}
+        for direction in (rehearsed, undone)
+    )
     return [
-        (step, replace(of_step(status.plan, step, server), rehearsed=reports.get(step.id)))
+        (
+            step,
+            replace(
+                of_step(status.plan, step, server),
+                rehearsed=forward.get(step.id),
+                undone=back.get(step.id),
+            ),
+        )
         for step in status.plan.phases[number].steps
     ]
 

@@ -100,6 +100,7 @@ class PhaseResult:
     seconds: float | None
     traffic: Traffic
     steps: list[StepReport] = field(default_factory=list)
+    """Those that have something to do in that direction."""
 
     @property
     def locks(self) -> list[HeldLock]:
@@ -200,7 +201,11 @@ def report_of(rehearsal: Rehearsal) -> Report:
                 run=run,
                 seconds=_seconds(run, run),
                 traffic=_traffic(observed.get(None)),
-                steps=[_step(plan, run, row, observed.get(row.pk)) for row in run.steps.all()],
+                steps=[
+                    _step(plan, run, row, observed.get(row.pk))
+                    for row in run.steps.all()
+                    if _does_something(plan, run, row)
+                ],
             )
         )
     alone = rehearsal.baseline_traffic
@@ -215,6 +220,18 @@ def report_of(rehearsal: Rehearsal) -> Report:
             _p99(alone.get("durations", {}), alone.get("longest_ms")),
         ),
     )
+
+
+def _does_something(plan: Plan | None, run: PhaseRun, row: StepRun) -> bool:
+    """Whether a step has something to do in the run's direction: many leave nothing to undo.
+
+    One that failed is shown whatever it was to do.
+    """
+    if plan is None or run.direction != Direction.BACKWARD or row.error:
+        return True
+    with suppress(KeyError):
+        return bool(plan.backward(plan.step(run.phase, row.step)).actions)
+    return True
 
 
 def _step(plan: Plan | None, run: PhaseRun, row: StepRun, seen: Observation | None) -> StepReport:

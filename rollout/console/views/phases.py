@@ -67,11 +67,14 @@ def phase(request: ConsoleRequest, plan: str, environment: str, number: int) -> 
     earlier = job_histories.by_step(status.rollout, number, phase.run)
     page["proofs"] = previews.what_proves(status.plan, number)
     page["release"] = release_of(status.plan, number, environment)
-    rehearsed = forecast_of(status.rehearsal, number, Direction.FORWARD)
+    both_ways = (
+        forecast_of(status.rehearsal, number, direction)
+        for direction in (Direction.FORWARD, Direction.BACKWARD)
+    )
     page["described"] = [
         (step, preview, earlier.get(step.step.id, []))
         for step, (_, preview) in zip(
-            steps, previews.of_phase(status, number, rehearsed), strict=True
+            steps, previews.of_phase(status, number, *both_ways), strict=True
         )
     ]
     return render(request, "rollout/phase.html", page)

@@ -11,6 +11,12 @@ from tests.console import journal
 from tests.console.journal import PAGE, PLAN, ran, text_of
 
 
+def nothing_to_undo(phase: int) -> str:
+    """A step of a phase whose rollback has nothing to do."""
+    plan = plans.get(PLAN)
+    return next(step.id for step in plan.phases[phase].steps if not plan.backward(step).actions)
+
+
 def test_every_step_is_shown_with_its_sql_both_ways(rollout: Rollout, viewer: Client) -> None:
     text = text_of(viewer, f"{PAGE}phases/4/")
     for step in plans.get(journal.PLAN).phases[4].steps:
@@ -78,8 +84,13 @@ def test_the_times_of_a_step_say_which_way_they_are_once_it_was_rolled_back(
     assert 'small number">2 s</span>' in text
     journal.reached(ran(rollout, 1, direction="backward"), "add-property-columns")
     text = text_of(viewer, page)
-    assert 'step-time number">forward 2 s in rehearsal' in text
+    assert 'step-time number">forward 2 s, rollback 2 s in rehearsal' in text
     assert 'small number">rollback 2 s</span>' in text
+    run = rollout.runs.get(phase=1, direction="backward")
+    journal.reached(run, nothing_to_undo(1), result="Nothing to roll back.")
+    text = text_of(viewer, page)
+    assert text.count('<span class="muted small">Nothing to undo</span>') == 1
+    assert "Nothing to roll back." not in text
 
 
 def test_sql_for_other_servers_is_folded_away(rollout: Rollout, lead: Client) -> None:

@@ -198,6 +198,29 @@ def test_the_rollouts_page_says_how_the_last_one_went(
     assert "Round trip clean" in text
 
 
+def test_a_rollbacks_steps_are_those_that_its_own_page_counts(
+    journaled_snapshot: Snapshot, viewer: Client, rollout: Rollout
+) -> None:
+    rehearsal = rehearsed(journaled_snapshot)
+    back = rehearsal.sandbox.runs.get(direction="backward")
+    for step in plans.get(journal.PLAN).phases[1].steps:
+        if step.id != "add-property-columns":
+            journal.reached(back, step.id)
+    journal.ran(rollout, 0)
+    journal.ran(rollout, 1)
+    page = text_of(viewer, page_of(rehearsal))
+    result = page.partition("Phase 1, expand, rolled back")[2].partition("</summary>")[0]
+    listed = text_of(journal.browser_of("lead"), f"{PAGE}phases/1/roll-back/")
+    number = listed.count("<strong>Undo: ")
+    assert number < len(plans.get(journal.PLAN).phases[1].steps)
+    assert f"{number} step" in result
+    nothing = journal.ran(rehearsal.sandbox, 0, direction="backward")
+    page = text_of(viewer, page_of(rehearsal))
+    result = page.partition(f'id="phase-result-{nothing.pk}"')[2].partition("</summary>")[0]
+    assert "nothing to do" in result
+    assert "Rolled back<" not in result
+
+
 def test_measured_durations_are_the_forecast_of_the_start_and_of_the_rollback(
     journaled_snapshot: Snapshot, lead: Client, rollout: Rollout
 ) -> None:
