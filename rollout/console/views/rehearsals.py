@@ -183,6 +183,7 @@ def rehearsal(request: ConsoleRequest, rehearsal_id: int) -> HttpResponse:
         ],
         "is_there": rehearsal.environment.state == EnvironmentState.READY,
         "is_current": is_current,
+        "other_rows": max(sum(rehearsal.snapshot.counts.values()) - rehearsal.rows, 0),
         "newer": _outdated(rehearsal.rollout, [rehearsal]).get(rehearsal.pk, "") if plan else "",
         "traffic": plan.traffic if plan else "",
         "liveness": liveness() if rehearsal.under_way else None,
