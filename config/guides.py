@@ -47,8 +47,8 @@ class DemoGuide(RolloutGuide):
         "its own SQL. One press gives both in this demo; elsewhere phase 4's comes after phase 3."
     )
     closing = (
-        "You have carried a live table to the new model and back. Starting phase 0 begins again; "
-        "docs/first-plan.md leads to a plan for a table of your own."
+        "You have carried a live table to the new model and back. Starting phase 0 begins again. "
+        "For a table of your own, read docs/first-plan.md in the repository."
     )
 
     @property
@@ -217,10 +217,10 @@ class DemoGuide(RolloutGuide):
         label = "Confirm values, request approval"
         button = demo_button(label, "request_approval", "review_mapping", self.page)
         why = (
-            "The application's traffic keeps writing new spellings. This confirms them, takes the "
-            "snapshot and requests approval."
+            "Traffic keeps writing new spellings. This confirms them, takes the snapshot and "
+            "requests approval."
         )
-        return replace(step, button=button, note=f"{step.note} {why}")
+        return replace(step, why=why, button=button, note="")
 
     def approve_button(self, phase: PhaseStatus) -> Button:
         """As the other of the two leads, in the name of whom nobody has to log in."""

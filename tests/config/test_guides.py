@@ -215,7 +215,8 @@ def test_open_values_and_what_runs_hold_a_phase_up_with_their_own_words(
     approval = list(DemoGuide(status).steps())[8]
     assert approval.button is not None
     assert approval.button.label == "Confirm values, request approval"
-    assert approval.note.startswith(f"{message} The application's traffic keeps writing")
+    assert approval.why.startswith("Traffic keeps writing new spellings. This confirms them")
+    assert not approval.note, "the gate beside the guide has its message"
 
 
 @pytest.mark.parametrize(
