@@ -43,6 +43,7 @@ BANNED = {
     r"\bhence\b": "so",
     r"\b[Ss]ign(?:ed)?[- ](?:in|out)s?\b": "log in, logged in, login, as the button says",
     r"\bTogether\b": "Total",
+    "\N{RIGHT SINGLE QUOTATION MARK}": "the straight apostrophe, as everywhere",
     r"\bno rule holds\b": "no guardrail blocks the next phase",
     r"\bso (?:long|many|young|much) (?:is|are|may|a|after)\b": "at most N, for N seconds",
 }
@@ -162,7 +163,10 @@ def test_notes_are_comments_docstrings_and_names_of_tests() -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["The snapshot is made anew.", "It went there and back", "3 gates in the way", "Not now"],
+    [
+        *("The snapshot is made anew.", "It went there and back", "3 gates in the way", "Not now"),
+        "The plan\N{RIGHT SINGLE QUOTATION MARK}s rows",
+    ],
 )
 def test_a_banned_phrasing_is_found(text: str) -> None:
     assert len(faults(iter([("a page", 1, text)]))) == 1

@@ -15,7 +15,7 @@ WHAT_TO_DEPLOY = {
     ENFORCE: "Once the phase is done, deploy release C, which reads and writes the new columns, or "
     "D, which has no others (phase 4). Both may run beside A and B.",
     CONTRACT: "Before the phase starts, deploy release D, which has the new columns alone, and "
-    "stop the last process of A, B and C. Once the phase is done, run D’s migration.",
+    "stop the last process of A, B and C. Once the phase is done, run D's migration.",
 }
 NAMES = {EXPAND: "B", ENFORCE: "C", CONTRACT: "D"}
 

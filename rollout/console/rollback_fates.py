@@ -61,7 +61,7 @@ def fates_of(plan: Plan, gone: Collection[str], restored: Collection[str]) -> li
         Fate(
             "Restored",
             [name for name in restored if name not in archived],
-            "without an archive: see the step’s rollback.",
+            "without an archive: see the step's rollback.",
         ),
         Fate(
             "Not lost",

@@ -55,7 +55,7 @@ def review_counts(
     """Review counts of each lookup, or why they could not be read; None if one is unmapped.
 
     Whoever asks within a moment is told the same, so that a page's tab and its gate agree. After
-    another ``newest_change`` of the mapping they are counted anew.
+    another ``newest_change`` of the mapping they are counted again.
     """
     grace = timedelta() if gate is None else gate.grace
     return cached_query(

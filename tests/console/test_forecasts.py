@@ -42,7 +42,7 @@ def position_of_the_fill(rollout: Rollout) -> int:
 def test_before_the_columns_are_there_nothing_is_planned(rollout: Rollout, lead: Client) -> None:
     text = text_of(lead, START)
     assert "Backfill of properties" in text
-    assert "The target columns don’t exist yet" in text
+    assert "The target columns don't exist yet" in text
 
 
 def test_a_phase_that_goes_over_no_table_has_no_forecast(rollout: Rollout, lead: Client) -> None:
@@ -95,7 +95,7 @@ def test_an_estimate_that_was_never_made_can_be_requested_again(
     old.created_at -= timedelta(hours=1)
     old.save()
     text = text_of(lead, START)
-    assert "didn’t run. Request it again." in text
+    assert "didn't run. Request it again." in text
     assert 'id="estimate"' in text
     assert "data-live" not in text.partition('id="live"')[2].partition(">")[0]
 

@@ -93,7 +93,7 @@ def test_a_blocking_session_is_shown_while_the_step_waits_and_ended_from_the_pag
     assert f"Terminate session {blocker.pid}" in asks
     assert HOLDS in asks
     assert 'value="cancel"' not in asks, "it is idle"
-    assert "This session can’t be terminated" in journal.text_of(lead, address, began_at="another")
+    assert "This session can't be terminated" in journal.text_of(lead, address, began_at="another")
     assert not LogEntry.objects.filter(event__startswith="blocker").exists()
 
     press = {"began_at": blocker.began_at, "how": "end"}

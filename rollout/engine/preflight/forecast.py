@@ -63,7 +63,7 @@ class Session:
     @property
     def name(self) -> str:
         is_own = self.application == APPLICATION_NAME
-        return "Rollout’s own audit, snapshot or run" if is_own else self.application
+        return "Rollout's own audit, snapshot or run" if is_own else self.application
 
 
 @dataclass(frozen=True)

@@ -63,13 +63,13 @@ def compression(connection: Connection, scope: Scope) -> Item:
     when = "" if now.method == wal_compression.CHEAP else " while other sessions write"
     if now.may_set:
         return Item(
-            name, "pass", f"Rollout’s sessions compress full pages with {now.method}{when}."
+            name, "pass", f"Rollout's sessions compress full pages with {now.method}{when}."
         )
     (role,) = one_row(connection, "SELECT current_user")
     return Item(
         name,
         "info",
         "Full pages go to the WAL uncompressed.",
-        f"GRANT SET ON PARAMETER wal_compression TO {role}: Rollout’s sessions then use "
+        f"GRANT SET ON PARAMETER wal_compression TO {role}: Rollout's sessions then use "
         f"{now.method}{when}, which writes about a quarter less.",
     )

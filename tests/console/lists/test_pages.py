@@ -154,7 +154,7 @@ def test_the_first_page_without_a_plan_says_where_one_is_written(
 ) -> None:
     monkeypatch.setattr("rollout.console.views.rollouts.all_rollouts", list)
     text = text_of(viewer, "/rollout/")
-    assert "No plans yet. Register one in an app’s <code>rollout.py</code>" in text
+    assert "No plans yet. Register one in an app's <code>rollout.py</code>" in text
 
 
 def test_lists_of_other_things_say_what_to_do_while_they_are_empty(

@@ -90,7 +90,7 @@ def test_a_request_for_approval_is_seen_by_other_leads(
         assert "waiting for approval" not in own, page
         assert f'href="{APPROVAL}"' in others, page
         assert '<span class="count number">1<span class="visually-hidden"> waiting' in others, page
-    assert "A gate that fails or recovers later doesn’t end it." in text_of(second_lead, APPROVAL)
+    assert "A gate that fails or recovers later doesn't end it." in text_of(second_lead, APPROVAL)
     # Who may approve rejects; the request is its maker's to withdraw.
     withdraw = f"/rollout/sign-offs/{SignOff.objects.get().pk}/withdraw/"
     assert withdraw in text_of(lead, START)
@@ -227,7 +227,7 @@ def test_an_override_stays_on_the_page_whatever_becomes_of_it(
 @pytest.mark.parametrize(
     ("gate", "reason"),
     [
-        ("approved", "This gate can’t be overridden."),
+        ("approved", "This gate can't be overridden."),
         ("earlier-phase-done", "This gate passes; no override needed."),
     ],
 )
@@ -265,7 +265,7 @@ class TestTypingTheName:
         response = lead.post(START, typed)
         assert response.status_code == 422
         text = response.content.decode()
-        assert f"Doesn’t match; nothing was started. Type {journal.PLAN} to confirm." in text
+        assert f"Doesn't match; nothing was started. Type {journal.PLAN} to confirm." in text
         assert f'value="{typed.get("typed", "")}"' in text
         assert not rollout.runs.filter(phase=3).exists()
 

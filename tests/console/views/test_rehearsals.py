@@ -61,7 +61,7 @@ def test_the_list_says_what_there_is_and_what_to_do_first(
     assert f"Rehearse from snapshot {snapshot.pk}" in text
     rehearsed(snapshot)
     text = text_of(engineer, LIST)
-    for shown in ("Passed", "Plan’s rows", "50,012", "41 s", "12.5 ms", "88.1 ms", "Yes"):
+    for shown in ("Passed", "Plan&#x27;s rows", "50,012", "41 s", "12.5 ms", "88.1 ms", "Yes"):
         assert shown in text
     Rehearsal.objects.update(plan_digest="another")
     assert "changed since" in text_of(engineer, LIST)

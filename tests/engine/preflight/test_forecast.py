@@ -151,7 +151,7 @@ def test_locks_in_another_database_are_in_nobodys_way(
 
 def test_the_rollout_names_its_own_sessions_as_such() -> None:
     own = forecast.Session(7, "rollout", "active", 12, "SELECT 1")
-    assert str(own) == "PID 7 (Rollout’s own audit, snapshot or run, active, open for 12 s)"
+    assert str(own) == "PID 7 (Rollout's own audit, snapshot or run, active, open for 12 s)"
 
 
 def test_the_oldest_transaction_of_the_database_is_reported(
