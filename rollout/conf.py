@@ -83,7 +83,7 @@ SETTINGS = {
     "DOCS_URL": Setting(
         '""',
         "Where these pages are served: errors link to the entry of the runbook there. Empty: they "
-        "name the entry.",
+        "link to the console's own page of it.",
     ),
     "APPROVAL_REMINDERS": Setting(
         '{"AFTER_HOURS": 24, "AT_MOST": 3}',

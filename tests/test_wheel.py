@@ -66,6 +66,7 @@ def test_the_wheel_holds_the_package_with_its_templates_static_files_and_migrati
         "rollout/templates/rollout/overview.html",
         "rollout/templates/rollout/scaffold.py-tpl",
         "rollout/console/glossary.md",
+        "rollout/console/runbook.md",
         "rollout/static/rollout/charts.css",
         "rollout/static/rollout/console.css",
         "rollout/static/rollout/lists.css",

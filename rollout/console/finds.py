@@ -1,4 +1,5 @@
-"""Finds pages of a rollout, its next action, objects by number, rows by key, legacy values."""
+"""Finds pages of a rollout, its next action, objects by number, rows by key, entries of the
+runbook, legacy values."""
 
 import re
 from collections.abc import Iterator
@@ -11,10 +12,11 @@ from django.utils.http import urlencode
 
 from rollout.console.headers import TABS
 from rollout.console.http.inputs import number_in
-from rollout.console.http.links import rollout_url
+from rollout.console.http.links import rollout_url, runbook_url
 from rollout.engine import mapping
 from rollout.engine.catalog import tables_of
 from rollout.journal.environments import target_of
+from rollout.journal.runbook import Entry
 from rollout.models import AuditReport, BackfillJob, Finding, Rehearsal, Rollout, Snapshot
 from rollout.plan.plan import BACKFILL
 from rollout.queries.inboxes import audits_to_repair, mismatched_rows
@@ -82,7 +84,12 @@ def results_for(text: str, summaries: list[RolloutSummary]) -> list[Result]:
     )
     rollouts = [summary.rollout for summary in summaries]
     first = [*_numbered(text, rollouts), *_rows(text, summaries)] if text else []
-    return list(islice(chain(first, places, _values(text, summaries)), MAX_RESULTS))
+    entries = (
+        Result("Runbook", entry.heading, "", runbook_url(entry))
+        for entry in (Entry if words else ())
+        if all(word in entry.heading.lower() for word in words)
+    )
+    return list(islice(chain(first, places, entries, _values(text, summaries)), MAX_RESULTS))
 
 
 def _places(summaries: list[RolloutSummary]) -> Iterator[tuple[Result, str]]:

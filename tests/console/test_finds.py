@@ -28,10 +28,11 @@ def test_words_find_pages_and_the_next_action(rollout: Rollout, lead: Client) ->
 
 
 def test_a_page_is_found_by_what_people_look_for_there(rollout: Rollout, lead: Client) -> None:
-    assert links(lead, "mismatch") == [f"{PAGE}audits/"]
+    entry = "/rollout/runbook/#an-audit-found-mismatches"
+    assert links(lead, "mismatch") == [f"{PAGE}audits/", entry]
     assert links(lead, "p95+latency") == [f"{PAGE}monitoring/"]
     audit = journal.audited(rollout, "mismatched", mismatched=12)
-    assert links(lead, "mismatch") == [audit.get_absolute_url(), f"{PAGE}audits/"]
+    assert links(lead, "mismatch") == [audit.get_absolute_url(), f"{PAGE}audits/", entry]
     assert f"Repair 12 mismatched rows of audit {audit.pk}" in fragment_of(lead, f"{FIND}?q=rep")
 
 

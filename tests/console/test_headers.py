@@ -30,7 +30,7 @@ TAB_BY_PART = {
     "checklist": "Phases",
     "leftovers": "Phases",
 }
-OF_NO_ROLLOUT = r"/rollout/((find|log|glossary|inbox|style|notifications|confirm)/.*)?"
+OF_NO_ROLLOUT = r"/rollout/((find|log|glossary|runbook|inbox|style|notifications|confirm)/.*)?"
 
 
 def tabs_in(html: str) -> dict[str, str]:

@@ -22,7 +22,8 @@ from properties import images
 from rollout import permissions
 from rollout import plan as language
 from rollout.console import urls
-from rollout.console.views import glossaries, preflights
+from rollout.console.views import documents as carried
+from rollout.console.views import preflights
 from rollout.engine import ddl, health, pace, replica
 from rollout.engine.audit import categories
 from rollout.engine.rehearsal import locks
@@ -93,7 +94,7 @@ def test_quoted_texts_are_on_a_page_or_in_a_message(document: Document) -> None:
 
 def test_the_console_has_every_chapter_and_word_of_the_page_glossary() -> None:
     page = (ROOT / "docs/glossary.md").read_text()
-    chapters = glossaries.chapters()
+    chapters = carried.chapters()
     assert [chapter.title for chapter in chapters] == re.findall(r"^## (.+)$", page, re.M)
     # Every line of a table but its two heads is a word with its meaning, as plain text.
     rows = [line for line in page.splitlines() if line.startswith("|")]

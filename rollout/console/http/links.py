@@ -72,8 +72,13 @@ def user_menu() -> str:
     return setting("USER_MENU", "")
 
 
+def runbook_url(entry: Entry) -> str:
+    """In the documents, where ``ROLLOUT["DOCS_URL"]`` says where these are, else in the console."""
+    return entry.url or f"{reverse('rollout:runbook')}#{entry.value}"
+
+
 def runbook(anchor: str) -> SafeString:
-    """An entry of the runbook, as a link where ``ROLLOUT["DOCS_URL"]`` says where that is."""
+    """An entry of the runbook, as a link."""
     entry = Entry(anchor)
     return format_html("Runbook: {}", _named(entry))
 
@@ -88,15 +93,13 @@ def runbook_links(text: str) -> SafeString:
     html = str(conditional_escape(text))
     for entry in Entry:
         plain = str(conditional_escape(entry.reference))
-        if entry.url and plain in html:
+        if plain in html:
             html = html.replace(plain, format_html("Runbook: {}.", _named(entry)))
     return SafeString(html)
 
 
-def _named(entry: Entry) -> str:
-    if not entry.url:
-        return entry.heading
-    return format_html('<a href="{}">{}</a>', entry.url, entry.heading)
+def _named(entry: Entry) -> SafeString:
+    return format_html('<a href="{}">{}</a>', runbook_url(entry), entry.heading)
 
 
 def row_url(table: str, key: str) -> str:

@@ -22,7 +22,7 @@ EVERYBODY = ("anonymous", "viewer", "engineer", "lead")
 OF_NO_ENVIRONMENT = ("notifications/",)
 """Beginnings of addresses that a role in one environment opens nothing of."""
 OF_EVERY_ENVIRONMENT = (
-    *("", "find/", "glossary/", "inbox/", "style/", "theme/", "guide/", "confirm/"),
+    *("", "find/", "glossary/", "runbook/", "inbox/", "style/", "theme/", "guide/", "confirm/"),
     *("log/", "log/export.csv", "log/export.jsonl", "log/verify/"),
 )
 READERS = frozenset({"viewer", "engineer", "lead"})
@@ -40,6 +40,7 @@ WHO_MAY = {
     "log/verify/": (AUDITORS, AUDITORS),
     "find/": (READERS, READERS),
     "glossary/": (READERS, READERS),
+    "runbook/": (READERS, READERS),
     "inbox/": (READERS, READERS),
     "style/": (READERS, READERS),
     "theme/": (READERS, READERS),

@@ -52,6 +52,7 @@ OF_NO_ROLLOUT = (
     "find/",
     "log/",
     "glossary/",
+    "runbook/",
     "style/",
     "theme/",
     "guide/",

@@ -1,4 +1,4 @@
-"""The glossary: the page of the documents, ``docs/glossary.md``, which the package carries too."""
+"""Two pages of the documents that the package carries too: the glossary and the runbook."""
 
 import re
 from dataclasses import dataclass, field
@@ -9,10 +9,13 @@ from django.http import HttpResponse
 from django.shortcuts import render
 from django.views.decorators.http import require_safe
 
+from rollout.console import markdown
 from rollout.console.http.access import ConsoleRequest, may
 
-# In the repository a link to the page of the documents; the wheel has the text itself.
-MARKDOWN = Path(__file__).parents[1] / "glossary.md"
+# In the repository links to the pages of the documents; the wheel has the texts themselves.
+GLOSSARY, RUNBOOK = (
+    Path(__file__).parents[1] / name for name in ("glossary.md", "runbook.md")
+)
 _CHAPTER = re.compile(r"## (.+)")
 _TERM = re.compile(r"\| \*\*(.+?)\*\* \| (.+) \|")
 
@@ -36,9 +39,9 @@ class Chapter:
 
 @cache
 def chapters() -> list[Chapter]:
-    """The chapters of the page: each second-level heading with the table rows below it."""
+    """The chapters of the glossary: each second-level heading with the table rows below it."""
     parsed: list[Chapter] = []
-    for line in MARKDOWN.read_text(encoding="utf-8").splitlines():
+    for line in GLOSSARY.read_text(encoding="utf-8").splitlines():
         if heading := _CHAPTER.fullmatch(line):
             parsed.append(Chapter(heading[1]))
         elif row := _TERM.fullmatch(line):
@@ -46,7 +49,19 @@ def chapters() -> list[Chapter]:
     return parsed
 
 
+@cache
+def entries() -> list[markdown.Chapter]:
+    """The entries of the runbook, after what stands before them."""
+    return markdown.chapters_of(RUNBOOK.read_text(encoding="utf-8"))
+
+
 @may("view_rollout", anywhere=True)
 @require_safe
 def glossary(request: ConsoleRequest) -> HttpResponse:
     return render(request, "rollout/glossary.html", {"chapters": chapters()})
+
+
+@may("view_rollout", anywhere=True)
+@require_safe
+def runbook(request: ConsoleRequest) -> HttpResponse:
+    return render(request, "rollout/runbook.html", {"entries": entries()})
