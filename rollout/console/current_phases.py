@@ -195,6 +195,10 @@ def is_far_from_rehearsal(status: RolloutStatus, phase: PhaseStatus) -> bool:
     return took > FAR * seconds or FAR * took < seconds
 
 
+def is_any_far_from_rehearsal(status: RolloutStatus) -> bool:
+    return any(is_far_from_rehearsal(status, phase) for phase in status.phases)
+
+
 class WayBack(NamedTuple):
     """How many seconds the rollback of a phase took in rehearsal, and with all phases before it.
 
