@@ -73,7 +73,8 @@
   });
 
   // A part brings the header along, so that both tell of the same moment; a header that learns of a
-  // change by itself has the others ask. A message about what was pressed is no longer true then.
+  // change by itself has the others ask. A message about what was pressed is past then: it fades and
+  // keeps its place, so that nothing moves below it.
   const state = () => document.getElementById("rollout-now")?.dataset.state;
   let known = state();
   document.addEventListener("htmx:afterSwap", ({ detail: { elt } }) => {
@@ -81,7 +82,7 @@
     if (!header) return;
     if (state() !== known) {
       known = state();
-      for (const message of document.querySelectorAll(".messages .tone-good")) message.remove();
+      for (const message of document.querySelectorAll(".messages .tone-good")) message.classList.add("past");
       for (const part of document.querySelectorAll("[data-live]")) if (part !== elt) due.set(part, 0);
     }
   });

@@ -348,7 +348,7 @@ def test_the_rest_of_the_page_follows_a_change(site: Site, database: Database) -
         )
         changes(lead, "paused", seen_by="live")
         lead.page.locator("#rollout-now").get_by_text("Paused").wait_for()
-        lead.page.get_by_text("Phase 2 queued.").wait_for(state="detached")
+        lead.page.locator(".messages .past", has_text="Phase 2 queued.").wait_for()
         changes(lead, "failed", seen_by="rollout-now")
         lead.page.get_by_role("heading", name="Failed before step 1").wait_for()
         assert not lead.problems
