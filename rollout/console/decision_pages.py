@@ -48,6 +48,8 @@ def frame_of(
         "csv_at": csv_at,
         "query": query_of(request),
         "refusal": refusal,
+        # Asked for once: a hundred rows have fields where people may decide.
+        "may_decide": not refusal and request.user.has_perm("rollout.review_mapping"),
         "unreadable": unreadable,
         "history": history,
         "uncorrected": uncorrected(rollout, history),

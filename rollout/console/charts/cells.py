@@ -46,6 +46,11 @@ def value(text: str | None) -> SafeString:
     return format_html('<code class="value">{}</code>', marked(text)) if text else _EMPTY
 
 
+def options(names: Iterable[str]) -> SafeString:
+    """What a field offers while somebody types: up to a thousand names."""
+    return _joined(f'<option value="{escape(name)}"></option>' for name in names)
+
+
 def category(share: Share) -> SafeString:
     """A category in words; its key is what a pointer on it shows."""
     if share.matched:
