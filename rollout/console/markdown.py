@@ -1,4 +1,4 @@
-"""Our own documents as HTML: the part of Markdown that they are written in, with every text escaped.
+"""Our own documents as HTML: the part of Markdown that they are written in, every text escaped.
 
 Paragraphs, lists, tables, blocks of code, and within a line code, emphasis and links. What a page
 of the documents links to besides itself is not here: of such a link the text remains.
@@ -93,9 +93,10 @@ def _table(lines: deque[str]) -> SafeString:
         for line in _taken(lines, lambda line: line.startswith("|"))
     )
     return format_html(
-        '<div class="table-scroll"><table><thead><tr>{}</tr></thead><tbody>{}</tbody></table></div>',
-        _each('<th scope="col">{}</th>', map(_inline, head)),
-        _each("<tr>{}</tr>", (_each("<td>{}</td>", map(_inline, row)) for row in rows)),
+        '<div class="table-scroll"><table>'
+        "<thead><tr>{}</tr></thead><tbody>{}</tbody></table></div>",
+        _repeated('<th scope="col">{}</th>', map(_inline, head)),
+        _repeated("<tr>{}</tr>", (_repeated("<td>{}</td>", map(_inline, row)) for row in rows)),
     )
 
 
@@ -107,10 +108,10 @@ def _list(lines: deque[str]) -> SafeString:
         more = _taken(lines, lambda line: line.startswith("  "))
         items.append(_inline(" ".join([item["text"], *more])))
     tag = SafeString("ul" if mark == "-" else "ol")
-    return format_html("<{0}>{1}</{0}>", tag, _each("<li>{}</li>", items))
+    return format_html("<{0}>{1}</{0}>", tag, _repeated("<li>{}</li>", items))
 
 
-def _each(pattern: str, texts: Iterable[SafeString]) -> SafeString:
+def _repeated(pattern: str, texts: Iterable[SafeString]) -> SafeString:
     return format_html_join("", pattern, ((text,) for text in texts))
 
 

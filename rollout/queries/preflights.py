@@ -19,6 +19,7 @@ from rollout.engine.preflight.tables import SCHEMA_DRIFT
 from rollout.journal.environments import target_of
 from rollout.models import Direction, Rollout
 from rollout.plan import Plan, plans
+from rollout.plan.actions import LockMode
 from rollout.plan.plan import CONTRACT, PREPARE
 from rollout.queries import (
     migrations,
@@ -53,7 +54,40 @@ def _as_rehearsed(
 ) -> list[LockForecast]:
     """The locks of a phase, each with how long it was held when that was rehearsed."""
     report = rehearsals.newest_measured(rollout)
-    return rehearsals.with_measured(locks, rehearsals.forecast_of(report, phase, direction))
+    return _with_measured(locks, rehearsals.forecast_of(report, phase, direction))
+
+
+def _with_measured(
+    locks: list[LockForecast], rehearsed: rehearsals.Rehearsed | None
+) -> list[LockForecast]:
+    """A lock forecast with how long each lock was really held in the rehearsal."""
+    if rehearsed is None:
+        return locks
+    held: dict[tuple[str, LockMode, str], rehearsals.HeldLock] = {
+        (step.step, lock.mode, lock.table): lock
+        for step in rehearsed.result.steps
+        for lock in step.locks
+    }
+    forecasts = []
+    for forecast in locks:
+        seen = [
+            held[key].held_ms
+            for table in forecast.tables
+            if (key := (forecast.step, forecast.mode, table)) in held
+        ]
+        longest = max((ms for ms in seen if ms is not None), default=None)
+        was_there = any(step.step == forecast.step for step in rehearsed.result.steps)
+        # What is held for shorter than a look takes may not have been seen at all.
+        shortest = rehearsed.rehearsal.lock_poll_ms
+        forecasts.append(
+            replace(
+                forecast,
+                rehearsed_ms=longest,
+                rehearsed_below_ms=shortest if was_there and longest is None else None,
+                rehearsed_rows=rehearsed.rehearsal.rows,
+            )
+        )
+    return forecasts
 
 
 def readiness_of(rollout: Rollout) -> Readiness:

@@ -2,13 +2,12 @@
 
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 from django.db.models import Prefetch, QuerySet
 from django.utils import timezone
 
-from rollout.engine.preflight import LockForecast
 from rollout.models import (
     Direction,
     Observation,
@@ -373,34 +372,3 @@ def newest_measured(rollout: Rollout) -> Report | None:
     )
     rehearsal = measured.first()
     return report_of(rehearsal) if rehearsal else None
-
-
-def with_measured(locks: list[LockForecast], rehearsed: Rehearsed | None) -> list[LockForecast]:
-    """A lock forecast with how long each lock was really held in the rehearsal."""
-    if rehearsed is None:
-        return locks
-    held: dict[tuple[str, LockMode, str], HeldLock] = {
-        (step.step, lock.mode, lock.table): lock
-        for step in rehearsed.result.steps
-        for lock in step.locks
-    }
-    forecasts = []
-    for forecast in locks:
-        seen = [
-            held[key].held_ms
-            for table in forecast.tables
-            if (key := (forecast.step, forecast.mode, table)) in held
-        ]
-        longest = max((ms for ms in seen if ms is not None), default=None)
-        was_there = any(step.step == forecast.step for step in rehearsed.result.steps)
-        # What is held for shorter than a look takes may not have been seen at all.
-        shortest = rehearsed.rehearsal.lock_poll_ms
-        forecasts.append(
-            replace(
-                forecast,
-                rehearsed_ms=longest,
-                rehearsed_below_ms=shortest if was_there and longest is None else None,
-                rehearsed_rows=rehearsed.rehearsal.rows,
-            )
-        )
-    return forecasts

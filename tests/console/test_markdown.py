@@ -32,7 +32,10 @@ def test_a_page_is_divided_by_its_headings() -> None:
     head, chapter = chapters_of("# Page\n\nFirst.\n\n## The log's `x`, here\n\nSecond.\n")
     assert (head.anchor, head.html) == ("", "<p>First.</p>")
     assert chapter.anchor == anchor_of("The log's x, here") == "the-logs-x-here"
-    assert (chapter.title, chapter.html) == ("The log's <code>x</code>, here", "<p>Second.</p>")
+    assert (chapter.title, chapter.html) == (
+        "The log&#x27;s <code>x</code>, here",
+        "<p>Second.</p>",
+    )
 
 
 def test_a_text_without_an_end_of_its_code_is_shown_to_its_end() -> None:

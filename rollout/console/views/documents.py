@@ -13,9 +13,7 @@ from rollout.console import markdown
 from rollout.console.http.access import ConsoleRequest, may
 
 # In the repository links to the pages of the documents; the wheel has the texts themselves.
-GLOSSARY, RUNBOOK = (
-    Path(__file__).parents[1] / name for name in ("glossary.md", "runbook.md")
-)
+GLOSSARY, RUNBOOK = (Path(__file__).parents[1] / name for name in ("glossary.md", "runbook.md"))
 _CHAPTER = re.compile(r"## (.+)")
 _TERM = re.compile(r"\| \*\*(.+?)\*\* \| (.+) \|")
 

@@ -360,7 +360,9 @@ def _review_page(
     page |= {
         "review": review,
         # The tab states the same reading as the page.
-        "open_now": {(table, column): len(review.open)} if review.mapped else {},
+        "open_now": {(lookup.table.label, lookup.legacy): len(review.open)}
+        if review.mapped
+        else {},
         "counts": counts,
         "count_seconds": COUNT_SECONDS,
         "values": values,

@@ -84,7 +84,7 @@ def test_the_times_of_a_step_say_which_way_they_are_once_it_was_rolled_back(
     assert 'small number">2 s</span>' in text
     journal.reached(ran(rollout, 1, direction="backward"), "add-property-columns")
     text = text_of(viewer, page)
-    assert 'step-time number">forward 2 s, rollback 2 s in rehearsal' in text
+    assert 'step-time number">forward 2 s, rollback 2 s in rehearsal' in " ".join(text.split())
     assert 'small number">rollback 2 s</span>' in text
     run = rollout.runs.get(phase=1, direction="backward")
     journal.reached(run, nothing_to_undo(1), result="Nothing to roll back.")
