@@ -1,6 +1,6 @@
 """The state of a rollout in one line: what runs, how far it is, and what waits for people."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from math import floor
 
@@ -10,7 +10,7 @@ from django.http import HttpRequest
 from rollout.console.approvals import overrides_of, requests_of
 from rollout.console.badges import PENDING, badge_label
 from rollout.console.current_phases import JobView, current_phase
-from rollout.console.http.fragments import kept_until_next_entry
+from rollout.console.http.fragments import kept_until_next_entry, newest_entry
 from rollout.gates import Evidence
 from rollout.gates.mappings import review_counts, review_gate
 from rollout.gates.value_decisions import TOO_MANY_ROWS, values_waiting
@@ -217,21 +217,20 @@ def _open_values(
     if summary.phases[BACKFILL].run is None or summary.phases[CONTRACT].state == RunState.DONE:
         return {}
     if evidence is not None and summary.next_phase == ENFORCE:
-        return _counted_open(summary, evidence)
+        return _counted_open(summary, evidence.facts.newest_mapping_change)
     return kept_until_next_entry(
         request,
         *("open-values", summary.rollout.pk),
-        make=lambda: _counted_open(summary, evidence_of(summary), seconds=OPEN_VALUES_SECONDS),
+        make=lambda: _counted_open(summary, newest_entry(request), seconds=OPEN_VALUES_SECONDS),
     )
 
 
 def _counted_open(
-    summary: RolloutSummary, evidence: Evidence, **limits: int
+    summary: RolloutSummary, newest: Hashable, **limits: int
 ) -> dict[tuple[str, str], int]:
-    """Without what cannot be read: its database is away, which the page says elsewhere, or has too
-    many rows."""
+    """As counted since the ``newest`` change, without what cannot be read: its database is away,
+    which the page says elsewhere, or has too many rows."""
     rollout, plan = summary.rollout, summary.plan
-    newest = evidence.facts.newest_mapping_change
     open_values = {}
     if plan.lookups:
         counts = review_counts(rollout, plan, review_gate(rollout, plan), newest)

@@ -130,7 +130,7 @@ def kept_until_next_entry(
     request: HttpRequest, kind: str, *about: object, make: Callable[[], Made]
 ) -> Made:
     """What ``make`` answers, kept for a moment, and no longer than until the next log entry."""
-    key = _named(kind, *about, _newest_entry(request))
+    key = _named(kind, *about, newest_entry(request))
     made: Made | None = cache.get(key)
     if made is None:
         made = make()
@@ -138,8 +138,8 @@ def kept_until_next_entry(
     return made
 
 
-def _newest_entry(request: HttpRequest) -> int | None:
-    """Asked for once in a request, when its answer is made."""
+def newest_entry(request: HttpRequest) -> int | None:
+    """The number of the newest log entry: asked for once in a request, when its answer is made."""
     if not hasattr(request, _NEWEST):
         setattr(request, _NEWEST, LogEntry.objects.aggregate(newest=Max("pk"))["newest"])
     newest: int | None = getattr(request, _NEWEST)
@@ -148,7 +148,7 @@ def _newest_entry(request: HttpRequest) -> int | None:
 
 def _key(request: ConsoleRequest) -> str:
     shown = (timezone.get_current_timezone_name(), hides_guide(request))
-    return _named("part", request.get_full_path(), _newest_entry(request), _granted(request), shown)
+    return _named("part", request.get_full_path(), newest_entry(request), _granted(request), shown)
 
 
 def _granted(request: ConsoleRequest) -> list[str]:
