@@ -181,7 +181,7 @@ def autovacuum(connection: Connection, scope: Scope) -> Item:
     assert row is not None
     may, deadlock_timeout, role = row
     if may:
-        evidence = f"An autovacuum yields to Rollout’s DDL after {ddl.DEADLOCK_TIMEOUT_MS} ms."
+        evidence = f"An autovacuum yields to Rollout's DDL after {ddl.DEADLOCK_TIMEOUT_MS} ms."
         return Item(name, "pass", evidence)
     evidence = (
         f"An autovacuum of {scope.tables} yields to DDL only after {deadlock_timeout} "
