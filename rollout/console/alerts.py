@@ -13,6 +13,7 @@ from rollout.console.guardrails import RuleRow
 from rollout.console.http.links import rollout_url
 from rollout.console.vitals import Vital
 from rollout.journal import watched_times
+from rollout.journal.audits import to_repair
 from rollout.journal.events import Event
 from rollout.journal.moments import in_words
 from rollout.models import (
@@ -143,15 +144,7 @@ def alerts_of(
         alerts.append(
             Alert(f"{what} {phase.number} {stopped}.", f"{here}phases/{phase.number}/", tone)
         )
-    newest = next((audit for audit in audits if audit.status != AuditStatus.RUNNING), None)
-    if newest is not None and newest.status != AuditStatus.CLEAN:
-        text, to_repair = f"Audit {newest.pk} is {newest.status}.", None
-        if newest.status == AuditStatus.MISMATCHED:
-            rows = newest.mismatched - newest.waived
-            text = f"Audit {newest.pk} found {rows:,} mismatched row{'' if rows == 1 else 's'}."
-            if rows and newest.mode != AuditMode.SHADOW:
-                to_repair = newest
-        alerts.append(Alert(text, newest.get_absolute_url(), to_repair=to_repair))
+    alerts += _of_audits([audit for audit in audits if audit.status != AuditStatus.RUNNING])
     has_repair = any(alert.to_repair is not None for alert in alerts)
     alerts += _of_snapshots(snapshots)
     breached = [row for row in rules if row.is_breached]
@@ -165,8 +158,24 @@ def alerts_of(
 
 
 def _counts_the_same(row: RuleRow) -> bool:
-    """Whether a guardrail counts the rows that an audit has found, and stops nothing that runs."""
-    return row.rule.statistic == "wrong_values" and row.rule.action != "pause"
+    """Whether a guardrail counts the rows that an audit has found, and has paused nothing."""
+    return row.rule.statistic == "wrong_values" and not (row.rule.action == "pause" and row.doing)
+
+
+def _of_audits(finished: Sequence[AuditReport]) -> list[Alert]:
+    """What the audit says whose rows wait for people, else the newest one, if it is not clean.
+
+    As the tab and the inbox do: a sample since has met only some of them, or none.
+    """
+    audit = to_repair(finished) or next(iter(finished), None)
+    if audit is None or audit.status == AuditStatus.CLEAN:
+        return []
+    text, repaired = f"Audit {audit.pk} is {audit.status}.", None
+    if audit.status == AuditStatus.MISMATCHED:
+        rows = audit.mismatched - audit.waived
+        text = f"Audit {audit.pk} found {rows:,} mismatched row{'' if rows == 1 else 's'}."
+        repaired = audit if rows and audit.mode != AuditMode.SHADOW else None
+    return [Alert(text, audit.get_absolute_url(), to_repair=repaired)]
 
 
 def _of_throttle(run: PhaseRun | None, step: StepRun | None, here: str) -> list[Alert]:

@@ -88,9 +88,8 @@ def data_safety_of(status: RolloutStatus) -> DataSafety:
     full = facts.full_audit
     clean = full if full is not None and full.status == AuditStatus.CLEAN else None
     finished = [audit for audit in facts.audits if audit.status != AuditStatus.RUNNING]
-    # A sample is no proof against what all rows showed.
-    audit = full if _mismatches(full) and not _mismatches(next(iter(finished), None)) else None
-    audit = audit or next(iter(finished), None)
+    # A sample says less than what all rows showed.
+    audit = full if _mismatches(full) else next(iter(finished), None)
     since = clean.pk if clean is not None else 0
     sample = next((a for a in finished if _is_clean_sample(a) and a.pk > since), None)
     outdated = _outdated(clean, facts, is_active=status.active is not None)

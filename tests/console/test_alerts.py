@@ -259,6 +259,11 @@ def test_mismatched_rows_are_repaired_from_health_and_from_the_gate(
     health = text_of(engineer, PAGE).partition('id="health"')[2].partition("</section>")[0]
     assert "Guardrail “wrong-values" not in health, "it counts the same rows"
     assert "Roll back phase 2" not in health
+    sample = journal.audited(rollout, "mismatched", mode="sampled", mismatched=5)
+    text = text_of(engineer, PAGE)
+    assert f"Audit {audit.pk} found 12 mismatched rows." in text, "as the tab counts them"
+    assert f"Audit {sample.pk} found" not in text
+    assert repair in text
     assert repair not in text_of(viewer, PAGE)
     AuditReport.objects.filter(pk=audit.pk).update(waived=12)
     assert repair not in text_of(engineer, PAGE)
