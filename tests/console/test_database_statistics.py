@@ -32,6 +32,17 @@ def test_the_database_is_shown_now_and_before_the_phase(rollout: Rollout) -> Non
     assert "25 ms" in page
 
 
+def test_runs_within_an_hour_share_the_databases_baseline_too(rollout: Rollout) -> None:
+    now = timezone.now()
+    for phase, minutes in ((1, 50), (2, 20)):
+        run = ran(rollout, phase)
+        rollout.runs.filter(pk=run.pk).update(created_at=now - timedelta(minutes=minutes))
+    for minutes, wal in ((60, 1), (55, 2), (40, 500), (25, 900), (2, 1000), (1, 1060), (0, 1120)):
+        sampled(rollout, ago=timedelta(minutes=minutes, seconds=1), wal=wal)
+    page = text_of(browser_of("viewer"), ADDRESS)
+    assert "baseline 3.3 kB/s" in page, "what phase 1 wrote is no baseline of phase 2"
+
+
 def test_a_baseline_of_many_samples_is_decoded_in_part(
     rollout: Rollout, monkeypatch: pytest.MonkeyPatch
 ) -> None:

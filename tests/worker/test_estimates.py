@@ -40,7 +40,7 @@ def test_a_worker_makes_the_estimate_and_leaves_no_trace(
     assert rollouts.ask("SELECT count(*) FROM properties WHERE property_type_id IS NOT NULL") == 0
     text = text_of(lead, START)
     assert "rolled back; ada, <span data-ago=" in text
-    assert "the duration depends on the Python function and can’t be estimated" in text
+    assert "the duration depends on the Python function and can't be estimated" in text
 
 
 def test_an_estimate_before_the_columns_are_there_says_so(committed_db: Database) -> None:
