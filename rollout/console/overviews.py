@@ -85,8 +85,8 @@ def rows_of(summaries: Sequence[RolloutSummary]) -> list[OverviewRow]:
             state, sign_offs[key], now, audit=to_repair.get(key), review=reviews.get(key)
         )
         own_rules = rules_of(rollout, rules[key])
-        finished = [*audits[key], *filter(None, [to_repair.get(key)])]
-        alerts = alerts_of(state.status, own_rules, finished, snapshots[key], state.step)
+        known = [*audits[key], *filter(None, [to_repair.get(key)])]
+        alerts = alerts_of(state.status, own_rules, known, snapshots[key], state.step)
         rows.append(OverviewRow(state, alerts, waits, url, last.get(key)))
     return rows
 
