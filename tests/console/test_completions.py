@@ -34,7 +34,7 @@ def test_a_complete_rollout_says_what_can_be_removed_and_who_did_what(
     )
     journal.rehearsed(journal.taken(rollout))
     text = text_of(viewer, PAGE)
-    assert "Still asking for modes in the last hour:</strong> search" in text
+    assert re.search(r"Still asking for modes in the last hour:</strong>\s+search \(", text)
     assert f"Snapshot {rollout.snapshots.get().pk}</a> expires" in text
     records = text.split('<table class="who-did-what">')[1].split("</table>")[0]
     assert re.search(r"1 Expand.*?<td class=\"number nowrap\">[\d.]+ m?s</td>", records, re.S)
@@ -46,5 +46,9 @@ def test_a_complete_rollout_names_the_columns_that_a_conversion_dropped() -> Non
     rollout = offers()
     for phase in range(5):
         ran(rollout, phase)
+    Measurement.objects.create(
+        at=timezone.now(), seconds=5, operation="search", read_mode="new", calls=3
+    )
     text = text_of(journal.browser_of("viewer"), rollout.get_absolute_url())
     assert "They are <code>offer.price</code>, <code>offer.note</code>" in text
+    assert "modes, of this or another plan, in the last hour:</strong>" in text
