@@ -212,9 +212,11 @@ def test_every_page_asks_a_bounded_number_of_times_whatever_runs_and_however_muc
     queries_of(leads, pages)  # What a process learns once.
     much_goes_on(rollout)
     asked: dict[str, dict[str, list[str]]] = {}
+    # Pages of one object have of the phase what the header says, which the rollout's own have too.
+    of_the_rollout = [page for page in pages if page.startswith(("/rollout/inbox/", journal.PAGE))]
     for phase, state in [(0, "done"), (1, "failed"), (3, "done"), (4, "running"), (2, "running")]:
         at_work(rollout, phase, state)
-        asked[f"phase {phase}, {state}"] = queries_of(leads, pages)
+        asked[f"phase {phase}, {state}"] = queries_of(leads, of_the_rollout)
     job = BackfillJob.objects.get(step_run__run__state="running", finished_at=None)
     pages.append(page_of(job))
     goes_on(job, lane=0)
