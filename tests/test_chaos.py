@@ -11,12 +11,17 @@ from typing import TYPE_CHECKING, Any
 import psutil
 import psycopg
 import pytest
-from django.core.management import call_command
 
 from tests.support import rollouts
 from tests.support.processes import manage_process, stopped_after
 from tests.support.rollouts import PLAN
-from tests.support.servers import DELIVERED_TWICE, OwnServer, in_place_of_the_default, manage
+from tests.support.servers import (
+    DELIVERED_TWICE,
+    OwnServer,
+    copy_to_other_server,
+    in_place_of_the_default,
+    manage,
+)
 
 if TYPE_CHECKING:
     from pytest_django.plugin import DjangoDbBlocker
@@ -129,11 +134,11 @@ def kill_one_at_its_work(server: OwnServer, generator: random.Random) -> bool:
 
 
 def test_fifty_kills_five_crashes_of_the_database_and_every_message_twice_lose_and_double_nothing(
-    own_server: OwnServer, django_db_blocker: "DjangoDbBlocker", tmp_path: Path
+    own_server: OwnServer, template: str, django_db_blocker: "DjangoDbBlocker", tmp_path: Path
 ) -> None:
     url = own_server.database.url
+    copy_to_other_server(template, url)
     with django_db_blocker.unblock(), in_place_of_the_default(url):
-        call_command("migrate", verbosity=0)
         rollouts.load_listings(ROWS)
         rollouts.carry_out(rollouts.the_rollout(), 0, 1)
     env = own_server.database.env(LOG_LEVEL="INFO")

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 
 import psutil
 import pytest
-from django.core.management import call_command
 from django.utils import timezone
 
 from rollout import runner
@@ -34,6 +33,7 @@ from tests.support.servers import (
     DELIVERED_TWICE,
     Database,
     OwnServer,
+    copy_to_other_server,
     in_place_of_the_default,
     manage,
 )
@@ -269,11 +269,11 @@ def test_a_worker_killed_while_names_are_handed_on_leaves_those_of_before(
 
 
 def test_a_database_that_was_shut_down_in_the_middle_is_waited_for(
-    own_server: OwnServer, django_db_blocker: "DjangoDbBlocker", tmp_path: Path
+    own_server: OwnServer, template: str, django_db_blocker: "DjangoDbBlocker", tmp_path: Path
 ) -> None:
     database, ask = own_server.database, own_server.ask
+    copy_to_other_server(template, database.url)
     with django_db_blocker.unblock(), in_place_of_the_default(database.url):
-        call_command("migrate", verbosity=0)
         before_the_backfill(FEW)
     env = database.env(LOG_LEVEL="INFO")
     with (

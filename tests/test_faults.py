@@ -47,7 +47,7 @@ from tests.support.faults import (
 )
 from tests.support.processes import manage_process, stopped_after
 from tests.support.rollouts import ADA
-from tests.support.servers import Database, in_place_of_the_default
+from tests.support.servers import Database, copy_to_other_server, in_place_of_the_default
 
 if TYPE_CHECKING:
     from pytest_django.plugin import DjangoDbBlocker
@@ -77,13 +77,9 @@ def contracted_elsewhere(
 ) -> Iterator[Site]:
     """The property rollout at the end of phase 4, on a server that may be crashed."""
     data = tmp_path / "postgres"
-    usual = embedded.with_database(os.environ["DATABASE_URL"], beginning)
     try:
         url = embedded.start(data, settings=SETTINGS)
-        dump = [str(embedded.program("pg_dump")), "-d", usual]
-        load = [str(embedded.program("psql")), "--quiet", "-d", url]
-        contents = subprocess.run(dump, check=True, capture_output=True).stdout
-        subprocess.run(load, input=contents, check=True, capture_output=True)
+        copy_to_other_server(beginning, url)
         env = Database(url).env(LOG_LEVEL="INFO")
         queue_log, watchdog_log = tmp_path / "queue.log", tmp_path / "watchdog.log"
         with (

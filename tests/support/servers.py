@@ -4,6 +4,7 @@ import os
 import secrets
 import shutil
 import signal
+import subprocess
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -103,6 +104,15 @@ def filled_template(name: str, template: str, fill: Callable[[], object]) -> str
             fill()
 
     return _made_once(f"{template}_{name}", make, template=template)
+
+
+def copy_to_other_server(name: str, url: str) -> None:
+    """Bring what a database of the run's server has into an empty one elsewhere."""
+    there = embedded.with_database(template_url(), name)
+    dump = [str(embedded.program("pg_dump")), "-d", there]
+    load = [str(embedded.program("psql")), "--quiet", "-v", "ON_ERROR_STOP=1", "-d", url]
+    contents = subprocess.run(dump, check=True, capture_output=True).stdout
+    subprocess.run(load, input=contents, check=True, capture_output=True)
 
 
 def _made_once(name: str, make: Callable[[str], object], *, template: str | None = None) -> str:
