@@ -1,14 +1,16 @@
 """The target: the database that a plan changes, and the engine's own schema in it."""
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Self
 
 import psycopg
 from psycopg import sql
 
+from rollout.engine.shared_connections import borrowed
 from rollout.plan.errors import RolloutError
 from rollout.plan.names import escaped
 from rollout.plan.session_settings import ANNOUNCE, of_session
@@ -263,8 +265,13 @@ class Target:
 
     @contextmanager
     def connect_briefly(self, seconds: int = 3) -> Iterator[Connection]:
-        """The same for a page: no statement takes longer than that. Raises TargetAway."""
-        with self._connected({}) as connection:
+        """The same for a page: no statement takes longer than that. Raises TargetAway.
+
+        Within ``shared_connections`` the next one has the same session: change no setting of it.
+        """
+        if self.gone:
+            raise TargetGone(self.gone)
+        with borrowed(self.parameters, partial(self._connected, {})) as connection:
             limit(connection, seconds)
             yield connection
 
@@ -360,3 +367,27 @@ def fetch_bool(connection: Connection, question: sql.Composable) -> bool:
     """The answer to a question of one boolean."""
     row = connection.execute(sql.SQL("SELECT {}").format(question)).fetchone()
     return bool(row and row[0])
+
+
+def facts_now(connection: Connection, questions: Sequence[sql.Composable]) -> dict[str, bool]:
+    """By its text, whether each question of one boolean is answered by yes.
+
+    All are asked at once. Where one cannot be asked yet, each is for itself, and that one is no.
+    """
+    by_text = {question.as_string(): question for question in questions}
+    at_once = sql.SQL("SELECT ARRAY[{}]::boolean[]").format(sql.SQL(", ").join(by_text.values()))
+    try:
+        with connection.transaction():
+            row = connection.execute(at_once).fetchone()
+        assert row is not None
+        return dict(zip(by_text, map(bool, row[0]), strict=True))
+    except psycopg.DatabaseError:
+        return {text: _is_so(connection, question) for text, question in by_text.items()}
+
+
+def _is_so(connection: Connection, question: sql.Composable) -> bool:
+    try:
+        with connection.transaction():
+            return fetch_bool(connection, question)
+    except psycopg.DatabaseError:
+        return False

@@ -33,7 +33,7 @@ def refuse_out_of_reach(rollout: Rollout) -> None:
     """Raises Refused if a rollout's plan or database is away: no worker could do the work."""
     try:
         plan_of(rollout)
-        with target_of(rollout.environment).connect():
+        with target_of(rollout.environment).connect_briefly():
             pass
     except (UnknownPlan, TargetAway) as error:
         raise Refused(f"Nothing was done. {error}") from error

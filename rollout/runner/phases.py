@@ -5,6 +5,7 @@ from typing import Any
 from django.contrib.auth import get_user_model
 
 from rollout import gates, queue
+from rollout.engine.shared_connections import shared_connections
 from rollout.gates import Evidence, GateStatus, sql_files
 from rollout.gates.starts import STOPPED, refusal_to_roll_back, refusal_to_start, unfinished_repair
 from rollout.journal import activity_log
@@ -37,6 +38,7 @@ from rollout.telemetry.baselines import inherited_baseline
 from rollout.worker import leases, lost_triggers
 
 
+@shared_connections()
 def start(
     rollout: Rollout, phase: int, *, seen: str | None = None, actor: Actor, source: str = "web"
 ) -> PhaseRun:
@@ -86,6 +88,7 @@ def _refuse_start(
     return evidence.run, statuses
 
 
+@shared_connections()
 def roll_back(
     rollout: Rollout,
     phase: int,
@@ -190,6 +193,7 @@ def _refusal_to_retry(run: PhaseRun) -> str:
     return f"{run.title} is no longer the newest run. Reload the page."
 
 
+@shared_connections()
 def retry(
     rollout: Rollout, *, run: PhaseRun | None = None, actor: Actor, source: str = "web"
 ) -> PhaseRun:

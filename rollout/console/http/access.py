@@ -20,6 +20,7 @@ from rollout.console.http.closed_pages import away_page, closed_page
 from rollout.console.http.cookies import in_zone_of
 from rollout.console.http.inputs import refusal_to_read
 from rollout.console.http.shortcuts import Closed
+from rollout.engine.shared_connections import shared_connections
 from rollout.engine.target import NOT_AS_EXPECTED, TargetAway
 from rollout.journal.environments import home_of, homes
 from rollout.models import (
@@ -96,7 +97,7 @@ def may(
                     anywhere and environments_seen_by(known.user, needed)
                 ):
                     raise PermissionDenied(_refusal(known.user, needed, environment() or ""))
-                with in_zone_of(request):
+                with in_zone_of(request), shared_connections():
                     response = view(known, *args, **kwargs)
                 if isinstance(response, HttpResponseNotAllowed):
                     # Django's 405 has an empty body: people who open a POST-only URL get a page.
