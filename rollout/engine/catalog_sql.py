@@ -8,13 +8,15 @@ LABEL = """CASE WHEN {n}.nspname = 'public' THEN {c}.relname
 _NULLABLE = """NOT a.attnotnull OR EXISTS (SELECT FROM pg_constraint k WHERE k.conrelid = c.oid
            AND k.contype = 'n' AND k.conkey[1] = a.attnum AND NOT k.convalidated)"""
 # Read once: a server without these statistics would scan all tables for each kind of their parts.
+# The server has hundreds of views: the description is read of those that are asked for alone.
 _OF_TABLES = """
-WITH c AS MATERIALIZED (
+WITH named AS MATERIALIZED (
   SELECT c.oid, {label} AS label, c.relkind, c.relispopulated
     FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
-   WHERE (c.relkind IN ('r', 'p', 'm') OR c.relkind = 'v'
-          AND starts_with(obj_description(c.oid, 'pg_class'), '{own}'))
-     AND {label} = ANY (%(tables)s)
+   WHERE c.relkind IN ('r', 'p', 'm', 'v') AND {label} = ANY (%(tables)s)
+), c AS MATERIALIZED (
+  SELECT * FROM named
+   WHERE relkind <> 'v' OR starts_with(obj_description(oid, 'pg_class'), '{own}')
 )
 """.replace("{label}", LABEL.format(n="n", c="c")).replace("{own}", CHECK_COMMENT)
 

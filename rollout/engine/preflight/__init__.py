@@ -142,17 +142,20 @@ class _Session:
         left = min(seconds(self._limits.question), self._until - time.monotonic())
         if left <= 0:
             raise errors.QueryCanceled("the time for all checks is over")
-        with self.connection.transaction(force_rollback=True):
-            # One snapshot for all of a question's statements: the application keeps writing. In one
-            # message: dozens of questions are asked, and most are answered sooner than they travel.
-            mode = "READ WRITE" if tries_writes else "READ ONLY"
-            self.connection.execute(
-                f"SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, {mode};"
-                f"SET LOCAL statement_timeout = {max(1, int(left * 1000))};"
-                "SET LOCAL lock_timeout = '500ms'".encode(),
-                prepare=False,
-            )
+        # One snapshot for all of a question's statements: the application keeps writing. In one
+        # message: dozens of questions are asked, and most are answered sooner than they travel.
+        mode = "READ WRITE" if tries_writes else "READ ONLY"
+        self.connection.execute(
+            f"BEGIN ISOLATION LEVEL REPEATABLE READ, {mode};"
+            f"SET LOCAL statement_timeout = {max(1, int(left * 1000))};"
+            "SET LOCAL lock_timeout = '500ms'".encode(),
+            prepare=False,
+        )
+        try:
             yield
+        finally:
+            if not self.connection.broken:
+                self.connection.rollback()
 
     def ask(self, name: str, question: Callable[[], Item], *, tries_writes: bool = False) -> Item:
         try:
@@ -201,7 +204,7 @@ def run(
 ) -> Preflight:
     """Ask everything there is to ask before a phase. Never raises for what the database does."""
     try:
-        with target.connect() as connection:
+        with target.connect_briefly() as connection:
             return _run(connection, target, plan, phase, steps_done=steps_done, limits=limits)
     except NO_ANSWER as error:
         return Preflight([unknown("the database", error)], [])
@@ -306,7 +309,7 @@ def readiness(
 ) -> Readiness:
     """Ask what would stop or hurt any phase from this one on. Never raises for the database."""
     try:
-        with target.connect() as connection:
+        with target.connect_briefly() as connection:
             session, named = _Session(connection, limits), with_names_of_now(connection, plan)
             oids = oids_of(connection, labels(plan))
             scope = Scope(named, phase, oids, limits, steps_done, declared=plan)
@@ -331,7 +334,7 @@ def load(target: Target, plan: Plan, *, copies: int = 0) -> list[Item]:
     ``copies`` of the plan's tables are to find room there.
     """
     try:
-        with target.connect() as connection:
+        with target.connect_briefly() as connection:
             session = _Session(connection, USUAL)
             scope = Scope(plan, PREPARE, oids_of(connection, labels(plan)))
             items = [
@@ -369,7 +372,7 @@ def forecast_locks(
 ) -> list[LockForecast]:
     """The locks of a phase in one direction, in the order in which they are taken."""
     steps = list(plan.phases[phase].steps)
-    with target.connect() as connection:
+    with target.connect_briefly() as connection:
         session = _Session(connection, USUAL)
         with session.question():
             return _forecast(connection, plan, steps if forward else steps[::-1], forward=forward)
@@ -378,9 +381,5 @@ def forecast_locks(
 def _forecast(
     connection: Connection, plan: Plan, steps: list[Step], *, forward: bool
 ) -> list[LockForecast]:
-    forecaster = Forecaster(connection)
-    return [
-        lock
-        for step in steps
-        for lock in forecaster.of_step(step, plan.forward(step) if forward else plan.backward(step))
-    ]
+    way = plan.forward if forward else plan.backward
+    return Forecaster(connection, [(step, way(step)) for step in steps]).locks()

@@ -6,8 +6,8 @@ trigger evaluates it in the application's writes.
 
 import re
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import psycopg
 from psycopg import errors, sql
@@ -34,6 +34,8 @@ _MOMENT = (
 _OF_THE_MOMENT = re.compile(rf"(?<![\w.\"])({_MOMENT})(?![\w\"])", re.IGNORECASE)
 _SUBQUERY = re.compile(r"\(\s*(select|with|table|values)\b", re.IGNORECASE)
 _CALL = re.compile(r"(?:\"((?:[^\"]|\"\")+)\"|(\w+))\s*\(")
+# Ends a trial with all that it set.
+_BACK = sql.SQL("ROLLBACK TO trial")
 _LITERAL = re.compile(r"'(?:[^']|'')*'")
 _SHORT_TEXT = re.compile(r"(?:character varying|character)\((\d+)\)")
 
@@ -65,6 +67,7 @@ def expressions(connection: Connection, scope: Scope) -> Item:
     faults: list[tuple[str, str]] = []
     doubts: list[tuple[str, str]] = []
     tried = []
+    connection.execute("SAVEPOINT trial")
     trials = [_Trial(connection, t, column) for t in conversions for column in t.added]
     for trial in trials:
         label = f"{trial.conversion.table.label}.{trial.column}"
@@ -147,10 +150,7 @@ class _Trial:
         if length := _SHORT_TEXT.fullmatch(self.type):
             of_type = sql.SQL("{}, coalesce(max(length(v::text)), 0)").format(of_type)
         try:
-            with self._as_in_a_trigger():
-                row = self.connection.execute(
-                    own(self._query(of_type, MAX_SAMPLED_ROWS))
-                ).fetchone()
+            row = self._row(self._query(of_type, MAX_SAMPLED_ROWS))
         except errors.QueryCanceled:
             raise
         except psycopg.Error as error:
@@ -188,8 +188,7 @@ class _Trial:
         name = "backward=" if self.conversion.drops else "back="
         advice = f"Correct {name}: its result must give the new value again."
         try:
-            with self._as_in_a_trigger():
-                row = self.connection.execute(own(query)).fetchone()
+            row = self._row(query)
         except errors.QueryCanceled:
             raise
         except psycopg.Error as error:
@@ -262,29 +261,43 @@ class _Trial:
             "pg_catalog.encode(pg_catalog.record_send(ROW(CAST(v AS {}))), 'hex'), 0)::numeric)"
         ).format(code(self.type))
         try:
-            with self._as_in_a_trigger(settings, path=in_a_trigger):
-                row = self.connection.execute(own(self._query(select, COMPARED_ROWS))).fetchone()
-                return row and row[0]
+            row = self._row(self._query(select, COMPARED_ROWS), settings, path=in_a_trigger)
+            return row and row[0]
         except errors.QueryCanceled:
             raise
         except psycopg.Error as error:
             return error.sqlstate
 
-    @contextmanager
-    def _as_in_a_trigger(
-        self, settings: Mapping[str, str] | None = None, *, path: bool = True
-    ) -> Iterator[None]:
-        """A part of the transaction whose settings are those of a trigger, save for a few."""
+    def _row(
+        self,
+        query: sql.Composable,
+        settings: Mapping[str, str] | None = None,
+        *,
+        path: bool = True,
+    ) -> tuple[Any, ...] | None:
+        """The row of a query in a session with a trigger's settings, save for a few.
+
+        In one message: most expressions are tried sooner than a message travels.
+        """
         values = {**OF_EXPRESSIONS, **(settings or {})}
         if path:
             values["search_path"] = search_path(self._schema).as_string(self.connection)
-        with self.connection.transaction(force_rollback=True):
-            self.connection.execute(
-                "SELECT set_config(name, value, true) FROM unnest(%s::text[], %s::text[])"
-                " AS setting (name, value)",
-                [list(values), list(values.values())],
-            )
-            yield
+        message = sql.SQL("SELECT {}; {}; {}").format(
+            sql.SQL(", ").join(
+                sql.SQL("set_config({}, {}, true)").format(sql.Literal(name), sql.Literal(value))
+                for name, value in values.items()
+            ),
+            own(query),
+            _BACK,
+        )
+        try:
+            cursor = self.connection.execute(message, prepare=False)
+        except psycopg.Error:
+            if not self.connection.broken:
+                self.connection.execute(_BACK)
+            raise
+        cursor.nextset()
+        return cursor.fetchone()
 
     def doubts(self) -> Iterator[tuple[str, str]]:
         """What the expression reads that is none of the row, and that no trigger follows; and rows

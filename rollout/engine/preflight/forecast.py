@@ -2,17 +2,18 @@
 
 import re
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
+from functools import cached_property
 from typing import ClassVar
 
 import psycopg
 from psycopg import sql
 
 from rollout.engine.ddl import MAX_LOCK_TIMEOUT_SECONDS
-from rollout.engine.preflight.item import oids_of, one_row, rows
-from rollout.engine.target import APPLICATION_NAME, Connection, fetch_bool
+from rollout.engine.preflight.item import oids_by_label, oids_of, one_row, rows
+from rollout.engine.target import APPLICATION_NAME, Connection, facts_now
 from rollout.plan.actions import Compute, Fill, LockMode, Statement, StepActions
 from rollout.plan.plan import Step
 
@@ -45,6 +46,8 @@ _CREATES = re.compile(
 SAMPLE_BLOCKS = 2000
 BRIEFLY = "milliseconds"
 IN_BATCHES = "milliseconds per batch"
+# At most so many sessions are named beside a lock.
+MAX_SESSIONS = 5
 
 
 @dataclass(frozen=True)
@@ -64,6 +67,10 @@ class Session:
     def name(self) -> str:
         is_own = self.application == APPLICATION_NAME
         return "Rollout's own audit, snapshot or run" if is_own else self.application
+
+
+# A session, and the relations that it holds locks on, each with the lock's mode.
+Holder = tuple[Session, list[tuple[int, str]]]
 
 
 @dataclass(frozen=True)
@@ -120,24 +127,27 @@ class _Size:
 
 
 class Forecaster:
-    """Queries each table once, however many steps lock it.
+    """Asks each thing of the server once, for all steps, however many of them lock a table.
 
     Give it the steps in the order in which they run: nobody can wait for a table that one of them
     creates, so locks on such a table are left out.
     """
 
-    def __init__(self, connection: Connection) -> None:
+    def __init__(self, connection: Connection, steps: Sequence[tuple[Step, StepActions]]) -> None:
         self._connection = connection
+        self._steps = steps
         self._sizes: dict[str, _Size | None] = {}
-        self._sessions: dict[tuple[LockMode, tuple[str, ...]], list[Session]] = {}
         self._created: set[str] = set()
 
-    def of_step(self, step: Step, step_actions: StepActions) -> list[LockForecast]:
-        """The locks of a step in one direction, in the order in which they are taken."""
+    def locks(self) -> list[LockForecast]:
+        """The locks of the steps, in the order in which they are taken."""
+        return [lock for step, actions in self._steps for lock in self._of_step(step, actions)]
+
+    def _of_step(self, step: Step, step_actions: StepActions) -> list[LockForecast]:
         forecasts: list[LockForecast] = []
         for action in step_actions.actions:
             if isinstance(action, Statement):
-                if action.is_for(self._connection.info.server_version):
+                if self._is_run(action):
                     forecasts += self._of_statement(step, action)
             elif isinstance(action, Fill | Compute):
                 tables = (action.table.label,)
@@ -146,9 +156,12 @@ class Forecaster:
                 )
         return _counted(forecasts)
 
+    def _is_run(self, statement: Statement) -> bool:
+        return statement.is_for(self._connection.info.server_version)
+
     def _of_statement(self, step: Step, statement: Statement) -> list[LockForecast]:
-        applied = statement.done is not None and self._is_applied(statement)
-        self._created |= self._to_be_created_by(statement)
+        applied = statement.done is not None and self._facts[statement.done.as_string()]
+        self._created |= {label for label in _created_by(statement) if not self._oids.get(label)}
         together: dict[LockMode, list[str]] = {}
         for lock in statement.locks:
             if lock.table not in self._created:
@@ -157,11 +170,6 @@ class Forecaster:
             self._forecast(step, mode, tuple(tables), statement=statement, applied=applied)
             for mode, tables in together.items()
         ]
-
-    def _to_be_created_by(self, statement: Statement) -> set[str]:
-        """The tables that its SQL creates and that are not there yet."""
-        labels = {_label(name) for name in _CREATES.findall(statement.text)}
-        return {label for label in labels if not oids_of(self._connection, [label])}
 
     def _forecast(
         self,
@@ -191,19 +199,36 @@ class Forecaster:
             in_the_way=[] if applied else self._in_the_way(mode, tables),
         )
 
-    def _in_the_way(self, mode: LockMode, tables: tuple[str, ...]) -> list[Session]:
-        if (mode, tables) not in self._sessions:
-            sessions = sessions_in_the_way(self._connection, mode, tables)
-            self._sessions[mode, tables] = sessions
-        return self._sessions[mode, tables]
+    def _in_the_way(self, mode: LockMode, tables: Sequence[str]) -> list[Session]:
+        oids = {oid for label in tables for oid in self._oids.get(label, ())}
+        return _in_the_way(self._holders, mode, oids)
 
-    def _is_applied(self, statement: Statement) -> bool:
-        assert statement.done is not None
-        try:
-            with self._connection.transaction():
-                return fetch_bool(self._connection, statement.done)
-        except psycopg.DatabaseError:
-            return False
+    @cached_property
+    def _facts(self) -> dict[str, bool]:
+        """By its text, what is so of that which statements ask before they run."""
+        return facts_now(self._connection, [s.done for s in self._statements if s.done is not None])
+
+    @cached_property
+    def _oids(self) -> dict[str, list[int]]:
+        """By their labels, the tables that steps lock or create, with their partitions."""
+        labels = {lock.table for _, actions in self._steps for lock in actions.locks}
+        labels |= {label for statement in self._statements for label in _created_by(statement)}
+        return oids_by_label(self._connection, sorted(labels))
+
+    @cached_property
+    def _holders(self) -> list[Holder]:
+        oids = {oid for of_table in self._oids.values() for oid in of_table}
+        return holders_of(self._connection, oids)
+
+    @property
+    def _statements(self) -> list[Statement]:
+        """Those that this server runs."""
+        return [
+            action
+            for _, actions in self._steps
+            for action in actions.actions
+            if isinstance(action, Statement) and self._is_run(action)
+        ]
 
     def _size(self, label: str) -> _Size | None:
         if label not in self._sizes:
@@ -213,6 +238,11 @@ class Forecaster:
             except psycopg.DatabaseError:
                 self._sizes[label] = None
         return self._sizes[label]
+
+
+def _created_by(statement: Statement) -> set[str]:
+    """The tables that a statement's SQL creates."""
+    return {_label(name) for name in _CREATES.findall(statement.text)}
 
 
 def _label(name: str) -> str:
@@ -258,32 +288,45 @@ def _measure(connection: Connection, label: str) -> _Size | None:
     return _Size(sum(part[2] for part in parts), took * blocks / sampled)
 
 
-_SESSIONS = """
+_HOLDERS = """
 SELECT a.pid, coalesce(nullif(a.application_name, ''), 'unnamed application'),
        coalesce(a.state, 'unknown'),
        coalesce(extract(epoch FROM clock_timestamp() - a.xact_start), 0)::int,
-       coalesce(left(regexp_replace(a.query, '\\s+', ' ', 'g'), 80), '')
-  FROM pg_stat_activity a
- WHERE a.pid <> pg_backend_pid() AND EXISTS (
-       SELECT FROM pg_locks l WHERE l.pid = a.pid AND l.granted AND l.locktype = 'relation'
-          AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())
-          AND l.relation = ANY (%(oids)s::oid[]) AND l.mode = ANY (%(modes)s))
- ORDER BY a.xact_start NULLS LAST LIMIT 5
+       coalesce(left(regexp_replace(a.query, '\\s+', ' ', 'g'), 80), ''),
+       h.relations, h.modes
+  FROM (SELECT l.pid, array_agg(l.relation::bigint) AS relations, array_agg(l.mode) AS modes
+          FROM pg_locks l
+         WHERE l.granted AND l.locktype = 'relation' AND l.relation = ANY (%(oids)s::oid[])
+           AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())
+         GROUP BY l.pid) AS h
+  JOIN pg_stat_activity a ON a.pid = h.pid
+ WHERE a.pid <> pg_backend_pid()
+ ORDER BY a.xact_start NULLS LAST
 """
 
 
-def sessions_in_the_way(
-    connection: Connection, mode: LockMode, tables: Sequence[str]
-) -> list[Session]:
-    """Transactions that hold a lock on one of the tables which the mode does not go with."""
-    modes = [_catalog_name(LockMode[name]) for name in _CONFLICTS[mode]]
+def holders_of(connection: Connection, oids: Collection[int]) -> list[Holder]:
+    """Transactions that hold locks on some of the relations, the oldest first."""
     try:
         with connection.transaction():
-            oids = oids_of(connection, list(tables))
-            sessions = rows(connection, _SESSIONS, oids=oids, modes=modes)
+            holders = rows(connection, _HOLDERS, oids=list(oids))
     except psycopg.DatabaseError:
         return []
-    return [Session(*row) for row in sessions]
+    return [
+        (Session(*session), list(zip(relations, modes, strict=True)))
+        for *session, relations, modes in holders
+    ]
+
+
+def _in_the_way(holders: Sequence[Holder], mode: LockMode, oids: Collection[int]) -> list[Session]:
+    """Those that hold a lock on one of the relations which the mode does not go with."""
+    modes = {_catalog_name(LockMode[name]) for name in _CONFLICTS[mode]}
+    sessions = [
+        session
+        for session, locks in holders
+        if any(oid in oids and held in modes for oid, held in locks)
+    ]
+    return sessions[:MAX_SESSIONS]
 
 
 def _catalog_name(mode: LockMode) -> str:

@@ -110,18 +110,26 @@ class Scope:
 
 def oids_of(connection: Connection, tables: list[str]) -> list[int]:
     """The oids of tables by label, with their partitions."""
+    return [oid for oids in oids_by_label(connection, tables).values() for oid in oids]
+
+
+def oids_by_label(connection: Connection, tables: list[str]) -> dict[str, list[int]]:
+    """By its label, the oid of each table that exists, with those of its partitions."""
     rows = connection.execute(
         """
-        SELECT DISTINCT coalesce(p.relid, c.oid)::oid
+        SELECT CASE WHEN n.nspname = 'public' THEN c.relname
+                    ELSE n.nspname || '.' || c.relname END,
+               array_agg(DISTINCT coalesce(p.relid, c.oid)::oid::bigint)
           FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
           LEFT JOIN LATERAL pg_partition_tree(c.oid) AS p ON c.relkind = 'p'
          WHERE c.relkind IN ('r', 'p', 'm')
            AND CASE WHEN n.nspname = 'public' THEN c.relname
                     ELSE n.nspname || '.' || c.relname END = ANY (%s)
+         GROUP BY 1
         """,
         [tables],
     ).fetchall()
-    return [int(oid) for (oid,) in rows]
+    return dict(rows)
 
 
 def rows(connection: Connection, query: str, **parameters: Any) -> list[tuple[Any, ...]]:

@@ -53,43 +53,29 @@ def encoding(connection: Connection, scope: Scope) -> Item:
 def rights(connection: Connection, scope: Scope) -> Item:
     """Only a table's owner may alter it, and making tables needs a right on the schema."""
     name = "rights"
-    lacking = [
-        f"{role} does not own {table}; {owner} does"
-        for role, table, owner in rows(
-            connection,
-            """
-            SELECT current_user, c.oid::regclass::text, pg_get_userbyid(c.relowner)
-              FROM pg_class c
-             WHERE c.oid = ANY (%(oids)s::oid[]) AND NOT pg_has_role(c.relowner, 'USAGE')
-             ORDER BY 2
-            """,
-            oids=scope.oids,
-        )
-    ]
-    lacking += [
-        f"{role} lacks CREATE on schema {schema}"
-        for role, schema in rows(
-            connection,
-            """
-            SELECT current_user, n.nspname FROM pg_namespace n
-             WHERE n.nspname = ANY (%(schemas)s) AND NOT has_schema_privilege(n.oid, 'CREATE')
-             ORDER BY 2
-            """,
-            schemas=sorted({table.schema for table in scope.plan.tables} | {SCHEMA}),
-        )
-    ]
-    lacking += [
-        f"{role} cannot create schema {SCHEMA} in database {database}"
-        for role, database in rows(
-            connection,
-            """
-            SELECT current_user, current_database()
-             WHERE to_regnamespace(%(own)s) IS NULL
+    role, database, not_owned, closed_schemas, may_not_create = one_row(
+        connection,
+        """
+        SELECT current_user, current_database(),
+               ARRAY(SELECT ARRAY[c.oid::regclass::text, pg_get_userbyid(c.relowner)]
+                       FROM pg_class c
+                      WHERE c.oid = ANY (%(oids)s::oid[]) AND NOT pg_has_role(c.relowner, 'USAGE')
+                      ORDER BY 1),
+               ARRAY(SELECT n.nspname::text FROM pg_namespace n
+                      WHERE n.nspname = ANY (%(schemas)s)
+                        AND NOT has_schema_privilege(n.oid, 'CREATE')
+                      ORDER BY 1),
+               to_regnamespace(%(own)s) IS NULL
                AND NOT has_database_privilege(current_database(), 'CREATE')
-            """,
-            own=SCHEMA,
-        )
-    ]
+        """,
+        oids=scope.oids,
+        schemas=sorted({table.schema for table in scope.plan.tables} | {SCHEMA}),
+        own=SCHEMA,
+    )
+    lacking = [f"{role} does not own {table}; {owner} does" for table, owner in not_owned]
+    lacking += [f"{role} lacks CREATE on schema {schema}" for schema in closed_schemas]
+    if may_not_create:
+        lacking.append(f"{role} cannot create schema {SCHEMA} in database {database}")
     if lacking:
         return Item(
             name,
@@ -97,7 +83,6 @@ def rights(connection: Connection, scope: Scope) -> Item:
             "; ".join(lacking),
             "Grant the missing privileges, or make the role a member of the owner.",
         )
-    (role,) = one_row(connection, "SELECT current_user")
     return Item(name, "pass", f"{role} has the required privileges on {scope.tables}.")
 
 

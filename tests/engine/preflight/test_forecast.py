@@ -9,6 +9,7 @@ from psycopg import sql
 
 from rollout.engine import preflight
 from rollout.engine.preflight import LockForecast, forecast, forecast_locks
+from rollout.engine.preflight.item import oids_of
 from rollout.engine.target import Connection, Target
 from rollout.plan.actions import Lock, LockMode, Statement
 from rollout.plan.names import code
@@ -143,10 +144,10 @@ def test_locks_in_another_database_are_in_nobodys_way(
     parameters = {**target.parameters, "dbname": "postgres", "application_name": "a rehearsal"}
     with psycopg.connect(**parameters) as elsewhere:
         elsewhere.execute("SELECT 1 FROM pg_class LIMIT 1")
-        sessions = forecast.sessions_in_the_way(
-            connection, LockMode.ACCESS_EXCLUSIVE, ("pg_catalog.pg_class",)
-        )
-    assert "a rehearsal" not in {session.application for session in sessions}
+        oids = oids_of(connection, ["pg_catalog.pg_class"])
+        holders = forecast.holders_of(connection, oids)
+    assert oids
+    assert "a rehearsal" not in {session.application for session, _ in holders}
 
 
 def test_the_rollout_names_its_own_sessions_as_such() -> None:
