@@ -75,7 +75,6 @@ TESTED_BY = {
     "plan/value_decisions.py": "engine/test_value_decisions.py",
     "queries/migration_effects.py": "queries/test_migrations.py",
     "queries/preflights.py": "runner/test_phases_preflights.py",
-    "queries/schema_diffs.py": "runner/test_environments.py",
     "queries/text_reports.py": "management/test_outputs.py",
     "runner/restores.py": "worker/test_restores.py",
     "runner/value_decisions.py": "management/test_value_decisions.py",
