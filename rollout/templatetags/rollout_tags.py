@@ -5,7 +5,15 @@ from typing import Any
 from django import template
 from django.db import DatabaseError
 
-from rollout.console import approvals, badges, current_phases, formats, guides, stops
+from rollout.console import (
+    approvals,
+    badges,
+    current_phases,
+    formats,
+    guides,
+    mapping_rows,
+    stops,
+)
 from rollout.console.alerts import health_of
 from rollout.console.charts import cells, timelines
 from rollout.console.current_phases import JobView
@@ -84,6 +92,7 @@ register.simple_tag(links.rollout_url, name="rollout_url")
 register.simple_tag(cells.icon, name="icon")
 register.simple_tag(cells.value, name="value")
 register.simple_tag(cells.options, name="options")
+register.simple_tag(mapping_rows.mapping_rows, name="mapping_rows")
 register.simple_tag(cells.category, name="category")
 register.simple_tag(cells.rows_of_numbers, name="rows_of_numbers")
 register.simple_tag(cells.in_lane, name="in_lane")
