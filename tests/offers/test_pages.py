@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from offers import book
 from offers.generated import NO_NUMBERS, OFFERS
 from offers.traffic import traffic
-from rollout.models import RunState
+from rollout.models import AuditReport, RunState
 from tests.console import journal
 from tests.support import rollouts
 
@@ -92,6 +92,8 @@ def test_a_lead_carries_it_to_phase_4_and_back_while_offers_are_made(
     assert "Decide about values that do not convert" in journal.text_of(
         demo_lead, "/rollout/inbox/"
     )
+    audit = journal.text_of(demo_lead, AuditReport.objects.get().get_absolute_url())
+    assert f'have decided about them. <a class="no-print" href="{PAGE}mappings/"' in audit
     decide(demo_lead)
     rollouts.carry_back(offer_prices, 2)
     rollouts.carry_out(offer_prices, 2)
