@@ -11,6 +11,7 @@ from bench.template import KEY_VALUES, insert_listings
 from rollout.plan.switch import lock_key
 
 PLAN = "property-classification"
+TABLES = ("properties", "property_images", "property_types", "property_statuses")
 
 _BEGIN = r"""\set n random(1, :rows)
 \set city random(0, 4999)

@@ -1,37 +1,64 @@
-"""Carries the property rollout forward and back beside an application, and looks at both."""
+"""Carries a rollout forward and back beside an application, and looks at both."""
 
 import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from bench import application
+from bench import application, tickets
 from bench.locks import CHUNK_SECONDS, Locks, watched
 from bench.loops.rollout import carry_out, seconds_of, workers
 from bench.phase_report import Figures, Report
 from bench.run import say
-from bench.server import Database, create, django_uses
+from bench.server import Connection, Database, create, django_uses
 from bench.traffic import Traffic, traffic
 from config import embedded
 from rollout.models import BackfillJob, Direction, PhaseRun
 
-TABLES = ("properties", "property_images", "property_types", "property_statuses")
 LOCK_TIMED_OUT = "canceling statement due to lock timeout"
 PHASES = {Direction.FORWARD: "phase", Direction.BACKWARD: "rollback of phase"}
 
 
+@dataclass(frozen=True)
+class Subject:
+    """What is carried forward and back: a plan, its tables, and what an application does there."""
+
+    plan: str
+    tables: tuple[str, ...]
+    scripts: Mapping[int, str]
+    load: Callable[[Connection, int], None]
+
+
+SUBJECTS = {
+    "properties": Subject(
+        application.PLAN, application.TABLES, application.SCRIPTS, application.load
+    ),
+    "keys": Subject(tickets.PLAN, tickets.TABLES, tickets.SCRIPTS, tickets.load),
+}
+
+
 class PhaseRuns:
-    """The benchmark: a database of so many properties, carried forward and back."""
+    """The benchmark: a database of so many rows, carried forward and back."""
 
     def __init__(
-        self, server: Database, name: str, rows: int, *, warm_up: float, idle_seconds: float
+        self,
+        server: Database,
+        name: str,
+        subject: Subject,
+        rows: int,
+        *,
+        warm_up: float,
+        idle_seconds: float,
     ) -> None:
+        self.subject = subject
         self.rows, self.warm_up, self.idle_seconds = rows, warm_up, idle_seconds
         self.database = create(server, name)
         self.server_log = Path(server.home) / "postgres" / "log"
 
     def report(self) -> Report:
         self._load()
-        with workers(self.database), watched(self.database, TABLES) as locks:
+        with workers(self.database), watched(self.database, self.subject.tables) as locks:
             self._carry_out(0)
             report = Report(self.rows, self._idle())
             report.forward |= self._measured(locks, Direction.FORWARD, 1)
@@ -44,11 +71,11 @@ class PhaseRuns:
     def _load(self) -> None:
         from django.core.management import call_command
 
-        say(f"making {self.rows:,} properties")
+        say(f"making {self.rows:,} rows")
         with django_uses(self.database):
             call_command("migrate", interactive=False, verbosity=0)
         with self.database.connect() as connection:
-            application.load(connection, self.rows)
+            self.subject.load(connection, self.rows)
 
     def _idle(self) -> dict[str, Any]:
         """The application with the server to itself."""
@@ -104,7 +131,7 @@ class PhaseRuns:
 
     def _carry_out(self, number: int, direction: Direction = Direction.FORWARD) -> PhaseRun:
         say(f"{PHASES[direction]} {number}")
-        return carry_out(application.PLAN, number, direction)
+        return carry_out(self.subject.plan, number, direction)
 
     def _held_back(self, run: PhaseRun) -> dict[str, float]:
         jobs = list(BackfillJob.objects.filter(step_run__run=run).values_list("pk", flat=True))
@@ -119,7 +146,7 @@ class PhaseRuns:
         return self.server_log.read_text(errors="replace").count(LOCK_TIMED_OUT)
 
     def _traffic(self) -> Any:
-        return traffic(self.database, application.SCRIPTS, self.rows, warm_up=self.warm_up)
+        return traffic(self.database, self.subject.scripts, self.rows, warm_up=self.warm_up)
 
 
 def _step_at(run: PhaseRun, moment: float) -> str:

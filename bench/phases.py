@@ -3,6 +3,8 @@
 The property rollout by the real queue, with 300 transactions a second of an application beside it:
 phases 1, 3 and 4 and all of the way back. Phase 0 and the backfill run alone in between. All
 of that several times, because an application's longest wait is one event: its median counts.
+`--of keys` widens an integer key and what refers to it instead. A lock's time is that from the
+moment it is granted; waits for it are those of the application, and the lock timeouts.
 
 The last line is JSON: {"runs": [figures], "targets": {name: {"at_most", "reached", "met"}}}.
 """
@@ -18,6 +20,7 @@ ROWS = 2_000_000
 RUNS = 3
 WARM_UP = 5.0
 IDLE_SECONDS = 60.0
+OF = ("properties", "keys")
 
 
 def main() -> None:
@@ -36,16 +39,18 @@ def main() -> None:
         help="seconds of the application alone that its longest wait is measured in (%(default)s)",
     )
     parser.add_argument("--runs", type=int, default=RUNS, help="how often (%(default)s)")
+    parser.add_argument("--of", choices=OF, default=OF[0], help="whose rollout (%(default)s)")
     arguments = parser.parse_args()
     with server() as database:
         set_up_django(database)
         # Loaded only now: what follows reads Django's models.
-        from bench.phase_run import PhaseRuns
+        from bench.phase_run import SUBJECTS, PhaseRuns
 
         reports = [
             PhaseRuns(
                 database,
                 f"phases_{number}",
+                SUBJECTS[arguments.of],
                 arguments.rows,
                 warm_up=arguments.warm_up,
                 idle_seconds=arguments.idle_seconds,

@@ -1,5 +1,7 @@
-"""The plan that is measured, once for each type of key: the property plan's own translations."""
+"""The plans that are measured: the property plan's own translations, once for each type of key, and
+a key that is widened."""
 
+from bench import tickets
 from rollout import plan as r
 
 KEYS = {"uuid": "uuid", "bigint": "bigint"}
@@ -72,3 +74,4 @@ def plan_for(key: str) -> r.Plan:
 
 
 PLANS = {key: r.register(plan_for(key)) for key in KEYS}
+r.register(tickets.plan())

@@ -17,7 +17,8 @@ pytestmark = pytest.mark.xdist_group("bench")
 FIGURES = {"longest_lock_ms", "app_max_ms", "app_p99_ms", "app_errors"}
 
 
-def test_the_last_line_has_the_figures_of_every_phase_forward_and_back() -> None:
+@pytest.mark.parametrize("subject", ["properties", "keys"])
+def test_the_last_line_has_the_figures_of_every_phase_forward_and_back(subject: str) -> None:
     # Not below pytest's own: the next pytest closes that to the server, which is another user.
     directory = Path(tempfile.mkdtemp(prefix="rollout-tests-"))
     directory.chmod(0o711)
@@ -25,7 +26,7 @@ def test_the_last_line_has_the_figures_of_every_phase_forward_and_back() -> None
         done = completed(
             [
                 *(sys.executable, "-m", "bench.phases", "--rows", "1000", "--runs", "1"),
-                *("--warm-up", "0.3", "--idle-seconds", "0.5"),
+                *("--warm-up", "0.3", "--idle-seconds", "0.5", "--of", subject),
             ],
             env={**os.environ, "TMPDIR": str(directory)},
             timeout=300,
