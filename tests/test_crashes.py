@@ -226,7 +226,7 @@ CREATE EVENT TRIGGER halt ON ddl_command_end WHEN TAG IN ('CREATE TRIGGER')
   EXECUTE FUNCTION halt();
 """
 HALTED_AT = """SELECT pid FROM pg_stat_activity WHERE datname = current_database()
- AND wait_event = 'PgSleep' AND position('RENAME COLUMN' IN query) > 0"""
+ AND wait_event = 'PgSleep' AND application_name = 'rollout'"""
 AMOUNT = """SELECT string_agg(attname || ' ' || atttypid::regtype, ', ' ORDER BY attname)
  FROM pg_attribute WHERE attrelid = '"Order Item"'::regclass AND starts_with(attname, 'Amount')"""
 

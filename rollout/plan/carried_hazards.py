@@ -5,11 +5,14 @@ from dataclasses import replace
 
 from psycopg import sql
 
-from rollout.plan.carried_objects import name_pattern
+from rollout.plan.carried_objects import name_pattern, takes_type
+from rollout.plan.conversions import Convert
 from rollout.plan.hazards import Hazard
 from rollout.plan.plan import Plan
+from rollout.plan.recreated_views import not_created_again
 from rollout.plan.removal_hazards import depends_on
 from rollout.plan.table import Table
+from rollout.plan.wide_columns import WideColumn
 
 # Each a query of what is in the way, over columns ``a`` of the table that are handed on.
 _NOT_CARRIED = """
@@ -37,12 +40,12 @@ SELECT pg_describe_object('pg_class'::regclass, x.indexrelid, 0) || ', by its op
   FROM pg_index AS x CROSS JOIN LATERAL generate_series(1, x.indnkeyatts) AS n
   JOIN a ON a.attnum = x.indkey[n - 1] JOIN pg_opclass AS o ON o.oid = x.indclass[n - 1]
   LEFT JOIN pg_attribute AS own ON own.attrelid = x.indexrelid AND own.attnum = n
- WHERE x.indrelid = {table} AND (NOT o.opcdefault OR own.attoptions IS NOT NULL)
+ WHERE x.indrelid = {table} AND (own.attoptions IS NOT NULL OR NOT o.opcdefault AND NOT {takes})
 UNION ALL
-SELECT pg_describe_object('pg_constraint'::regclass, k.oid, 0) || ', which holds a text'
+SELECT pg_describe_object('pg_constraint'::regclass, k.oid, 0) || ', by a quote in a name'
   FROM pg_constraint AS k JOIN a ON a.attnum = ANY (k.conkey)
  WHERE k.conrelid = {table} AND k.contype = 'c'
-   AND position('''' IN pg_get_constraintdef(k.oid)) > 0
+   AND pg_get_constraintdef(k.oid) ~ '"[^"]*''[^"]*"'
 UNION ALL
 SELECT pg_describe_object('pg_constraint'::regclass, k.oid, 0) || ', of a partitioned table'
   FROM pg_constraint AS k JOIN a ON k.conrelid = {table} AND a.attnum = ANY (k.conkey)
@@ -70,26 +73,27 @@ SELECT 'column ' || attname FROM pg_attribute
 
 def carried_hazards(plan: Plan, table: Table, *, besides: Sequence[str]) -> tuple[Hazard, ...]:
     """Asked before phase 0 of each column whose objects go along with its name."""
-    names = plan.names_after_cutover(table)
     return tuple(
         hazard
-        for column in plan.carried_of(table)
+        for t in plan.keeping_names_of(table)
+        if t.carries
         for hazard in (
-            _dependents(table, column, besides),
-            _not_carried(table, column, names[column]),
-            _undeclared(plan, table, column),
+            _dependents(table, t.legacy[0], besides, views=not t.recreates_views),
+            *((not_created_again(table, t.legacy[0]),) if t.recreates_views else ()),
+            _not_carried(table, t),
+            *((_undeclared(plan, table, t.legacy[0]),) if isinstance(t, WideColumn) else ()),
         )
     )
 
 
-def _dependents(table: Table, column: str, besides: Sequence[str]) -> Hazard:
+def _dependents(table: Table, column: str, besides: Sequence[str], *, views: bool) -> Hazard:
     name = f"{table.label}.{column}"
     return replace(
-        depends_on(table, (column,), besides=besides, foreign_keys=False),
+        depends_on(table, (column,), besides=besides, foreign_keys=False, views=views),
         name=f"dependents of the name {name}",
         finding=(
-            f"{{count}} objects depend on {name}, whose name the wide column takes: they would "
-            "stay with the narrow one."
+            f"{{count}} objects depend on {name}, whose name the new column takes: they would "
+            "stay with the legacy one."
         ),
         none=f"No view, rule, policy or trigger depends on {name}.",
         advice="Drop them before phase 0, and create them again after phase 4.",
@@ -97,8 +101,9 @@ def _dependents(table: Table, column: str, besides: Sequence[str]) -> Hazard:
     )
 
 
-def _not_carried(table: Table, column: str, aside: str) -> Hazard:
-    name = f"{table.label}.{column}"
+def _not_carried(table: Table, conversion: Convert) -> Hazard:
+    (column,), (new,) = conversion.legacy, conversion.columns.values()
+    aside, name = conversion.names_after_cutover[column], f"{table.label}.{column}"
     query = (
         sql.SQL(
             "WITH a AS (SELECT * FROM pg_attribute WHERE attrelid = {table} AND attname = {column})"
@@ -109,14 +114,17 @@ def _not_carried(table: Table, column: str, aside: str) -> Hazard:
         table=table.regclass,
         column=sql.Literal(column),
         what=sql.SQL(_NOT_CARRIED).format(
-            table=table.regclass, aside=sql.Literal(aside), pattern=name_pattern(column)
+            table=table.regclass,
+            aside=sql.Literal(aside),
+            pattern=name_pattern(column),
+            takes=takes_type(sql.SQL("to_regtype({})").format(sql.Literal(new.type))),
         ),
     )
     return Hazard(
         name=f"objects of {name}",
         sql=query,
-        finding=f"{{count}} objects cannot be built again over the wide column of {name}.",
-        none=f"Every key, index and constraint of {name} can be built again over the wide column.",
+        finding=f"{{count}} objects cannot be built again over the new column of {name}.",
+        none=f"Every key, index and constraint of {name} can be built again over the new column.",
         advice="Drop or rename them before phase 0, and create them again after phase 4.",
         stays=True,
     )

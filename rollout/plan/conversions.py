@@ -15,6 +15,7 @@ from psycopg import sql
 from rollout.plan.expressions import named, over, renamed
 from rollout.plan.names import code, identifier
 from rollout.plan.table import Column, Table
+from rollout.plan.type_families import compare_alike
 
 # Types that an explicit cast cuts to length in silence, and what takes any length instead.
 _CUT = re.compile(r"(character varying|character|bit varying|bit)\(\d+\)")
@@ -174,7 +175,7 @@ class Derived(Conversion):
             table=table,
             column=names.get(self.column, self.column),
             expression=renamed(self.expression, names),
-            back=_renamed(self.back, names),
+            back=with_names(self.back, names),
         )
 
     @property
@@ -216,8 +217,9 @@ class Convert(Conversion):
     good, which is right then, and ``required`` must be false; ``refuse`` refuses the write.
 
     With ``keeps_name`` one column becomes one that takes its name with the cutover, in the same
-    transaction, and gives it back in its rollback. Until phase 4 drops it, the legacy column is
-    called ``price_legacy`` then.
+    transaction, and gives it back in its rollback. Where its values stay the same, so do its
+    indexes, constraints and default. Until phase 4 drops it, the legacy column is called
+    ``price_legacy`` then.
     """
 
     table: Table
@@ -239,11 +241,28 @@ class Convert(Conversion):
 
     @property
     def carries(self) -> bool:
-        """Whether keys, indexes, constraints and sequences go along with the name, still to come.
+        """Whether indexes, constraints, sequences and defaults go along with the name to come.
 
         They cannot where the new values mean something else.
         """
+        return self.keeps_name and self._has_the_same_values and not self.table.partitioned
+
+    @property
+    def recreates_views(self) -> bool:
+        """Whether views over the legacy column are created again over the one of its name."""
         return False
+
+    @property
+    def _has_the_same_values(self) -> bool:
+        if len(self.legacy) != 1 or len(self.columns) != 1:
+            return False
+        (legacy,), ((new, column),) = self.legacy, self.columns.items()
+        declared = self.table.columns.get(legacy)
+        return (
+            declared is not None
+            and self.forward.get(new) == "{" + legacy + "}"
+            and compare_alike(declared.type, column.type)
+        )
 
     @property
     def names_after_cutover(self) -> dict[str, str]:
@@ -260,8 +279,8 @@ class Convert(Conversion):
             unconvertible=self.unconvertible,
             legacy=tuple(names.get(column, column) for column in self.legacy),
             columns={names.get(name, name): column for name, column in self.columns.items()},
-            forward=_renamed(self.forward, names),
-            backward=_renamed(self.backward, names),
+            forward=with_names(self.forward, names),
+            backward=with_names(self.backward, names),
             declared_names={names.get(name, name): name for name in self.columns},
         )
 
@@ -303,54 +322,6 @@ class Convert(Conversion):
 
 
 @dataclass(frozen=True, kw_only=True)
-class WideColumn(Convert):
-    """An integer column that becomes a bigint of the same name, with all that is bound to it.
-
-    It is one of those that a ``WidenKey`` makes.
-    """
-
-    declared_name: str = ""
-    """The name that the wide column is declared with, once it has another one."""
-
-    @property
-    def carries(self) -> bool:
-        return self.keeps_name
-
-    def declared(self, column: str) -> str:
-        return self.declared_name or column
-
-    def renamed(self, table: Table, names: Mapping[str, str]) -> "WideColumn":
-        (legacy,), (new,) = self.legacy, self.columns
-        return replace(
-            self,
-            table=table,
-            legacy=(names[legacy],),
-            columns={names[new]: self.columns[new]},
-            forward=_renamed(self.forward, names),
-            backward=_renamed(self.backward, names),
-            keeps_name=False,
-            declared_name=new,
-        )
-
-
-def widened(table: Table, column: str) -> WideColumn:
-    """The conversion of a column into a bigint that takes its name."""
-    wide = identifier(column, "wide")
-    declared = table.columns.get(column)
-    return WideColumn(
-        table=table,
-        legacy=(column,),
-        columns={wide: Column("bigint")},
-        forward={wide: "{" + column + "}"},
-        backward={column: "{" + wide + "}"},
-        required=declared is not None and not declared.null,
-        # Every integer is a bigint: no value has to be decided about.
-        unconvertible="refuse",
-        keeps_name=True,
-    )
-
-
-@dataclass(frozen=True, kw_only=True)
 class _Renamed(Convert):
     """A conversion of a table some of whose columns have other names than it is declared with."""
 
@@ -360,7 +331,8 @@ class _Renamed(Convert):
         return self.declared_names[column]
 
 
-def _renamed(expressions: Mapping[str, str], names: Mapping[str, str]) -> dict[str, str]:
+def with_names(expressions: Mapping[str, str], names: Mapping[str, str]) -> dict[str, str]:
+    """Expressions by column, with other names of the columns."""
     return {names.get(name, name): renamed(text, names) for name, text in expressions.items()}
 
 

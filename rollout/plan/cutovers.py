@@ -2,20 +2,22 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 
 from psycopg import sql
 
 from rollout.plan.actions import Lock, LockMode, Statement
 from rollout.plan.carried_hazards import carried_hazards
-from rollout.plan.carried_objects import drop_twins, replaced, twins
+from rollout.plan.carried_objects import drop_twins, twins
 from rollout.plan.catalog import Catalog
 from rollout.plan.conversions import Conversion
 from rollout.plan.hazards import Hazard, fed_around
-from rollout.plan.kept_names import hand_back, hand_on
+from rollout.plan.kept_names import hand_back, hand_on, left
 from rollout.plan.plan import ENFORCE, Actions, Plan, Step
 from rollout.plan.proofs import texts_mean_their_rows
 from rollout.plan.refusals import drop_refusal
 from rollout.plan.removal_hazards import names_hazards
+from rollout.plan.swaps import Carried
 from rollout.plan.switch import switch_modes
 from rollout.plan.table import Shape, Table
 from rollout.plan.transition import triggers
@@ -62,31 +64,32 @@ class CutOver(Step):
 
     def _turned(self, plan: Plan) -> Statement:
         names = plan.names_after_cutover(self.table)
-        after = triggers(*self._after(plan)).install("reverse")
+        turn = partial(triggers(*self._after(plan)).install, "reverse")
         if not names:
-            return after
+            return turn()
         carried = self._carried(plan, plan.carried_of(self.table), widen=True)
-        turned = hand_on(self.table, names, after, clear=self._refusals(plan), carried=carried)
+        turned = hand_on(self.table, names, turn, clear=self._refusals(plan), carried=carried)
         return self._locking_others(plan, turned)
 
     def _turned_back(self, plan: Plan) -> Statement:
         names = plan.names_after_cutover(self.table)
-        before = triggers(plan, self.table).install("forward")
+        turn = partial(triggers(plan, self.table).install, "forward")
         if not names:
-            return before
+            return turn()
         clear = self._refusals(self._after(plan)[0])
         carried = self._carried(plan, self._moved_back(plan), widen=False)
-        turned = hand_back(self.table, names, before, clear=clear, carried=carried)
+        turned = hand_back(self.table, names, turn, clear=clear, carried=carried)
         return self._locking_others(plan, turned)
 
     def _moved_back(self, plan: Plan) -> dict[str, str]:
         names = plan.names_after_cutover(self.table)
         return {legacy: names[legacy] for legacy in plan.carried_of(self.table)}
 
-    def _carried(
-        self, plan: Plan, moved: Mapping[str, str], *, widen: bool
-    ) -> tuple[sql.Composable, ...]:
-        return (replaced(plan.name, self.table, moved, widen=widen),) if moved else ()
+    def _carried(self, plan: Plan, moved: Mapping[str, str], *, widen: bool) -> Carried | None:
+        if not moved:
+            return None
+        views = any(t.recreates_views for t in plan.keeping_names_of(self.table))
+        return Carried(plan.name, moved, widen, views)
 
     def _locking_others(self, plan: Plan, turned: Statement) -> Statement:
         """A foreign key is dropped under a lock of both of its tables."""
@@ -136,5 +139,6 @@ class CutOver(Step):
         return [step for step in steps if isinstance(step, CutOver)][-1:] == [self]
 
     def recatalog(self, plan: Plan, catalog: Catalog) -> None:
-        catalog.rename(self.table.label, plan.names_after_cutover(self.table))
+        names = plan.names_after_cutover(self.table)
+        catalog.rename(self.table.label, left(names, plan.carried_of(self.table)))
         triggers(plan, self.table).put_into(catalog, "reverse")

@@ -15,6 +15,7 @@ write is never translated, since they bring every value that they mean to write.
 """
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from psycopg import sql
@@ -79,14 +80,19 @@ class DualWriteTriggers(TriggerFunction):
     def _decidable(self) -> list[Conversion]:
         return [t for t in self.conversions if t.asks_people]
 
-    def install(self, stage: Stage) -> Statement:
-        """One transaction that puts functions and triggers of a stage in place of any other's."""
-        body = self._definition(stage)
-        comment = f"{stage} {hashlib.sha256(body.as_string().encode()).hexdigest()[:16]}"
+    def install(self, stage: Stage, *, between: Sequence[sql.Composable] = ()) -> Statement:
+        """One transaction that puts functions and triggers of a stage in place of any other's.
+
+        ``between`` are statements that lock the table: the functions are made before them.
+        """
+        functions, triggers = self._functions(stage), self._triggers(stage)
+        definition = sql.SQL(";\n").join([*functions, *triggers])
+        comment = f"{stage} {hashlib.sha256(definition.as_string().encode()).hexdigest()[:16]}"
+        says = sql.SQL("COMMENT ON FUNCTION {} () IS {}").format(
+            in_target(self.function), sql.Literal(comment)
+        )
         return Statement(
-            sql=sql.SQL("{};\nCOMMENT ON FUNCTION {} () IS {}").format(
-                body, in_target(self.function), sql.Literal(comment)
-            ),
+            sql=sql.SQL(";\n").join([*functions, *between, *triggers, says]),
             done=facts.all_of(
                 facts.function_has_comment(self.function, comment),
                 facts.trigger_fires(self.table, self.insert_trigger),
@@ -125,7 +131,7 @@ class DualWriteTriggers(TriggerFunction):
             locks=self._locks(LockMode.ACCESS_EXCLUSIVE),
         )
 
-    def _definition(self, stage: Stage) -> sql.Composable:
+    def _functions(self, stage: Stage) -> list[sql.Composable]:
         # The resolver is there already; so it becomes what the plan says now.
         functions: list[sql.Composable] = [
             resolver_definition(lookup, self.plan) for lookup in self.lookups
@@ -147,6 +153,9 @@ class DualWriteTriggers(TriggerFunction):
                 else OF_EXPRESSIONS,
             )
         )
+        return functions
+
+    def _triggers(self, stage: Stage) -> list[sql.Composable]:
         triggers = [
             sql.SQL(
                 "CREATE OR REPLACE TRIGGER {} BEFORE {} ON {} FOR EACH ROW\n  WHEN ({})\n"
@@ -168,7 +177,7 @@ class DualWriteTriggers(TriggerFunction):
                 ),
             )
         ]
-        return sql.SQL(";\n").join([*functions, *triggers, self._fire_for_subscriptions()])
+        return [*triggers, self._fire_for_subscriptions()]
 
     def _fire_for_subscriptions(self) -> sql.Composable:
         """Rows that a subscription brings go around triggers that do not fire always."""

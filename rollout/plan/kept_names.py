@@ -7,18 +7,25 @@ after it: the same declarations, with other names.
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
-from typing import Any, LiteralString
+from typing import Any, LiteralString, Protocol
 
 from psycopg import sql
 
-from rollout.plan import attributes, facts
+from rollout.plan import facts
 from rollout.plan.actions import Action, Lock, LockMode, Statement
 from rollout.plan.conversions import Conversion
 from rollout.plan.names import identifier
+from rollout.plan.swaps import Carried, swap
 from rollout.plan.table import Table
 from rollout.plan.translations import Computed, Lookup, Translation
 
 Names = Mapping[str, str]
+
+
+class Turn(Protocol):
+    """What gives the statement that turns the triggers round."""
+
+    def __call__(self, *, between: Sequence[sql.Composable]) -> Statement: ...
 
 
 def successors(names: Mapping[Table, Names], translations: Iterable[Translation]) -> dict[Any, Any]:
@@ -34,17 +41,25 @@ def successors(names: Mapping[Table, Names], translations: Iterable[Translation]
     return of
 
 
+def left(names: Names, carried: Iterable[str]) -> dict[str, str]:
+    """The names without those of columns whose indexes and constraints go along."""
+    return {old: new for old, new in names.items() if old not in carried}
+
+
 def tables_of(step: Any) -> list[Table]:
     """The tables that a step is of."""
     values = (getattr(step, field.name) for field in fields(step))
     return [value for value in values if isinstance(value, Table)]
 
 
-def over(step: Any, of: Mapping[Any, Any], names: Mapping[Table, Names]) -> Any:
-    """The step over the successors of its tables and translations."""
+def over(step: Any, of: Mapping[Any, Any], left: Mapping[Table, Names]) -> Any:
+    """The step over the successors of its tables and translations.
+
+    ``left`` are the names of columns whose indexes stay with them.
+    """
     changed: dict[str, Any] = {}
-    if step.is_of_before and step.table in names:
-        own = names[step.table]
+    if step.is_of_before and step.table in left:
+        own = left[step.table]
         changed["columns"] = tuple(own.get(column, column) for column in step.columns)
     for field in fields(step):
         value = getattr(step, field.name)
@@ -78,155 +93,185 @@ def unless_handed_on(table: Table, names: Names, actions: Sequence[Action]) -> t
 def hand_on(
     table: Table,
     names: Names,
-    turn: Statement,
+    turn: Turn,
     *,
     clear: Sequence[sql.Composable],
-    carried: Sequence[sql.Composable] = (),
+    carried: Carried | None,
 ) -> Statement:
     """One short transaction: the new columns take the legacy ones' names, and the triggers turn.
 
-    ``clear`` are statements that take away what the triggers of before have had, ``carried`` those
-    that hand keys, indexes, constraints and sequences on. The comment, statistics target, options
-    and rights of a column are copied from the legacy column.
+    ``turn`` gives the statement that turns them, with another in its middle. ``clear`` are those
+    that take away what the triggers of before have had; ``carried`` says whose keys, indexes,
+    constraints and sequences go along. The comment, statistics target, options and rights of a
+    column are copied from the legacy column.
     """
     pairs = _pairs(table, names)
-    lines = [
-        *carried,
-        *(
-            rename
-            for p in pairs
-            for rename in (p.rename(p.legacy, p.aside), p.rename(p.new, p.legacy))
-        ),
-        *(copied for p in pairs for copied in (p.copy, p.name_not_null)),
-        attributes.let_write(table, {p.legacy: (p.aside,) for p in pairs}),
-        *clear,
-    ]
-    return _in_one(table, lines, turn, are_handed_on(table, names))
+    changes = [change for p in pairs for change in (*p.copies, *p.handed_on)]
+    return _in_one(table, clear, turn, changes, carried, are_handed_on(table, names))
 
 
 def hand_back(
     table: Table,
     names: Names,
-    turn: Statement,
+    turn: Turn,
     *,
     clear: Sequence[sql.Composable],
-    carried: Sequence[sql.Composable] = (),
+    carried: Carried | None,
 ) -> Statement:
     """The same the other way."""
     pairs = _pairs(table, names)
-    lines = [
-        *carried,
-        *(
-            rename
-            for p in pairs
-            for rename in (p.rename(p.legacy, p.new), p.rename(p.aside, p.legacy))
-        ),
-        *(cleared for p in pairs for cleared in (p.clear, p.name_not_null_back)),
-        *clear,
-    ]
+    changes = [change for p in pairs for change in (*p.clears, *p.handed_back)]
     there = facts.all_of(
         *(facts.column_exists(table, p.new) for p in pairs),
         *(facts.no(facts.column_exists(table, p.aside)) for p in pairs),
     )
-    return _in_one(table, lines, turn, there)
+    return _in_one(table, clear, turn, changes, carried, there)
 
 
 def _in_one(
-    table: Table, lines: Sequence[sql.Composable], turn: Statement, there: sql.Composable
+    table: Table,
+    clear: Sequence[sql.Composable],
+    turn: Turn,
+    changes: Sequence[sql.Composable],
+    carried: Carried | None,
+    there: sql.Composable,
 ) -> Statement:
-    assert turn.done is not None
-    body = sql.SQL(";\n").join(lines)
+    # No table is locked for functions.
+    turned = turn(between=[swap(table, changes, carried)])
+    assert turned.done is not None
     return replace(
-        turn,
-        sql=sql.SQL("{};\n{}").format(body, turn.sql),
-        done=facts.all_of(there, turn.done),
+        turned,
+        sql=sql.SQL(";\n").join([*clear, turned.sql]),
+        done=facts.all_of(there, turned.done),
         locks=(Lock(LockMode.ACCESS_EXCLUSIVE, table.label),),
     )
 
 
+# Of a new column that takes a legacy one's name: what that one has of its own, and it lacks.
+_COPIES: tuple[LiteralString, ...] = (
+    """SELECT 6, {number}, v.ddl FROM pg_attribute AS o
+    JOIN pg_attribute AS n ON n.attrelid = o.attrelid AND n.attname = {new}
+    CROSS JOIN LATERAL (VALUES
+      (CASE WHEN o.attstattarget >= 0 AND coalesce(n.attstattarget, -1) < 0 THEN
+         format('ALTER TABLE %s ALTER COLUMN %I SET STATISTICS %s', {label}, n.attname,
+           o.attstattarget) END),
+      (CASE WHEN n.attoptions IS NULL AND o.attoptions <> '{{}}' THEN
+         format('ALTER TABLE %s ALTER COLUMN %I SET (%s)', {label}, n.attname,
+           array_to_string(o.attoptions, ', ')) END),
+      (CASE WHEN col_description(n.attrelid, n.attnum) IS NULL
+         AND col_description(o.attrelid, o.attnum) IS NOT NULL THEN
+         format('COMMENT ON COLUMN %s.%I IS %L', {label}, n.attname,
+           col_description(o.attrelid, o.attnum)) END)) AS v (ddl)
+   WHERE o.attrelid = {table} AND o.attname = {legacy} AND v.ddl IS NOT NULL""",
+    """SELECT 6, {number}, format('GRANT %s (%I) ON TABLE %s TO %s%s', g.privilege_type, {new},
+         {label}, CASE g.grantee WHEN 0 THEN 'PUBLIC' ELSE g.grantee::regrole::text END,
+         CASE WHEN g.is_grantable THEN ' WITH GRANT OPTION' ELSE '' END)
+    FROM pg_attribute AS a CROSS JOIN LATERAL aclexplode(a.attacl) AS g
+   WHERE a.attrelid = {table} AND a.attname = {legacy}""",
+)
+# From PostgreSQL 18 on NOT NULL has a name: the winner gets that of the loser, which gets its own.
+_NOT_NULL: LiteralString = """SELECT 7, {number} + v.n, v.ddl FROM (
+    SELECT max(k.conname) FILTER (WHERE a.attname = {loser}) AS lost,
+           max(k.conname) FILTER (WHERE a.attname = {winner}) AS won
+      FROM pg_constraint AS k JOIN pg_attribute AS a
+        ON a.attrelid = k.conrelid AND k.conkey = ARRAY[a.attnum]
+     WHERE k.conrelid = {table} AND k.contype = 'n') AS names
+    CROSS JOIN LATERAL (VALUES
+      (0, format('ALTER TABLE %s RENAME CONSTRAINT %I TO %I', {label}, lost, {usual})),
+      (1, format('ALTER TABLE %s RENAME CONSTRAINT %I TO %I', {label}, won, lost))) AS v (n, ddl)
+   WHERE lost IS NOT NULL AND won IS NOT NULL"""
+
+
 @dataclass(frozen=True)
 class _Pair:
-    """A legacy column and the new one that takes its name; ``aside`` is its name meanwhile."""
+    """A legacy column and the new one that takes its name; ``aside`` is its name meanwhile.
 
+    Its parts are queries of statements, with their place and number, over the names of before.
+    """
+
+    number: int
     table: Table
     legacy: str
     aside: str
     new: str
 
-    def rename(self, before: str, after: str) -> sql.Composed:
-        return sql.SQL("ALTER TABLE {} RENAME COLUMN {} TO {}").format(
-            self.table.identifier, sql.Identifier(before), sql.Identifier(after)
-        )
-
     @property
-    def copy(self) -> sql.Composed:
+    def copies(self) -> Sequence[sql.Composable]:
         """What the legacy column has of its own, and the new one lacks."""
-        return self._block(
-            "  FOR change IN SELECT v.change FROM pg_attribute AS o JOIN pg_attribute AS n"
-            " ON n.attrelid = o.attrelid AND n.attname = {legacy}\n"
-            "    CROSS JOIN LATERAL (VALUES\n"
-            "      (CASE WHEN o.attstattarget >= 0 AND coalesce(n.attstattarget, -1) < 0 THEN"
-            " format('ALTER TABLE %s ALTER COLUMN %I SET STATISTICS %s', {label}, n.attname,"
-            " o.attstattarget) END),\n"
-            "      (CASE WHEN n.attoptions IS NULL THEN format('ALTER TABLE %s ALTER COLUMN %I SET"
-            " (%s)', {label}, n.attname, array_to_string(o.attoptions, ', ')) END),\n"
-            "      (CASE WHEN col_description(n.attrelid, n.attnum) IS NULL THEN format('COMMENT ON"
-            " COLUMN %s.%I IS %L', {label}, n.attname, col_description(o.attrelid, o.attnum))"
-            " END)) AS v (change)\n"
-            "    WHERE o.attrelid = {table} AND o.attname = {aside} AND v.change IS NOT NULL"
-            " AND v.change NOT LIKE '% SET ()' LOOP\n"
-            "    EXECUTE change;\n  END LOOP;"
+        return [
+            self._query(query, legacy=sql.Literal(self.legacy), new=sql.Literal(self.new))
+            for query in _COPIES
+        ]
+
+    @property
+    def handed_on(self) -> Sequence[sql.Composable]:
+        return [
+            self._not_null(loser=self.legacy, winner=self.new, usual=self.aside),
+            *self._renames((self.legacy, self.aside), (self.new, self.legacy)),
+        ]
+
+    @property
+    def clears(self) -> Sequence[sql.Composable]:
+        """The new column has nothing of the legacy one's any more."""
+        return self._statements(
+            6,
+            sql.SQL(
+                "ALTER TABLE {table} ALTER COLUMN {column} SET STATISTICS -1,"
+                " ALTER COLUMN {column} RESET (n_distinct, n_distinct_inherited)"
+            ).format(table=self.table.identifier, column=sql.Identifier(self.legacy)),
+            sql.SQL("COMMENT ON COLUMN {}.{} IS NULL").format(
+                self.table.identifier, sql.Identifier(self.legacy)
+            ),
         )
 
     @property
-    def clear(self) -> sql.Composed:
-        """The new column has nothing of the legacy one's any more."""
-        return sql.SQL(
-            "ALTER TABLE {table} ALTER COLUMN {new} SET STATISTICS -1,"
-            " ALTER COLUMN {new} RESET (n_distinct, n_distinct_inherited);\n"
-            "COMMENT ON COLUMN {table}.{new} IS NULL"
-        ).format(table=self.table.identifier, new=sql.Identifier(self.new))
+    def handed_back(self) -> Sequence[sql.Composable]:
+        return [
+            self._not_null(loser=self.legacy, winner=self.aside, usual=self.new),
+            *self._renames((self.legacy, self.new), (self.aside, self.legacy)),
+        ]
 
-    @property
-    def name_not_null(self) -> sql.Composed:
-        """From PostgreSQL 18 on NOT NULL has a name, which is handed on as well."""
-        return self._not_null(self.aside, self.legacy)
+    def _renames(self, *names: tuple[str, str]) -> Sequence[sql.Composable]:
+        return self._statements(
+            8,
+            *(
+                sql.SQL("ALTER TABLE {} RENAME COLUMN {} TO {}").format(
+                    self.table.identifier, sql.Identifier(before), sql.Identifier(after)
+                )
+                for before, after in names
+            ),
+        )
 
-    @property
-    def name_not_null_back(self) -> sql.Composed:
-        return self._not_null(self.new, self.legacy)
+    def _statements(self, place: int, *statements: sql.Composed) -> Sequence[sql.Composable]:
+        return [
+            sql.SQL("SELECT {}, {}, {}").format(
+                sql.Literal(place),
+                sql.Literal(self.number + n),
+                sql.Literal(statement.as_string()),
+            )
+            for n, statement in enumerate(statements)
+        ]
 
-    def _not_null(self, loser: str, winner: str) -> sql.Composed:
-        """Give ``winner`` the name that the constraint of ``loser`` has, and that one its own."""
-        return self._block(
-            "  SELECT max(k.conname) FILTER (WHERE a.attname = {loser}),"
-            " max(k.conname) FILTER (WHERE a.attname = {winner}) INTO lost, won\n"
-            "    FROM pg_constraint AS k JOIN pg_attribute AS a"
-            " ON a.attrelid = k.conrelid AND k.conkey = ARRAY[a.attnum]\n"
-            "    WHERE k.conrelid = {table} AND k.contype = 'n';\n"
-            "  IF lost IS NOT NULL AND won IS NOT NULL THEN\n"
-            "    change := 'ALTER TABLE %s RENAME CONSTRAINT %I TO %I';\n"
-            "    EXECUTE format(change, {label}, lost, {name});\n"
-            "    EXECUTE format(change, {label}, won, lost);\n"
-            "  END IF;",
+    def _not_null(self, *, loser: str, winner: str, usual: str) -> sql.Composed:
+        return self._query(
+            _NOT_NULL,
             loser=sql.Literal(loser),
             winner=sql.Literal(winner),
-            name=sql.Literal(identifier(self.table.name, loser, "not_null")),
+            usual=sql.Literal(identifier(self.table.name, usual, "not_null")),
         )
 
-    def _block(self, body: LiteralString, **names: sql.Composable) -> sql.Composed:
-        text = sql.SQL("DECLARE change text; lost text; won text;\nBEGIN\n{}\nEND").format(
-            sql.SQL(body).format(
-                table=self.table.regclass,
-                label=sql.Literal(self.table.identifier.as_string()),
-                legacy=sql.Literal(self.legacy),
-                aside=sql.Literal(self.aside),
-                **names,
-            )
+    def _query(self, query: LiteralString, **names: sql.Composable) -> sql.Composed:
+        return sql.SQL(query).format(
+            number=sql.Literal(self.number),
+            table=self.table.regclass,
+            label=sql.Literal(self.table.identifier.as_string()),
+            **names,
         )
-        return sql.SQL("DO {}").format(sql.Literal(text.as_string()))
 
 
 def _pairs(table: Table, names: Names) -> list[_Pair]:
     legacy_of = {new: legacy for new, legacy in names.items() if legacy in names}
-    return [_Pair(table, legacy, names[legacy], new) for new, legacy in legacy_of.items()]
+    return [
+        _Pair(10 * n, table, legacy, names[legacy], new)
+        for n, (new, legacy) in enumerate(legacy_of.items())
+    ]

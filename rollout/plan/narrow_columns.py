@@ -3,8 +3,8 @@
 from psycopg import sql
 
 from rollout.plan.actions import Action, Statement
-from rollout.plan.conversions import WideColumn
 from rollout.plan.plan import Plan
+from rollout.plan.wide_columns import WideColumn
 
 # The bounds of the types that a key can be narrowed to.
 _LAST = {"smallint": 2**15 - 1, "integer": 2**31 - 1}

@@ -222,8 +222,9 @@ class Plan:
     def _with_names(self, labels: frozenset[str]) -> "Plan":
         names = {t: self.names_after_cutover(t) for t in self.tables if t.label in labels}
         of = kept_names.successors(names, self.translations)
+        left = {t: kept_names.left(names[t], self.carried_of(t)) for t in names}
         prepare, expand, backfill, enforce, contract = (
-            replace(phase, steps=tuple(kept_names.over(s, of, names) for s in phase.steps))
+            replace(phase, steps=tuple(kept_names.over(s, of, left) for s in phase.steps))
             for phase in self.phases
         )
         return replace(

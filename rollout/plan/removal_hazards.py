@@ -22,11 +22,17 @@ _OF_COLUMNS = (
 
 
 def depends_on(
-    table: Table, columns: Sequence[str], *, besides: Sequence[str], foreign_keys: bool = True
+    table: Table,
+    columns: Sequence[str],
+    *,
+    besides: Sequence[str],
+    foreign_keys: bool = True,
+    views: bool = True,
 ) -> Hazard:
     """Views, functions, policies and the like that keep a column from being dropped.
 
-    Other tables' foreign keys are among them, unless ``foreign_keys`` are looked at elsewhere.
+    Other tables' foreign keys are among them, unless ``foreign_keys`` are looked at elsewhere, and
+    so are ``views``.
     """
     listed = ", ".join(columns)
     return Hazard(
@@ -36,7 +42,8 @@ def depends_on(
             "SELECT DISTINCT CASE WHEN d.classid = 'pg_rewrite'::regclass"
             " THEN pg_describe_object('pg_class'::regclass, r.ev_class, 0)"
             " ELSE pg_describe_object(d.classid, d.objid, d.objsubid) END AS what {of_columns}"
-            " AND d.deptype = 'n' AND NOT (d.classid = 'pg_trigger'::regclass"
+            " AND d.deptype = 'n' AND ({views} OR r.ev_class IS NULL"
+            " OR r.ev_class = d.refobjid) AND NOT (d.classid = 'pg_trigger'::regclass"
             " AND EXISTS (SELECT FROM pg_trigger g WHERE g.oid = d.objid"
             " AND g.tgname = ANY ({besides})))"
             # A CHECK goes along with any of its columns.
@@ -47,6 +54,7 @@ def depends_on(
             # What a rollback of the cutover left is dropped before the column.
             twins=sql.Literal(TWIN),
             handled=sql.SQL("false" if foreign_keys else "k.contype = 'f'"),
+            views=sql.SQL("true" if views else "false"),
             of_columns=sql.SQL(
                 _OF_COLUMNS.replace(
                     " WHERE ",

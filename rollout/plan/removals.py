@@ -16,7 +16,7 @@ from rollout.plan.archives import (
 from rollout.plan.carried_objects import drop_twins_at_once
 from rollout.plan.catalog import Catalog, Part
 from rollout.plan.constraints import AddUnique
-from rollout.plan.conversions import WideColumn
+from rollout.plan.conversions import Convert
 from rollout.plan.cutovers import CutOver
 from rollout.plan.dual_write_functions import is_compared_as_text
 from rollout.plan.hazards import Hazard, fed_around
@@ -149,12 +149,12 @@ class DropLegacy(Step):
         columns, own = self._columns(plan), plan.conversions_of(self.table)
         not_nulls = [identifier(self.table.name, column, "not_null") for column in columns]
         lookups = [lookup for lookup in plan.lookups_of(self.table) if lookup.legacy in columns]
-        is_wide = any(isinstance(t, WideColumn) for t in own)
+        may_have_twins = any(isinstance(t, Convert) for t in own)
         drop = Statement(
             sql=sql.SQL(";\n").join(
                 [
                     # What a rollback of the cutover that did not end has built over the columns.
-                    *([drop_twins_at_once(self.table)] if is_wide else []),
+                    *([drop_twins_at_once(self.table)] if may_have_twins else []),
                     attributes.keep(plan.name, self.table, tuple(columns), not_nulls),
                     *(
                         attributes.default_of(

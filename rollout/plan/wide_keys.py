@@ -2,10 +2,9 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from rollout.plan.archives import ArchiveLegacy
-from rollout.plan.conversions import WideColumn, widened
 from rollout.plan.cutovers import CutOver
 from rollout.plan.gates import AuditClean, SnapshotVerified
 from rollout.plan.plan import Phase, Step
@@ -14,6 +13,7 @@ from rollout.plan.schema import AddColumns, RequireValues
 from rollout.plan.table import Table
 from rollout.plan.transition import Backfill, FullAudit, StartDualWrite, WriteBoth
 from rollout.plan.trials import CompareSchemaStep
+from rollout.plan.wide_columns import WideColumn, widened
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,12 +33,15 @@ class WidenKey:
     """The key, or another integer column."""
     references: tuple[tuple[Table, str], ...] = ()
     """Each column that refers to it, with its table, which may be the same one."""
+    depends: Literal["refuse", "recreate"] = "refuse"
+    """Whether views over these columns keep phase 0 from starting, or are created again by the
+    cutover and its rollback."""
 
     @property
     def translations(self) -> tuple[WideColumn, ...]:
         """The conversions of all its columns; those that refer to the key come first."""
         return tuple(
-            widened(table, column)
+            widened(table, column, views=self.depends == "recreate")
             for table, column in (*self.references, (self.table, self.column))
         )
 

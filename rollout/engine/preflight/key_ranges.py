@@ -5,7 +5,7 @@ from datetime import timedelta
 from rollout.engine import integer_keys
 from rollout.engine.preflight.item import Item, Scope
 from rollout.engine.target import Connection
-from rollout.plan.conversions import WideColumn
+from rollout.plan.wide_columns import WideColumn
 
 NAME = "range of integer keys"
 # A rollout and the releases around it take weeks.

@@ -36,6 +36,7 @@ from rollout.plan.extractions import Extract
 from rollout.plan.plan import Plan
 from rollout.plan.table import Table
 from rollout.plan.translations import Computed, Lookup, Translation
+from rollout.plan.wide_columns import WideColumn
 
 __all__ = ["Score", "SelftestResult", "SelftestUndecided", "run_selftest"]
 
@@ -101,8 +102,8 @@ def run_selftest(
     began = time.monotonic()
     with live.connect() as connection, scratch_database(connection, live) as scratch:
         # A wide key has its name in every phase, and rows of the copy are found by it.
-        carries = any(map(plan.carried_of, plan.tables))
-        named = plan if carries else with_names_of_now(connection, plan)
+        is_wide = any(isinstance(t, WideColumn) for t in plan.translations)
+        named = plan if is_wide else with_names_of_now(connection, plan)
         plan, result = _for_the_copy(named), SelftestResult()
         with scratch.connect() as copy:
             build(copy, plan, needed_of(live, plan, programs))
