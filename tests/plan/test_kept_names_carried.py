@@ -109,7 +109,7 @@ def plain(rows: list[tuple[Any, ...]]) -> list[tuple[Any, ...]]:
 
 
 def with_new_types(rows: list[tuple[Any, ...]]) -> list[tuple[Any, ...]]:
-    """The catalog as it is to be."""
+    """The catalog with the types of the new columns."""
     return [
         (
             *row[:2],
