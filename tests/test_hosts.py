@@ -19,7 +19,15 @@ from config import embedded
 from config.home import ROOT
 from rollout.journal import activity_log
 from rollout.journal.heartbeats import WATCHDOG
-from rollout.models import AuditReport, BackfillJob, Heartbeat, LogEntry, PhaseRun, RunState
+from rollout.models import (
+    AuditReport,
+    BackfillJob,
+    Heartbeat,
+    LogEntry,
+    PhaseRun,
+    Rollout,
+    RunState,
+)
 from tests.support import rollouts
 from tests.support.hosts import CabledHost, Host, forwarded, namespaces_are_allowed
 from tests.support.processes import (
@@ -80,11 +88,10 @@ class Site:
 
 @pytest.fixture(params=["orm", "redis"])
 def two_hosts(
-    request: pytest.FixtureRequest, committed_db: Database, tmp_path: Path
+    request: pytest.FixtureRequest, committed_db: Database, expanded: Rollout, tmp_path: Path
 ) -> Iterator[Site]:
     cabled = namespaces_are_allowed()
     rollouts.load_listings(ROWS)
-    rollouts.carry_out(rollouts.the_rollout(), 0, 1)
     rollouts.execute(COUNTED)
     with ExitStack() as ends:
         redis = ends.enter_context(a_redis(tmp_path)) if request.param == "redis" else None

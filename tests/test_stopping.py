@@ -9,7 +9,7 @@ import psutil
 import pytest
 
 from rollout import runner
-from rollout.models import BackfillJob, LogEntry, RunState
+from rollout.models import BackfillJob, LogEntry, Rollout, RunState
 from tests.support import rollouts
 from tests.support.processes import (
     Running,
@@ -49,11 +49,13 @@ def told_to_stop(running: Running) -> int:
 
 
 def test_an_upgrade_in_the_middle_of_a_backfill_loses_nothing_and_needs_no_rescue(
-    committed_db: Database, qcluster: Running, watchdog: Running, tmp_path: Path
+    committed_db: Database,
+    expanded: Rollout,
+    qcluster: Running,
+    watchdog: Running,
+    tmp_path: Path,
 ) -> None:
     rollouts.load_listings(ROWS)
-    rollout = rollouts.the_rollout()
-    rollouts.carry_out(rollout, 0, 1)
     rollouts.execute(SLOW)
     port = free_port()
     command = [
@@ -63,7 +65,7 @@ def test_an_upgrade_in_the_middle_of_a_backfill_loses_nothing_and_needs_no_rescu
     env = committed_db.env(LOG_LEVEL="INFO")
     with stopped_after(Running(command, env=env, log=tmp_path / "web.log")) as web:
         web.wait_for(lambda: answers(f"http://127.0.0.1:{port}/readyz?exclude=worker"))
-        run = runner.start(rollout, 2, actor=ADA)
+        run = runner.start(expanded, 2, actor=ADA)
         wait_until(lambda: rollouts.ask(UPDATED) > 200)
         # However busy this machine is, batches are not to become ever smaller.
         BackfillJob.objects.update(target_ms=2_000)

@@ -41,8 +41,7 @@ def items_of(target: Target, plan: Plan, environment: str, phase: int) -> list[I
     needed = first_phase_with_snapshot(plan)
     if phase != PREPARE or needed is None or environment not in configured():
         return []
-    key = (*(target.parameters.get(name) for name in ("host", "port", "dbname")), plan.digest)
-    if time.monotonic() - _passed.get(key, -KEPT_SECONDS) < KEPT_SECONDS:
+    if time.monotonic() - _passed.get(_key(target, plan), -KEPT_SECONDS) < KEPT_SECONDS:
         return [Item(NAME, "pass", _GOOD, phase=PREPARE)]
     try:
         with target.connect() as connection:
@@ -57,8 +56,17 @@ def items_of(target: Target, plan: Plan, environment: str, phase: int) -> list[I
         return [Item(NAME, "blocks", f"{evidence}{error}", error.advice, phase=needed)]
     except (Interrupted, psycopg.Error) as error:
         return [_unknown(error)]
-    _passed[key] = time.monotonic()
+    remember_success(target, plan)
     return [Item(NAME, "pass", _GOOD, phase=PREPARE)]
+
+
+def remember_success(target: Target, plan: Plan) -> None:
+    """Try out no snapshot of the plan's tables there for some minutes."""
+    _passed[_key(target, plan)] = time.monotonic()
+
+
+def _key(target: Target, plan: Plan) -> tuple[object, ...]:
+    return (*(target.parameters.get(name) for name in ("host", "port", "dbname")), plan.digest)
 
 
 _GOOD = "The tables and their dependencies can be recreated from a dump."

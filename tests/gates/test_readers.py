@@ -90,10 +90,7 @@ def status_of_readers(rollout: Rollout) -> str:
     return gates.check_gate(gate, Evidence(rollout, 4)).status
 
 
-def test_console_after_the_cutover_is_no_legacy_reader(committed_db: Database) -> None:
-    rollouts.load_listings(60)
-    rollout = rollouts.the_rollout()
-    rollouts.carry_out(rollout, 0, 1, 2)
+def test_console_after_the_cutover_is_no_legacy_reader(filled: Rollout) -> None:
     if "pg_stat_statements" not in rollouts.ask("SHOW shared_preload_libraries"):
         pytest.skip("the server does not load pg_stat_statements")
     rollouts.execute("CREATE EXTENSION pg_stat_statements")
@@ -101,19 +98,19 @@ def test_console_after_the_cutover_is_no_legacy_reader(committed_db: Database) -
     rollouts.execute("SELECT pg_stat_statements_reset()")
     # What ran only before the cutover blocks nothing.
     rollouts.ask("SELECT count(type) FROM properties")
-    rollouts.carry_out(rollout, 3)
-    assert status_of_readers(rollout) == "pass"
+    rollouts.carry_out(filled, 3)
+    assert status_of_readers(filled) == "pass"
     rollouts.ask("SELECT count(type) FROM properties")
-    assert status_of_readers(rollout) == "fail"
+    assert status_of_readers(filled) == "fail"
     rollouts.execute("SELECT pg_stat_statements_reset()")
     browser = journal.browser_of("lead")
-    for address in addresses_of_the_console(rollout):
+    for address in addresses_of_the_console(filled):
         for headers in ({}, journal.HTMX):
             browser.get(address, headers=headers)
     browser.get(f"{journal.PAGE}phases/4/preflight/", headers=journal.HTMX)
-    rollouts.snapshot_of(rollout)
-    make_now(rollout, actor_name="ada", source="shell")
-    make_now(rollout, actor_name="ada", source="shell", sample=20)
+    rollouts.snapshot_of(filled)
+    make_now(filled, actor_name="ada", source="shell")
+    make_now(filled, actor_name="ada", source="shell", sample=20)
     with rollouts.target() as opened:
         queries = opened.execute(
             "SELECT query FROM pg_stat_statements WHERE dbid ="

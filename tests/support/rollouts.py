@@ -40,6 +40,7 @@ from rollout.plan.gates import (
     ProbesPassed,
     SnapshotVerified,
 )
+from rollout.queries import snapshot_trials
 from rollout.queries.mapping_reviews import confirmations, review_now
 from rollout.queries.status import find_rollout
 from rollout.worker.probes import probe_all
@@ -223,7 +224,11 @@ def prepare(rollout: Rollout, phase: int) -> Actor:
 
 
 def start(rollout: Rollout, phase: int) -> PhaseRun:
-    """Have ada start a phase once people have done what its gates ask for."""
+    """Have ada start a phase once people have done what its gates ask for.
+
+    That a snapshot can be verified was tried before: each trial makes a database.
+    """
+    snapshot_trials.remember_success(target_of(rollout.environment), plans.get(rollout.plan))
     return runner.start(rollout, phase, actor=prepare(rollout, phase))
 
 

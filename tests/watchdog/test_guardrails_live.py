@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from rollout import runner
-from rollout.models import AuditReport, LogEntry, Measurement, PhaseRun, RunState
+from rollout.models import AuditReport, LogEntry, Measurement, PhaseRun, Rollout, RunState
 from tests.support import rollouts
 from tests.support.processes import Running, manage_process, stopped_after, wait_until
 from tests.support.rollouts import ADA
@@ -41,18 +41,20 @@ def measured(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def backfill(
-    measured: None, committed_db: Database, tmp_path: Path, request: pytest.FixtureRequest
+    measured: None,
+    committed_db: Database,
+    expanded: Rollout,
+    tmp_path: Path,
+    request: pytest.FixtureRequest,
 ) -> Iterator[PhaseRun]:
     """A backfill at work beside an application whose calls are quick and succeed."""
     rollouts.load_listings(ROWS)
-    rollout = rollouts.the_rollout()
-    rollouts.carry_out(rollout, 0, 1)
     rollouts.execute(SLOW_BATCHES)
     for process in ("qcluster", "watchdog"):
         request.getfixturevalue(process)
     with stopped_after(traffic(committed_db, tmp_path / "usual.log", "--rate", "5")) as usual:
         usual.wait_for(lambda: calls() > 40)
-        run = runner.start(rollout, 2, actor=ADA)
+        run = runner.start(expanded, 2, actor=ADA)
         wait_until(lambda: backfilling(run))
         yield run
 

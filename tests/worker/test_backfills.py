@@ -83,10 +83,9 @@ def test_a_table_without_rows_is_filled_at_once(committed_db: object) -> None:
 
 
 def test_a_slice_ends_after_its_time_and_the_next_continues_where_it_was(
-    properties: Rollout, monkeypatch: pytest.MonkeyPatch
+    expanded: Rollout, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     rollouts.load_listings(2000)
-    rollouts.carry_out(properties, 0, 1)
     monkeypatch.setattr(runs, "SLICE_SECONDS", 0.25)
     # Each batch takes so long that a slice has room for a few.
     rollouts.execute(
@@ -94,7 +93,7 @@ def test_a_slice_ends_after_its_time_and_the_next_continues_where_it_was(
         " $$ BEGIN PERFORM pg_sleep(0.1); RETURN NULL; END $$;"
         " CREATE TRIGGER slow AFTER UPDATE ON properties FOR EACH STATEMENT EXECUTE FUNCTION slow()"
     )
-    run = runner.start(properties, 2, actor=ADA)
+    run = runner.start(expanded, 2, actor=ADA)
     slices = 0
     while rollouts.deliver_next():
         slices += 1

@@ -143,9 +143,9 @@ def test_a_failure_is_reported_with_what_to_do_next(tiny: Rollout) -> None:
 
 
 def test_a_step_that_did_something_does_not_say_that_there_was_nothing_to_do(
-    properties: Rollout,
+    expanded: Rollout,
 ) -> None:
-    run = rollouts.carry_out(properties, 0, 1)
+    run = expanded.runs.get(phase=1)
     results = {step.step: step.result for step in run.steps.all()}
     assert results["create-types"] == results["add-property-columns"] == "Applied."
 
@@ -177,8 +177,8 @@ def test_rollback_that_fails_is_reported_as_a_rollback(
     assert entry.message == "Rollback of phase 1 failed. no"
 
 
-def test_a_step_that_the_catalog_shows_as_applied_is_not_applied_again(properties: Rollout) -> None:
-    run = rollouts.carry_out(properties, 0, 1)
+def test_a_step_that_the_catalog_shows_as_applied_is_not_applied_again(expanded: Rollout) -> None:
+    run = expanded.runs.get(phase=1)
     PhaseRun.objects.filter(pk=run.pk).update(state=RunState.RUNNING)
     StepRun.objects.filter(run=run).update(state="running", actions_done=0, result="")
     tasks.advance(run.pk, PhaseRun.objects.get(pk=run.pk).token)
@@ -197,9 +197,9 @@ def test_a_first_run_says_of_no_step_that_a_part_was_done_before(contracted: Rol
 
 
 def test_the_end_of_a_backfill_is_counted_once_though_its_worker_dies_there(
-    properties: Rollout,
+    filled: Rollout,
 ) -> None:
-    run = rollouts.carry_out(properties, 0, 1, 2)
+    run = filled.runs.get(phase=2)
     before = BackfillJob.objects.values().get(kind="fill")
     assert before["updated"] == before["scanned"] == 300
     PhaseRun.objects.filter(pk=run.pk).update(state=RunState.RUNNING, finished_at=None)

@@ -52,7 +52,7 @@ def test_schemas_that_no_snapshot_restores_stop_phase_0_and_the_rest_is_taken(
     assert "The trigger public.parcel touch cannot be recreated from the dump" in finding.evidence
     assert finding.advice == "Drop it or define it differently, then take another snapshot."
     with pytest.raises(runner.Refused, match="“trial of a snapshot”: No snapshot of parcel can"):
-        rollouts.start(parcels, 0)
+        runner.start(parcels, 0, actor=rollouts.prepare(parcels, 0))
 
     rollouts.execute("DROP TRIGGER touch ON parcel")
     (finding,) = of_trial(preflight_of(parcels, 0))
