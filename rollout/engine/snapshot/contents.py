@@ -28,7 +28,7 @@ from rollout.plan.translations import Lookup
 # Maximum of value pairs kept of a crosstab, most frequent first; its digest covers all.
 MAX_CELLS = 2000
 # Tables of the engine's schema that hold rows of every plan.
-SHARED = ("modes", "decisions", "attributes")
+SHARED = ("modes", "decisions", "value_decisions", "attributes")
 
 
 @dataclass(frozen=True)

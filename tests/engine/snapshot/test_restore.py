@@ -150,6 +150,25 @@ def test_values_of_a_dropped_column_come_back_from_the_snapshot(
     assert row == ("House",)
 
 
+def test_decisions_about_values_come_back_from_the_snapshot(
+    target: Target, connection: Connection
+) -> None:
+    plan = filled(target, connection)
+    decide = (
+        "INSERT INTO rollout.value_decisions"
+        " (plan, table_label, columns, source, decided, reviewer) VALUES"
+        " (%s, 'things', 'cents', %s, '{\"cents\": null}', 'ada')"
+    )
+    connection.execute(decide, [plan.name, '["free"]'])
+    connection.execute(decide, ["another", '["free"]'])
+    with taken(target, plan) as (archive, recorded):
+        connection.execute("DELETE FROM rollout.value_decisions")
+        connection.execute(decide, ["another", '["gift"]'])
+        replace_tables(connection, plan, archive, recorded, CONTROL)
+    rows = connection.execute("SELECT plan, source FROM rollout.value_decisions").fetchall()
+    assert sorted(rows) == sorted([("another", '["gift"]'), (plan.name, '["free"]')])
+
+
 def test_a_replacement_that_fails_changes_nothing(target: Target, connection: Connection) -> None:
     plan = filled(target, connection)
     before = rows_of(connection, BIGINT)
