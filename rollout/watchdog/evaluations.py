@@ -180,7 +180,7 @@ def _wrong_values(rule: Guardrail, rollout: Rollout, since: datetime) -> Evaluat
             status__in=(AuditStatus.RUNNING, AuditStatus.INCONCLUSIVE)
         )
     )
-    wrong_rows = {report: rows for report in reports if (rows := _wrong_rows(report))}
+    wrong_rows = _counted_once({r: rows for r in reports if (rows := _wrong_rows(r))})
     wrong, most = sum(wrong_rows.values()), rule.at_most or 0
     compared = sum(report.rows for report in reports if report.mode != AuditMode.SHADOW)
     reads = (
@@ -206,6 +206,13 @@ def _wrong_values(rule: Guardrail, rollout: Rollout, since: datetime) -> Evaluat
         bound=most,
         calls=compared + reads,
     )
+
+
+def _counted_once(wrong_rows: Mapping[AuditReport, int]) -> Mapping[AuditReport, int]:
+    """The newest full audit alone, where it found any: an older one or a sample met the same."""
+    full = (r for r in wrong_rows if r.mode == AuditMode.FULL and not r.tables)
+    newest = max(full, key=lambda report: report.pk, default=None)
+    return wrong_rows if newest is None else {newest: wrong_rows[newest]}
 
 
 def _of_earlier_audit(rollout: Rollout, since: datetime, most: float) -> Evaluation:

@@ -160,6 +160,19 @@ def test_a_wrong_value_that_an_audit_finds_pauses_a_plan_without_rules_at_once(
     )
 
 
+def test_a_row_that_several_audits_found_wrong_counts_once(tiny: Rollout, clock: Clock) -> None:
+    follows()
+    running(tiny)
+    sampled = journal.audited(tiny, categories={"wrong": 3}, mode="sampled")
+    clock.window()
+    assert f"3 rows with wrong values found (audit {sampled.pk})" in state("wrong-values").message
+    journal.audited(tiny, categories={"wrong": 40})
+    full = journal.audited(tiny, categories={"wrong": 47})
+    journal.audited(tiny, categories={"wrong": 14}, mode="sampled")
+    clock.window()
+    assert f"47 rows with wrong values found (audit {full.pk})" in state("wrong-values").message
+
+
 def test_a_sentence_about_wrong_values_has_the_moment_from_which_they_count(
     tiny: Rollout, clock: Clock
 ) -> None:
