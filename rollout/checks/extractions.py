@@ -39,10 +39,7 @@ def _columns(extract: Extract) -> Iterator[str]:
         if number > 1:
             yield f"legacy names '{column}' twice"
         if column in extract.table.key:
-            yield (
-                f"'{column}' is part of the primary key, which stays: a table is not split "
-                "one to one"
-            )
+            yield f"'{column}' is part of the primary key, which stays"
         if is_compared_as_text(extract.of_legacy(column).type):
             yield f"'{column}' is {extract.of_legacy(column).type}, which rows cannot be told by"
     for column in extract.columns:
@@ -56,6 +53,10 @@ def _columns(extract: Extract) -> Iterator[str]:
 def _key(extract: Extract) -> Iterator[str]:
     if not extract.key:
         yield "key is empty"
+    if extract.is_split:
+        if len(extract.key) > 1:
+            yield "the table's key has several columns: a new row has one"
+        return
     for column in extract.key:
         if column not in extract.legacy:
             yield f"key names '{column}', which is not in legacy"
@@ -65,6 +66,8 @@ def _rule(extract: Extract) -> Iterator[str]:
     known = get_args(get_type_hints(Extract)["conflicts"])
     if extract.conflicts not in known:
         yield f"conflicts is '{extract.conflicts}', not " + " or ".join(map(repr, known))
+    if extract.is_split and (extract.conflicts != "refuse" or extract.id_type):
+        yield "a row of its own has no conflicts, and its id the type of the table's key"
     if (extract.conflicts == "newest") != bool(extract.newest):
         yield "conflicts='newest' and newest= belong together"
     if extract.newest and extract.newest not in extract.table.columns:
@@ -78,7 +81,7 @@ def _others(plan: Plan, extract: Extract) -> Iterator[str]:
         written = set(other.drops)
         if isinstance(other, Conversion):
             written |= other.ways_back.keys()
-        for column in extract.legacy:
+        for column in (*extract.legacy, *(extract.key if extract.is_split else ())):
             if column in written:
                 yield f"another translation is of the legacy column '{column}' too"
         if extract.newest and extract.newest in other.added:

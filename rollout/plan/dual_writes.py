@@ -57,13 +57,13 @@ class DualWriteTriggers(TriggerFunction):
         for name in (self.insert_trigger, self.update_trigger):
             catalog.put(self.table.label, Part("trigger", name), trigger_text(stage))
         for extract in self.extracts:
-            extraction_triggers.put_trigger_into(catalog, extract, self.plan)
+            extraction_triggers.put_triggers_into(catalog, extract, self.plan)
 
     def take_from(self, catalog: Catalog) -> None:
         for name in (self.insert_trigger, self.update_trigger):
             catalog.take(self.table.label, Part("trigger", name))
         for extract in self.extracts:
-            extraction_triggers.take_trigger_from(catalog, extract, self.plan)
+            extraction_triggers.take_triggers_from(catalog, extract, self.plan)
 
     @property
     def functions(self) -> list[str]:

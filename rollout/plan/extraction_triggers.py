@@ -9,6 +9,7 @@ from collections.abc import Iterable
 
 from psycopg import sql
 
+from rollout.plan import own_rows
 from rollout.plan.actions import Lock, LockMode
 from rollout.plan.catalog import Catalog, Part, trigger_text
 from rollout.plan.extracted_tables import (
@@ -23,15 +24,20 @@ from rollout.plan.resolvers import owned_function
 from rollout.plan.session_settings import IS_APPLICATION, OF_EXPRESSIONS
 
 FOLLOW = "follow"
+FORGET = "forget"
 
 
 def functions(extract: Extract) -> tuple[str, ...]:
     """The functions that come and go with the triggers."""
+    if extract.is_split:
+        return extract.make_name, extract.follow_name, extract.forget_name
     return extract.make_name, extract.follow_name
 
 
 def made(extract: Extract) -> sql.Composed:
     """A line of the triggers: the row of what was written is there, and has the values written."""
+    if extract.is_split:
+        return own_rows.made(extract)
     written = [
         sql.SQL("CASE TG_OP WHEN 'INSERT' THEN NOT {} ELSE {} IS DISTINCT FROM {} END").format(
             extract.is_empty(c, sql.Identifier("new", c)),
@@ -165,14 +171,15 @@ def follow_trigger(plan: str) -> str:
 def install(extract: Extract, plan: str) -> list[sql.Composable]:
     """SQL of the functions and the trigger of the new table, as they are in every stage."""
     columns = extract.new_columns
-    follow = follow_definition(extract)
-    digest = hashlib.sha256(follow.as_string().encode()).hexdigest()[:16]
+    if extract.is_split:
+        make, follow = own_rows.make_definition(extract), own_rows.follow_definition(extract)
+    else:
+        make, follow = make_definition(extract), follow_definition(extract)
     return [
-        make_definition(extract),
+        make,
         follow,
-        sql.SQL("COMMENT ON FUNCTION {} () IS {}").format(
-            in_target(extract.follow_name), sql.Literal(f"{FOLLOW} {digest}")
-        ),
+        _named_so(extract.follow_name, FOLLOW, follow),
+        *(_of_own_rows(extract, plan) if extract.is_split else ()),
         sql.SQL(
             "CREATE OR REPLACE TRIGGER {} AFTER UPDATE ON {} FOR EACH ROW\n"
             "  WHEN (({}) AND {}) EXECUTE FUNCTION {} ()"
@@ -191,25 +198,94 @@ def install(extract: Extract, plan: str) -> list[sql.Composable]:
     ]
 
 
-def remove(extract: Extract, plan: str) -> list[sql.Composed]:
+def _named_so(function: str, what: str, definition: sql.Composed) -> sql.Composed:
+    """SQL of the comment by which the catalog knows the triggers of a function."""
+    digest = hashlib.sha256(definition.as_string().encode()).hexdigest()[:16]
+    return sql.SQL("COMMENT ON FUNCTION {} () IS {}").format(
+        in_target(function), sql.Literal(f"{what} {digest}")
+    )
+
+
+def _of_own_rows(extract: Extract, plan: str) -> list[sql.Composable]:
+    """SQL of what else a table that is split needs."""
+    forget = own_rows.forget_definition(extract)
     return [
-        sql.SQL("DROP TRIGGER IF EXISTS {} ON {}").format(
-            sql.Identifier(follow_trigger(plan)), extract.lookup_sql
+        forget,
+        _named_so(extract.forget_name, FORGET, forget),
+        sql.SQL(
+            "CREATE OR REPLACE TRIGGER {} AFTER INSERT ON {} FOR EACH ROW\n"
+            "  WHEN ({}) EXECUTE FUNCTION {} ()"
+        ).format(
+            sql.Identifier(_insert_trigger(plan)),
+            extract.lookup_sql,
+            IS_APPLICATION,
+            in_target(extract.follow_name),
         ),
-        sql.SQL("DROP FUNCTION IF EXISTS {} ()").format(in_target(extract.follow_name)),
-        sql.SQL("DROP FUNCTION IF EXISTS {} ({}, boolean[])").format(
-            in_target(extract.make_name), code(types_of(extract))
+        sql.SQL(
+            "CREATE OR REPLACE TRIGGER {} AFTER DELETE OR UPDATE OF {} ON {} FOR EACH ROW\n"
+            "  WHEN ({}) EXECUTE FUNCTION {} ()"
+        ).format(
+            sql.Identifier(_forget_trigger(extract, plan)),
+            sql.Identifier(extract.key[0]),
+            extract.table.identifier,
+            IS_APPLICATION,
+            in_target(extract.forget_name),
         ),
     ]
 
 
-def put_trigger_into(catalog: Catalog, extract: Extract, plan: str) -> None:
-    part = Part("trigger", follow_trigger(plan))
-    catalog.put(extract.lookup_label, part, trigger_text(FOLLOW))
+def _insert_trigger(plan: str) -> str:
+    return identifier("rollout", plan, FOLLOW, "insert")
 
 
-def take_trigger_from(catalog: Catalog, extract: Extract, plan: str) -> None:
-    catalog.take(extract.lookup_label, Part("trigger", follow_trigger(plan)))
+def _forget_trigger(extract: Extract, plan: str) -> str:
+    return identifier("rollout", plan, extract.column, FORGET)
+
+
+def _triggers(extract: Extract, plan: str) -> list[tuple[str, Part, str]]:
+    """The triggers besides those of the dual write: the table, the part, what it does."""
+    triggers = [(extract.lookup_label, Part("trigger", follow_trigger(plan)), FOLLOW)]
+    if extract.is_split:
+        forget = Part("trigger", _forget_trigger(extract, plan))
+        triggers += [
+            (extract.lookup_label, Part("trigger", _insert_trigger(plan)), FOLLOW),
+            (extract.table.label, forget, FORGET),
+        ]
+    return triggers
+
+
+def remove(extract: Extract, plan: str) -> list[sql.Composed]:
+    by_label = {extract.lookup_label: extract.lookup_sql}
+    arguments = f"{types_of(extract)}, boolean[]"
+    if extract.is_split:
+        arguments = own_rows.argument_types(extract)
+    return [
+        *(
+            sql.SQL("DROP TRIGGER IF EXISTS {} ON {}").format(
+                sql.Identifier(part.name), by_label.get(label, extract.table.identifier)
+            )
+            for label, part, _ in _triggers(extract, plan)
+        ),
+        sql.SQL("DROP FUNCTION IF EXISTS {} ()").format(in_target(extract.follow_name)),
+        *(
+            [sql.SQL("DROP FUNCTION IF EXISTS {} ()").format(in_target(extract.forget_name))]
+            if extract.is_split
+            else []
+        ),
+        sql.SQL("DROP FUNCTION IF EXISTS {} ({})").format(
+            in_target(extract.make_name), code(arguments)
+        ),
+    ]
+
+
+def put_triggers_into(catalog: Catalog, extract: Extract, plan: str) -> None:
+    for label, part, what in _triggers(extract, plan):
+        catalog.put(label, part, trigger_text(what))
+
+
+def take_triggers_from(catalog: Catalog, extract: Extract, plan: str) -> None:
+    for label, part, _ in _triggers(extract, plan):
+        catalog.take(label, part)
 
 
 def locks(extracts: Iterable[Extract], mode: LockMode) -> tuple[Lock, ...]:

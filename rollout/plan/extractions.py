@@ -37,6 +37,9 @@ class Extract(Conversion):
     From the dual write on a write of either side leads. Who writes legacy columns changes the row
     of that key, or makes it; ``each`` only makes rows. Who changes a row of the new table changes
     the legacy columns of all rows that point to it.
+
+    Where ``key`` is the key of ``table``, the table is split: each row has a row of its own, whose
+    ``id`` is the row's key. A row without a value has none, unless ``required``.
     """
 
     table: Table
@@ -48,7 +51,7 @@ class Extract(Conversion):
     column: str
     """The new column, a foreign key."""
     key: tuple[str, ...]
-    """The legacy columns by which rows mean the same row of the new table."""
+    """The legacy columns by which rows mean the same row of the new table, or the table's key."""
     columns: Mapping[str, str] = field(default_factory=dict, hash=False)
     """Legacy column to its name in the new table, where that is another one."""
     conflicts: Literal["refuse", "newest", "most_frequent", "each"] = "refuse"
@@ -58,7 +61,8 @@ class Extract(Conversion):
     required: bool = True
     """Whether the new column becomes NOT NULL."""
     id_type: Literal["", "smallint", "integer", "bigint"] = ""
-    """The type of the new rows' ids; empty for the project's ``DEFAULT_AUTO_FIELD``."""
+    """The type of the new rows' ids; empty for the project's ``DEFAULT_AUTO_FIELD``, or for that of
+    the table's key."""
 
     # Nobody but the engine writes the expressions.
     is_tried = False
@@ -76,7 +80,12 @@ class Extract(Conversion):
     @property
     def key_type(self) -> str:
         """The type of the new rows' ids, and of the new column."""
-        return key_type(self.id_type)
+        return self.of_legacy(self.key[0]).type if self.is_split else key_type(self.id_type)
+
+    @property
+    def is_split(self) -> bool:
+        """Whether each row has a row of its own, of the same key."""
+        return bool(self.key) and self.key == self.table.key
 
     @property
     def lookup_table(self) -> str:
@@ -94,7 +103,7 @@ class Extract(Conversion):
     @property
     def shares_rows(self) -> bool:
         """Whether rows of one key mean one row, whatever their other values are."""
-        return self.conflicts != "each"
+        return self.conflicts != "each" and not self.is_split
 
     @property
     def names(self) -> dict[str, str]:
@@ -124,6 +133,8 @@ class Extract(Conversion):
 
     @property
     def expressions(self) -> Mapping[str, str]:
+        if self.is_split:
+            return {self.column: self._id_of_own_row.as_string()}
         row = self.identity(sql.Identifier(_ROW, c) for c in self.new_columns)
         value = sql.SQL(
             # In this order: of almost all rows the identity is computed once.
@@ -140,6 +151,27 @@ class Extract(Conversion):
             absent=_braced(in_target(self.absent_name)),
         )
         return {self.column: value.as_string()}
+
+    @property
+    def _id_of_own_row(self) -> sql.Composable:
+        """SQL, with columns in braces: the own row's id, if that has the values of the row."""
+        own = {c: code(f"{{{c}}}") for c in (*self.legacy, *self.key)}
+        return sql.SQL(
+            "coalesce((SELECT {row}.id FROM {into} AS {row} WHERE {row}.id = {key} AND {alike}),"
+            " CASE WHEN {valued} THEN {absent} () END)"
+        ).format(
+            row=sql.Identifier(_ROW),
+            into=_braced(self.lookup_sql),
+            key=own[self.key[0]],
+            alike=sql.SQL(" AND ").join(
+                self.same(c, _braced(sql.Identifier(_ROW, name)), own[c])
+                for c, name in self.names.items()
+            ),
+            valued=sql.SQL("true")
+            if self.required
+            else sql.SQL("NOT ({})").format(self.is_without_values(own)),
+            absent=_braced(in_target(self.absent_name)),
+        )
 
     @property
     def ways_back(self) -> Mapping[str, str]:
@@ -179,14 +211,18 @@ class Extract(Conversion):
         server may read the new rows once for many.
         """
         own = {c: sql.Identifier(row, c) for c in self.legacy}
-        id_ = sql.Identifier(row, self.column)
+        id_, key = sql.Identifier(row, self.column), None
 
         def points_to(columns: Iterable[str]) -> sql.Composed:
             return sql.SQL("EXISTS (SELECT FROM {} AS {} WHERE {})").format(
                 self.lookup_sql,
                 sql.Identifier(_ROW),
                 sql.SQL(" AND ").join(
-                    [sql.SQL("{} = {}").format(sql.Identifier(_ROW, "id"), id_)]
+                    [
+                        sql.SQL("{} = {}").format(sql.Identifier(_ROW, "id"), value)
+                        for value in (id_, key)
+                        if value is not None
+                    ]
                     + [
                         sql.SQL('{} COLLATE "C" = {} COLLATE "C"').format(
                             self._hashed(c, sql.Identifier(_ROW, self.names[c])),
@@ -197,6 +233,10 @@ class Extract(Conversion):
                 ),
             )
 
+        none = self.is_without_values(own)
+        if self.is_split:
+            key = sql.Identifier(row, self.key[0])
+            none = self._means_no_row(none, key)
         right = points_to(self.legacy)
         if self._shared_key:
             right = sql.SQL("CASE WHEN {} THEN {} ELSE {} END").format(
@@ -206,11 +246,7 @@ class Extract(Conversion):
             )
         return sql.SQL(
             "(CASE WHEN {none} THEN {id} IS NULL WHEN {id} IS NULL THEN false ELSE {right} END)"
-        ).format(
-            none=sql.SQL(" AND ").join(self.is_empty(c, own[c]) for c in self.legacy),
-            id=id_,
-            right=right,
-        )
+        ).format(none=none, id=id_, right=right)
 
     def _hashed(self, column: str, value: sql.Composable) -> sql.Composable:
         """SQL of a text, never NULL, that is the same for values that are alike, and no others."""
@@ -218,13 +254,31 @@ class Extract(Conversion):
             return sql.SQL("coalesce({}::text, '')").format(value)
         return sql.SQL("coalesce('=' || {}::text, '')").format(value)
 
+    def _means_no_row(self, empty: sql.Composable, key: sql.Composable) -> sql.Composable:
+        """SQL condition: a row of that key, and maybe without values, has no row of its own."""
+        if self.required:
+            return sql.SQL("false")
+        return sql.SQL("{} AND NOT EXISTS (SELECT FROM {} AS {} WHERE {} = {})").format(
+            *(empty, self.lookup_sql, sql.Identifier(_ROW), sql.Identifier(_ROW, "id"), key)
+        )
+
+    def is_without_values(self, values: Mapping[str, sql.Composable]) -> sql.Composable:
+        """SQL condition: no legacy column, each with its value, has one."""
+        return sql.SQL(" AND ").join(self.is_empty(c, values[c]) for c in self.legacy)
+
+    def same(self, column: str, value: sql.Composable, other: sql.Composable) -> sql.Composed:
+        """SQL condition: two values of a legacy column are alike to the letter."""
+        return sql.SQL('{} COLLATE "C" IS NOT DISTINCT FROM {} COLLATE "C"').format(
+            self.told_by(column, value), self.told_by(column, other)
+        )
+
     @property
     def _shared_key(self) -> list[str]:
         """The columns by which several groups mean one row, where they do."""
         # One that is no legacy column is for the plan's check to name.
         return [c for c in self.key if c in self.legacy] if self.shares_rows else []
 
-    def _told_by(self, column: str, value: sql.Composable) -> sql.Composable:
+    def told_by(self, column: str, value: sql.Composable) -> sql.Composable:
         """SQL of the text that tells values of a legacy column apart: the empty one is none."""
         text = sql.SQL("{}::pg_catalog.text").format(value)
         if not _TEXT.fullmatch(self.of_legacy(column).type):
@@ -269,6 +323,11 @@ class Extract(Conversion):
         """The name of the function that has legacy columns follow a row."""
         return self._named("follow")
 
+    @property
+    def forget_name(self) -> str:
+        """The name of the function that deletes a row's own row, of a table that is split."""
+        return self._named("forget")
+
     def identity(self, values: Iterable[sql.Composable]) -> sql.Composed:
         """SQL of the identity of a group of values, in the order of ``legacy``."""
         return sql.SQL("{} ({})").format(in_target(self.identity_name), sql.SQL(", ").join(values))
@@ -279,7 +338,7 @@ class Extract(Conversion):
         """
         empty = {column: self.is_empty(column, value) for column, value in values.items()}
         # A legacy column that is NOT NULL cannot tell an empty text from NULL.
-        values = {column: self._told_by(column, value) for column, value in values.items()}
+        values = {column: self.told_by(column, value) for column, value in values.items()}
         whole = _digest("group ", values.values())
         by_key: sql.Composable = sql.SQL("")
         key = [column for column in self._shared_key if column in values]

@@ -15,6 +15,7 @@ from rollout.plan.extractions import Extract, extracts_in
 from rollout.plan.hazards import Hazard, generated
 from rollout.plan.mapping import add_fixed_rows, add_missing, mapping_table
 from rollout.plan.names import SCHEMA, in_target
+from rollout.plan.own_rows import made_id
 from rollout.plan.plan import BACKFILL, ENFORCE, Actions, Plan, Step
 from rollout.plan.resolvers import drop_resolver, resolver
 from rollout.plan.switch import switch_modes
@@ -186,7 +187,12 @@ def fill(plan: Plan, table: Table) -> Fill:
     cuts = any(t.cuts for t in emptied)
     # What stands for a row's id where a pass is only tested: its table may not be there yet.
     extracts = extracts_in(plan.conversions_of(table))
-    ids = {t.column: Assignment(t.column, sql.SQL("1")) for t in extracts}
+    ids = {
+        t.column: Assignment(
+            t.column, sql.Identifier("t", t.key[0]) if t.is_split else sql.SQL("1")
+        )
+        for t in extracts
+    }
     tested = assignments(careful=False) if cuts or ids else ()
     plain = Fill(
         kind="fill",
@@ -239,7 +245,11 @@ def _converted(
         values = careful_values(conversion, plan.name, "t", normal_forms, raising=raising)
     else:
         values = conversion.values("t", normal_forms)
-    unless = conversion.is_right("t") if isinstance(conversion, Extract) else None
+    if not isinstance(conversion, Extract):
+        return [Assignment(column, value) for column, value in values.items()]
+    if conversion.is_split:
+        values = {conversion.column: made_id(conversion, "t")}
+    unless = conversion.is_right("t")
     return [Assignment(column, value, unless=unless) for column, value in values.items()]
 
 
@@ -268,7 +278,8 @@ class Backfill(Step):
         )
         if plan.translations_of(self.table):
             passes = (fill(plan, self.table), *passes)
-        return (*unknown, *map(add_rows, extracts_in(plan.conversions_of(self.table))), *passes)
+        rows = [add_rows(t) for t in extracts_in(plan.conversions_of(self.table)) if not t.is_split]
+        return (*unknown, *rows, *passes)
 
     def backward(self, plan: Plan) -> Actions:
         """Nothing: the values are cleared when the dual write is taken away."""

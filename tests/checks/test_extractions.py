@@ -40,7 +40,9 @@ def test_a_whole_extraction_is_accepted() -> None:
     [
         ({"legacy": (), "key": ()}, "at least one legacy column"),
         ({"key": ()}, "key is empty"),
-        ({"key": ("id",)}, "key names 'id', which is not in legacy"),
+        ({"key": ("id", "email")}, "key names 'id', which is not in legacy"),
+        ({"key": ("id",), "conflicts": "each"}, "a row of its own has no conflicts"),
+        ({"key": ("id",), "id_type": "integer"}, "its id the type of the table's key"),
         ({"legacy": ("agent", "email", "email")}, "legacy names 'email' twice"),
         ({"legacy": ("id", "email")}, "'id' is part of the primary key"),
         ({"legacy": ("email", "doc"), "columns": {}}, "'doc' is json"),
@@ -59,6 +61,16 @@ def test_an_extraction_that_leaves_something_open_is_e023(
 ) -> None:
     messages = refusals(replace(AGENT, **change))
     assert any(m.startswith("rollout.E023") and problem in m for m in messages), messages
+
+
+def test_a_split_needs_a_key_of_one_column_that_no_other_translation_writes() -> None:
+    split = replace(AGENT, key=("id",))
+    assert refusals(split) == []
+    widened = r.WidenKey(table=HOME, column="id").translations
+    assert any("legacy column 'id' too" in m for m in refusals(split, *widened))
+    keyed = table("home", key=("a", "b"), **{c: HOME.columns[c] for c in AGENT.legacy})
+    messages = refusals(replace(AGENT, table=keyed, key=("a", "b")))
+    assert any("the table's key has several columns" in m for m in messages)
 
 
 def test_a_column_that_is_not_declared_is_refused() -> None:
