@@ -133,7 +133,7 @@ class ConversionLines:
             *self._unwritable(),
             sql.SQL(
                 "  IF (TG_OP = 'INSERT' AND {empty})\n"
-                "      OR (TG_OP = 'UPDATE' AND {unwritten} AND ({read_changed})) THEN"
+                "      OR (TG_OP = 'UPDATE' AND {unwritten} AND ({read_changed}){alone}) THEN"
             ).format(
                 empty=has_none(self.conversion),
                 unwritten=sql.SQL(" AND ").join(
@@ -141,6 +141,10 @@ class ConversionLines:
                     for c in self.conversion.added
                 ),
                 read_changed=self.is_read_changed,
+                # What just follows a row means that row, whatever else is still to be restored.
+                alone=self._is_no_follower
+                if stage == "frozen" and not self._is_split
+                else sql.SQL(""),
             ),
             *self.evaluated(),
             *follow,
@@ -250,13 +254,21 @@ class ConversionLines:
         ]
 
     @property
+    def _is_split(self) -> bool:
+        return isinstance(self.conversion, Extract) and self.conversion.is_split
+
+    @property
     def _is_no_follower(self) -> sql.Composable:
-        """SQL of one more condition: the legacy values do not just follow the extracted row."""
+        """SQL of one more condition: a legacy value that changed does not just follow the extracted
+        row. Others of the row may still have to be restored.
+        """
         if not isinstance(self.conversion, Extract):
             return sql.SQL("")
         return sql.SQL(" AND {}").format(
             _any_of(
-                sql.SQL("{} IS DISTINCT FROM {}").format(_new(column), value)
+                sql.SQL("(({}) AND {} IS DISTINCT FROM {})").format(
+                    self.changed([column]), _new(column), value
+                )
                 for column, value in self.conversion.legacy_values("new").items()
             )
         )

@@ -127,11 +127,16 @@ def make_definition(extract: Extract) -> sql.Composed:
 
 
 def follow_definition(extract: Extract) -> sql.Composed:
-    """SQL of the function that has the legacy columns of all rows follow the row they point to."""
+    """SQL of the function that has the legacy columns of all rows follow the row they point to.
+
+    What a row holds instead stays, but for columns that changed. A row that has nothing yet, since
+    its columns came back a moment ago, takes all.
+    """
     names, table = extract.names, extract.table
+    bare = extract.is_without_values({c: sql.Identifier("t", c) for c in names})
     changed = {
-        c: sql.SQL("{} IS DISTINCT FROM {}").format(
-            sql.Identifier("old", name), sql.Identifier("new", name)
+        c: sql.SQL("({} IS DISTINCT FROM {} OR ({}))").format(
+            sql.Identifier("old", name), sql.Identifier("new", name), bare
         )
         for c, name in names.items()
     }

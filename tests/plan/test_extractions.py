@@ -9,7 +9,8 @@ from psycopg import errors
 from rollout import plan as r
 from rollout.engine.catalog import compare, labels_of, read
 from rollout.engine.target import Target
-from tests.engine.actions import do_step
+from rollout.plan.actions import Fill
+from tests.engine.actions import act, do_step, undo_step
 from tests.schemas import (
     MakeScenario,
     RefusedByPreflight,
@@ -202,6 +203,55 @@ def test_a_row_that_changes_after_its_columns_are_dropped_is_what_comes_back(
             assert now[number] == (values[0], "new", "a0@x.test")
         elif number != 1:
             assert now[number] == tuple(values)
+    assert homes.audit().mismatched == 0
+
+
+def test_a_frozen_home_that_holds_another_name_follows_its_agent_in_what_changed(
+    scenario: MakeScenario, newest: Target
+) -> None:
+    named = "UPDATE home SET agent_name = 'Own' WHERE id = 1;"
+    homes = scenario(HOMES + named, plan_of(replace(AGENT, conflicts="most_frequent")))
+    homes.carry_out(0, 1, 2, 3)
+    freeze, archive, drop = homes.plan.phases[4].steps
+    do_step(homes.target, homes.connection, homes.plan, 4, freeze)
+    homes.application("UPDATE agent SET phone = 'x' WHERE email = 'a1@x.test'")
+    for step in (archive, drop):
+        do_step(homes.target, homes.connection, homes.plan, 4, step)
+    homes.take_back(4, 3, 2, 1, 0)
+    assert homes.application(
+        "SELECT agent_name, agent_phone FROM home WHERE id IN (1, 6) ORDER BY id"
+    ) == [
+        ("Own", "x"),
+        ("Agent 1", "x"),
+    ]
+
+
+def test_a_row_that_changes_before_its_columns_are_restored_is_followed(
+    scenario: MakeScenario, newest: Target
+) -> None:
+    homes = scenario(HOMES, PLAN)
+    before = homes.application(LEGACY)
+    homes.carry_out(0, 1, 2, 3, 4)
+    freeze, archive, drop = homes.plan.phases[4].steps
+    actions = homes.plan.backward(drop).actions
+    restore = next(n for n, action in enumerate(actions) if isinstance(action, Fill))
+    for action in actions[:restore]:
+        act(homes.target, homes.connection, homes.plan, 4, action)
+    homes.application("UPDATE agent SET phone = 'x' WHERE email = 'a1@x.test'")
+    # Its homes need no restore.
+    assert homes.application(
+        "SELECT DISTINCT agent_name, agent_phone, agent_email FROM home AS h"
+        " JOIN agent AS a ON a.id = agent_id WHERE email = 'a1@x.test'"
+    ) == [("Agent 1", "x", "a1@x.test")]
+    for action in actions[restore:]:
+        act(homes.target, homes.connection, homes.plan, 4, action)
+    for step in (archive, freeze):
+        undo_step(homes.target, homes.connection, homes.plan, 4, step)
+    assert homes.application(LEGACY) == [
+        (home, name, "x" if email == "a1@x.test" else phone, email)
+        for home, name, phone, email in before
+    ]
+    assert homes.application("SELECT count(*) FROM agent") == [(5,)]
     assert homes.audit().mismatched == 0
 
 
