@@ -14,6 +14,7 @@ WHOLE_WAYS = {
     "test_crashes.py": "real workers that die in a backfill",
     "test_crashes_conversions.py": "the same in a conversion",
     "test_crashes_keys.py": "the same in each step of a widened key",
+    "test_crashes_extractions.py": "the same in an extraction",
     "test_database_roles.py": "whole plans with the rights that docs/deploy.md lists",
     "test_end_to_end.py": "the property plan in a browser, beside an application",
     "test_faults.py": "what dies in the last phase, its rollback and a restore",

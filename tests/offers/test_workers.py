@@ -20,11 +20,11 @@ from rollout.models import LogEntry, Rollout, RunState, Snapshot
 from rollout.plan import plans
 from tests.engine.test_every_phase import schema_lines
 from tests.support import rollouts
+from tests.support.dying_workers import SLOW, die_in_a_pass
 from tests.support.processes import manage_process, stopped_after, wait_until
 from tests.support.rollouts import ADA
 from tests.support.servers import Database
 from tests.test_crashes import wait_for
-from tests.test_crashes_conversions import SLOW, die_in_the_middle
 
 pytestmark = pytest.mark.xdist_group("crashes")
 
@@ -115,7 +115,7 @@ def test_no_price_is_lost_on_the_way_to_phase_4_and_back_where_a_worker_dies(
     committed_db: Database, offer_prices: Rollout, tmp_path: Path
 ) -> None:
     rollout, env = offer_prices, committed_db.env(DEMO="1", LOG_LEVEL="INFO")
-    rollouts.execute(SLOW.format(table="offers"))
+    rollouts.execute(SLOW.format(table="offers", few=5))
     before, schema = rollouts.ask(PRICES), schema_lines(committed_db.url)
     with (
         stopped_after(manage_process("rollout", "watchdog", env=env, log=tmp_path / "dog.log")),
@@ -125,7 +125,7 @@ def test_no_price_is_lost_on_the_way_to_phase_4_and_back_where_a_worker_dies(
         for phase in (0, 1):
             wait_for(rollouts.start(rollout, phase), RunState.DONE)
         decide(rollout)
-        die_in_the_middle(lambda: rollouts.start(rollout, 2), "fill", rows=OFFERS)
+        die_in_a_pass(lambda: rollouts.start(rollout, 2), "fill", rows=OFFERS)
         expected = Release(NEW).retire() | old.retire()
         wait_for(rollouts.start(rollout, 3), RunState.DONE)
         new = Release(NEW_AFTER)

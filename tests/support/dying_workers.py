@@ -1,0 +1,106 @@
+"""Workers that die in the middle of a step while releases of the application write."""
+
+import threading
+from collections.abc import Callable, Sequence
+
+import psutil
+import psycopg
+
+from rollout.models import BackfillJob, PhaseRun, RunState
+from tests.support import rollouts
+from tests.support.processes import wait_until
+from tests.test_crashes import kill_the_worker_at_its_work, ten_seconds_pass, wait_for
+
+# While a worker has to die, every batch takes a while in its transaction; a writer's statement,
+# which is about few rows, never does.
+SLOW = """
+CREATE TABLE batch_seconds AS SELECT 0::float AS seconds;
+CREATE FUNCTION slow() RETURNS trigger LANGUAGE plpgsql AS
+$$ BEGIN
+  IF (SELECT count(*) FROM written) > {few} THEN
+    PERFORM pg_sleep(seconds) FROM batch_seconds;
+  END IF; RETURN NULL;
+END $$;
+CREATE TRIGGER slow AFTER UPDATE ON {table} REFERENCING NEW TABLE AS written
+  FOR EACH STATEMENT EXECUTE FUNCTION slow();
+"""
+HALT = """
+CREATE OR REPLACE FUNCTION halt() RETURNS event_trigger LANGUAGE plpgsql AS
+$$ BEGIN PERFORM pg_sleep(120); END $$;
+CREATE EVENT TRIGGER halt ON {when} WHEN TAG IN ('{tag}') EXECUTE FUNCTION halt();
+"""
+HALTED = """SELECT pid FROM pg_stat_activity
+ WHERE datname = current_database() AND wait_event = 'PgSleep'"""
+WRITTEN = "SELECT coalesce(sum(updated), 0)::bigint FROM rollout.lanes WHERE job = %s"
+
+
+class Release(threading.Thread):
+    """A release of the application: writes its own rows until it is retired."""
+
+    def __init__(self, statement: str, keys: Sequence[int]) -> None:
+        super().__init__(daemon=True)
+        self.statement, self.keys = statement, keys
+        self.values: dict[int, int] = {}
+        self.errors: list[str] = []
+        self._retired = threading.Event()
+
+    def run(self) -> None:
+        with rollouts.target() as connection:
+            number = 0
+            while not self._retired.wait(0.005):
+                number += 1
+                key, value = self.keys[number % len(self.keys)], 100_000 + number
+                try:
+                    connection.execute(self.statement.encode(), {"value": value, "key": key})
+                except psycopg.Error as error:
+                    self.errors.append(str(error))
+                else:
+                    self.values[key] = value
+
+    def retire(self) -> dict[int, int]:
+        """Stop; what was written last to each row."""
+        self._retired.set()
+        self.join()
+        assert not self.errors, self.errors[:3]
+        assert len(self.values) == len(self.keys)
+        return self.values
+
+
+def released(statement: str, keys: Sequence[int]) -> Release:
+    """A release that writes from now on."""
+    release = Release(statement, keys)
+    release.start()
+    return release
+
+
+def die_in_a_pass(start: Callable[[], PhaseRun], kind: str, *, rows: int) -> None:
+    """Start a run, kill its worker once the job of a kind has written some of so many rows, and
+    wait for the run's end."""
+    rollouts.execute("UPDATE batch_seconds SET seconds = 0.5")
+    run = start()
+
+    def is_in_the_middle() -> bool:
+        job = BackfillJob.objects.filter(step_run__run=run, kind=kind, finished_at=None).first()
+        return job is not None and 0 < rollouts.ask(WRITTEN, job.pk) < rows
+
+    wait_until(is_in_the_middle, seconds=60)
+    kill_the_worker_at_its_work(run)
+    rollouts.execute("UPDATE batch_seconds SET seconds = 0")
+    ten_seconds_pass(run)
+    wait_for(run, RunState.DONE)
+
+
+def die_in_a_statement(
+    start: Callable[[], PhaseRun], tag: str, *, when: str = "ddl_command_end"
+) -> None:
+    """The same in the transaction of the first statement of a tag, before it commits."""
+    rollouts.execute(HALT.format(tag=tag, when=when))
+    run = start()
+    wait_until(lambda: rollouts.ask(HALTED) is not None, seconds=60)
+    run.refresh_from_db()
+    psutil.Process(int(run.worker.rpartition(":")[2])).kill()
+    rollouts.execute("DROP EVENT TRIGGER halt")
+    # The server notices at its next answer that nobody is there.
+    rollouts.execute(f"SELECT pg_terminate_backend(pid) FROM ({HALTED}) AS halted")
+    ten_seconds_pass(run)
+    wait_for(run, RunState.DONE)

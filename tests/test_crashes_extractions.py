@@ -1,0 +1,97 @@
+"""An extraction forward and back by real workers that are killed, while two releases write."""
+
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from rollout import plan as r
+from rollout import runner
+from rollout.journal import activity_log
+from rollout.models import LogEntry, RunState
+from rollout.plan import plans
+from tests.schemas import plan_of, table
+from tests.support import rollouts
+from tests.support.dying_workers import SLOW, die_in_a_pass, die_in_a_statement, released
+from tests.support.own_plan_sites import env_with_plan
+from tests.support.processes import Running, manage_process, stopped_after
+from tests.support.rollouts import ADA
+from tests.support.servers import Database
+from tests.test_crashes import wait_for
+
+pytestmark = pytest.mark.xdist_group("crashes")
+
+ROWS = 4_000
+# Home g is one of agent g % AGENTS, so that each has ten.
+AGENTS = 400
+HOMES = table(
+    "lived", key=("id",), id=r.Column("uuid", null=False), agent="text", phone="text", email="text"
+)
+LIVED_AGENTS = plan_of(
+    r.Extract(
+        table=HOMES,
+        legacy=("agent", "phone", "email"),
+        into="lived_agent",
+        column="agent_id",
+        key=("email",),
+        conflicts="most_frequent",
+        id_type="bigint",
+    ),
+    name="lived-agents",
+)
+TABLE = f"""
+CREATE TABLE lived (id uuid PRIMARY KEY, agent text, phone text, email text);
+INSERT INTO lived SELECT md5(g::text)::uuid, 'Agent ' || g % {AGENTS},
+    '0' || g % {AGENTS} || CASE WHEN g < 100 THEN ' or so' ELSE '' END, g % {AGENTS} || '@x.test'
+  FROM generate_series(1, {ROWS}) g;
+{SLOW.format(table="lived", few=15)}
+"""
+SCHEMA = """SELECT jsonb_agg(jsonb_build_array(attname, atttypid::regtype::text, attnotnull)
+  ORDER BY attname) FROM pg_attribute
+  WHERE attrelid = 'lived'::regclass AND attnum > 0 AND NOT attisdropped"""
+TRIGGERS = "SELECT array_agg(tgname) FROM pg_trigger WHERE tgrelid = 'lived'::regclass"
+ROWS_OF = "SELECT jsonb_object_agg(id, jsonb_build_array(agent, phone, email)) FROM lived"
+OLD = "UPDATE lived SET phone = %(value)s::text WHERE id = md5(%(key)s::text)::uuid"
+NEW = """UPDATE lived_agent SET phone = %(value)s::text
+ WHERE id = (SELECT agent_id FROM lived WHERE id = md5(%(key)s::text)::uuid)"""
+
+
+def test_no_write_is_lost_where_workers_die_in_an_extraction_and_in_its_rollback(
+    committed_db: Database, watchdog: Running, own_plans: None, tmp_path: Path
+) -> None:
+    plans.register(LIVED_AGENTS)
+    rollouts.execute(TABLE)
+    env = env_with_plan(committed_db, tmp_path, f"{__name__}.LIVED_AGENTS")
+    rollout = rollouts.the_rollout(LIVED_AGENTS.name)
+    before, schema, triggers = (rollouts.ask(of) for of in (ROWS_OF, SCHEMA, TRIGGERS))
+    forward, back = partial(rollouts.start, rollout), partial(runner.roll_back, rollout, actor=ADA)
+    with stopped_after(manage_process("qcluster", env=env, log=tmp_path / "qcluster.log")):
+        old = released(OLD, range(1, 21))
+        wait_for(forward(0), RunState.DONE)
+        die_in_a_statement(lambda: forward(1), "CREATE INDEX")
+        die_in_a_pass(lambda: forward(2), "fill", rows=ROWS)
+        new = released(NEW, range(21, 41))
+        die_in_a_statement(lambda: forward(3), "CREATE TRIGGER")
+        of_old = old.retire()
+        die_in_a_statement(lambda: forward(4), "CREATE TABLE AS")
+        die_in_a_pass(lambda: back(4), "restore", rows=ROWS)
+        last = released(OLD, range(41, 61))
+        die_in_a_statement(lambda: back(3), "CREATE TRIGGER")
+        of_new = new.retire()
+        die_in_a_pass(lambda: back(2), "clear", rows=ROWS)
+        die_in_a_statement(lambda: back(1), "DROP TABLE")
+        wait_for(back(0), RunState.DONE)
+        of_old |= last.retire()
+    after = rollouts.ask(ROWS_OF)
+    expected = dict(before)
+    for number in range(1, ROWS + 1):
+        # Who writes an agent writes all of its homes.
+        value = of_old.get(number, of_new.get(number % AGENTS))
+        if value is not None:
+            key = rollouts.ask("SELECT md5(%s::text)::uuid::text", number)
+            expected[key] = [before[key][0], str(value), before[key][2]]
+    assert after == expected
+    assert (rollouts.ask(SCHEMA), rollouts.ask(TRIGGERS)) == (schema, triggers)
+    assert rollouts.ask("SELECT to_regclass('lived_agent')") is None
+    assert LogEntry.objects.filter(event="brought back").count() == 8
+    assert activity_log.verify().broken is None
