@@ -208,14 +208,19 @@ def differences(expected: Contents, restored: Contents) -> list[str]:
 
 
 def functions_of(plan: Plan) -> list[str]:
-    """Names of the functions in the engine's schema that are the plan's."""
-    names: list[str] = []
-    for table in plan.tables:
-        for extract in extracts_in(plan.conversions_of(table)):
-            names += lasting_functions(extract)
-        names += triggers(plan, table).functions
-        names += [resolver_name(lookup, plan.name) for lookup in plan.lookups_of(table)]
-    return names
+    """Names of the functions in the engine's schema that are the plan's.
+
+    Before the cutover and after it, where columns hand their names on with it.
+    """
+    after = plan.renamed(frozenset(table.label for table in plan.tables_keeping_names))
+    names: dict[str, None] = {}
+    for of in (plan, after):
+        for table in of.tables:
+            for extract in extracts_in(of.conversions_of(table)):
+                names |= dict.fromkeys(lasting_functions(extract))
+            names |= dict.fromkeys(triggers(of, table).functions)
+            names |= dict.fromkeys(resolver_name(t, of.name) for t in of.lookups_of(table))
+    return list(names)
 
 
 def own_prerequisites(

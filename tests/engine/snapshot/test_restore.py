@@ -1,15 +1,19 @@
 """A dump of every kind of table comes back as it was, and a difference is named."""
 
+from dataclasses import replace
+
 import pytest
 from psycopg import sql
 
 from rollout.engine.snapshot.contents import Contents, contents_of, differences, relations_of
 from rollout.engine.snapshot.failures import SnapshotError
 from rollout.engine.snapshot.restore import Recorded, replace_tables, verify
-from rollout.engine.target import Connection, Target
+from rollout.engine.target import Connection, Target, install
 from tests.engine.actions import do_phase, undo_phase
 from tests.engine.samples import BIGINT, SAMPLES, Sample
 from tests.engine.snapshot.taken_dumps import CONTROL, ROWS, filled, taken
+from tests.plan.test_conversions import OFFERS, PRICE
+from tests.schemas import plan_of
 
 pytestmark = pytest.mark.slow
 
@@ -167,6 +171,30 @@ def test_decisions_about_values_come_back_from_the_snapshot(
         replace_tables(connection, plan, archive, recorded, CONTROL)
     rows = connection.execute("SELECT plan, source FROM rollout.value_decisions").fetchall()
     assert sorted(rows) == sorted([("another", '["gift"]'), (plan.name, '["free"]')])
+
+
+def test_a_kept_name_comes_back_from_the_snapshot_with_the_functions_of_its_triggers(
+    target: Target, connection: Connection
+) -> None:
+    plan = plan_of(replace(PRICE, keeps_name=True, unconvertible="quarantine"))
+    connection.execute(OFFERS.encode())
+    install(connection)
+    for phase in range(4):
+        do_phase(target, connection, plan, phase)
+    functions = own_functions(connection)
+    with taken(target, plan) as (archive, recorded):
+        do_phase(target, connection, plan, 4)
+        replace_tables(connection, plan, archive, recorded, CONTROL)
+    assert own_functions(connection) == functions
+    written = "UPDATE offer SET {} WHERE id = 3 RETURNING price, price_legacy"
+    for values, row in (
+        ("price_legacy = 'free'", (None, "free")),
+        ("price = 500", (500, "5.00")),
+    ):
+        assert connection.execute(written.format(values).encode()).fetchone() == row
+    for phase in (3, 2, 1, 0):
+        undo_phase(target, connection, plan, phase)
+    assert own_functions(connection) == []
 
 
 def test_a_replacement_that_fails_changes_nothing(target: Target, connection: Connection) -> None:
