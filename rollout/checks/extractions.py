@@ -68,6 +68,8 @@ def _rule(extract: Extract) -> Iterator[str]:
         yield f"conflicts is '{extract.conflicts}', not " + " or ".join(map(repr, known))
     if extract.is_split and (extract.conflicts != "refuse" or extract.id_type):
         yield "a row of its own has no conflicts, and its id the type of the table's key"
+    if extract.is_reviewed and not extract.decides_of:
+        yield "conflicts='decide' needs a legacy column besides those of key"
     if (extract.conflicts == "newest") != bool(extract.newest):
         yield "conflicts='newest' and newest= belong together"
     if extract.newest and extract.newest not in extract.table.columns:

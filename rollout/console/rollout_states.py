@@ -240,5 +240,6 @@ def _counted_open(
         waiting = values_waiting(rollout, plan, newest, **limits)
         if isinstance(waiting, tuple) and waiting != TOO_MANY_ROWS:
             # Those of all conversions together, which have no page of their own count.
-            open_values["", ""] = waiting[0]
+            values, keys, _ = waiting
+            open_values["", ""] = values + keys
     return open_values

@@ -1,4 +1,4 @@
-"""The form in which people decide about values that do not convert."""
+"""The form in which people decide about values that do not convert, and keys in conflict."""
 
 import json
 from collections.abc import Iterable, Mapping
@@ -11,6 +11,7 @@ from django.http import QueryDict
 from rollout.console.lists.filters import ListFilter, choice
 from rollout.console.lists.pages import Order
 from rollout.engine.value_decisions import Decision, UnconvertibleValue
+from rollout.logs.texts import counted
 from rollout.plan.conversions import Conversion
 
 ORDERS = (
@@ -56,6 +57,8 @@ class DecisionRow:
     was: str
     is_changed: bool
     problem: str
+    groups: list[tuple[str, str]]
+    """Of a key in conflict, each group of values as the form sends it, and as people read it."""
     may_change: bool = True
 
 
@@ -73,12 +76,16 @@ def rows_of(
             DecisionRow(
                 number,
                 value,
-                list(zip(conversion.reads, value.legacy, strict=True)),
-                [Field(c, n, texts.get(c) or "") for n, c in enumerate(conversion.added)],
+                list(zip(conversion.decided_about, value.legacy, strict=True)),
+                [Field(c, n, texts.get(c) or "") for n, c in enumerate(conversion.decides)],
                 decision is not None and not any(texts.values()),
                 _as_sent(conversion, value.decided),
                 decision != value.decided,
                 problems.get(value.source, ""),
+                [
+                    (json.dumps(group), f"{_as_text(group)} ({counted(number_of, 'row')})")
+                    for group, number_of in value.groups
+                ],
             )
         )
     return rows
@@ -98,17 +105,41 @@ def asked_in(form: QueryDict, conversion: Conversion) -> dict[str, Decision]:
                 if bulk == "leave":
                     asked[source] = None
             continue
+        if bulk == "frequent":
+            if number in chosen and (group := _group(form, conversion, f"frequent-{number}")):
+                asked[source] = group
+            continue
+        if group := _group(form, conversion, f"group-{number}"):
+            asked[source] = group
+            continue
         decision = _typed(form, conversion, f"value-{number}", is_empty=f"empty-{number}" in form)
         if _as_sent(conversion, decision) != form.get(f"was-{number}"):
             asked[source] = decision
     return asked
 
 
+def _group(form: QueryDict, conversion: Conversion, name: str) -> Decision:
+    """A group of values that somebody chose for its key; None without a choice."""
+    try:
+        texts = json.loads(form.get(name, ""))
+    except (ValueError, RecursionError):
+        return None
+    if not isinstance(texts, list) or len(texts) != len(conversion.decides):
+        return None
+    if not all(text is None or isinstance(text, str) for text in texts):
+        return None
+    return dict(zip(conversion.decides, texts, strict=True))
+
+
+def _as_text(group: Iterable[str | None]) -> str:
+    return ", ".join("empty" if text is None else text for text in group)
+
+
 def _typed(form: QueryDict, conversion: Conversion, name: str, *, is_empty: bool) -> Decision:
     """A field that is left blank beside others stays empty; where all are, nothing is decided."""
     texts = {
         column: form.get(f"{name}-{n}", "").strip() or None
-        for n, column in enumerate(conversion.added)
+        for n, column in enumerate(conversion.decides)
     }
     if is_empty:
         return dict.fromkeys(texts)
@@ -117,4 +148,4 @@ def _typed(form: QueryDict, conversion: Conversion, name: str, *, is_empty: bool
 
 def _as_sent(conversion: Conversion, decision: Decision) -> str:
     """A decision as a field carries it, so that what nobody changed decides nothing."""
-    return json.dumps(decision and [decision.get(column) for column in conversion.added])
+    return json.dumps(decision and [decision.get(column) for column in conversion.decides])

@@ -1,4 +1,4 @@
-"""Values that do not convert: which there are, and what people decide about them."""
+"""Values that do not convert, and keys in conflict: which there are, and what people decide."""
 
 import hashlib
 import json
@@ -19,9 +19,18 @@ from rollout.engine.target import Connection, fetch_bool, install, own
 from rollout.plan import facts
 from rollout.plan.conversions import Conversion, cast
 from rollout.plan.errors import RolloutError
+from rollout.plan.extraction_conflicts import (
+    conflicting_keys,
+    hold_decided,
+    is_undecided,
+    of_home,
+    source_of_key,
+)
+from rollout.plan.extractions import Extract
 from rollout.plan.names import code
 from rollout.plan.plan import Plan
 from rollout.plan.refusals import refusal, refusal_definition, refusal_name
+from rollout.plan.session_settings import ANNOUNCE
 from rollout.plan.value_decisions import (
     VALUE_DECISIONS,
     decided,
@@ -50,11 +59,13 @@ class DecisionsLocked(RolloutError):
 
 @dataclass(frozen=True)
 class UnconvertibleValue:
-    """A value that does not convert, and what people decided about it.
+    """A value that does not convert, or a key in conflict, and what people decided about it.
 
-    ``source`` are the values of the columns that the conversion reads, as decisions know them;
+    ``source`` are the values of the columns that a decision is about, as decisions know them;
     ``examples`` keys of rows that have it, parts joined by a comma; ``reason`` is why it does not
-    convert, empty where no row has it any more.
+    convert, empty where no row has it any more. Of a key in conflict ``groups`` are those that it
+    has, each with its values in the order of ``decides`` and its rows; ``rows`` are those that hold
+    other values than the row of the key does, or will until somebody decides.
     """
 
     source: str
@@ -64,10 +75,11 @@ class UnconvertibleValue:
     decided: Mapping[str, str | None] | None = None
     reviewer: str = ""
     decided_at: datetime | None = None
+    groups: tuple[tuple[tuple[str | None, ...], int], ...] = ()
 
     @cached_property
     def legacy(self) -> list[str | None]:
-        """The values as texts, in the order of the conversion's ``reads``."""
+        """The values as texts, in the order of the conversion's ``decided_about``."""
         values: list[str | None] = json.loads(self.source)
         return values
 
@@ -88,7 +100,7 @@ class UnconvertibleValue:
 
 @dataclass(frozen=True)
 class Undecided:
-    """How many values do not convert and are undecided, in how many rows, and one of their keys."""
+    """How many values or keys wait for people, in how many rows, and one of these rows' keys."""
 
     values: int
     rows: int
@@ -98,6 +110,8 @@ class Undecided:
 def functions_exist(connection: Connection, plan: Plan, conversion: Conversion) -> bool:
     """Whether phase 2 has brought the functions that say which values do not convert."""
     plan, conversion = _of_now(connection, plan, conversion)
+    if isinstance(conversion, Extract):
+        return fetch_bool(connection, facts.function_exists(conversion.decided_name))
     names = (refusal_name(conversion, plan.name), decided_name(conversion, plan.name))
     return fetch_bool(connection, facts.all_of(*map(facts.function_exists, names)))
 
@@ -110,6 +124,8 @@ def unconvertible_values(
     Raises psycopg.Error, where a legacy column is gone for instance.
     """
     plan, conversion = _of_now(connection, plan, conversion)
+    if isinstance(conversion, Extract):
+        return _keys_in_conflict(connection, plan, conversion)
     table, name = conversion.table, plan.name
     with _functions(connection, plan, conversion):
         there = columns_of(connection, plan, table)
@@ -150,6 +166,40 @@ def unconvertible_values(
     ]
 
 
+def _keys_in_conflict(
+    connection: Connection, plan: Plan, extract: Extract
+) -> list[UnconvertibleValue]:
+    """Every key with several groups of values, that with most rows first, and every decided one."""
+    install(connection)
+    keys = conflicting_keys(extract, with_rows=functions_exist(connection, plan, extract))
+    rows = connection.execute(
+        own(
+            sql.SQL(
+                "SELECT coalesce(v.source, d.source) AS source, coalesce(v.rows, 0) AS rows,"
+                " v.first, v.last, v.groups, d.decided, coalesce(d.reviewer, '') AS reviewer, d.at"
+                " FROM ({}) AS v"
+                " FULL JOIN (SELECT * FROM {} AS d WHERE {}) AS d ON d.source = v.source"
+                " ORDER BY 2 DESC, 1"
+            ).format(keys, VALUE_DECISIONS, decisions_about(extract, plan.name, "d"))
+        )
+    ).fetchall()
+    values = []
+    for source, number, first, last, listed, chosen, reviewer, at in rows:
+        groups = tuple((tuple(texts), of_group) for texts, of_group in listed or ())
+        reason = "; ".join(_said_of(*group) for group in groups)
+        values.append(
+            UnconvertibleValue(
+                *(source, number, _keys(first, last), reason, chosen, reviewer, at, groups)
+            )
+        )
+    return values
+
+
+def _said_of(texts: Sequence[str | None], rows: int) -> str:
+    values = ", ".join(text if text is not None else "empty" for text in texts)
+    return f"{values} ({rows:,} row{'' if rows == 1 else 's'})"
+
+
 def undecided_values(
     connection: Connection, plan: Plan, conversion: Conversion
 ) -> Undecided | None:
@@ -157,19 +207,27 @@ def undecided_values(
     plan, conversion = _of_now(connection, plan, conversion)
     if not functions_exist(connection, plan, conversion):
         return None
+    if isinstance(conversion, Extract):
+        waits: sql.Composable = is_undecided(conversion, "t")
+        source = source_of_key(conversion, of_home(conversion, "t"))
+    else:
+        source = source_of(conversion, "t")
+        waits = sql.SQL("{} AND {} IS NOT NULL AND {} IS NULL").format(
+            _is_empty(conversion),
+            refusal(conversion, plan.name, "t"),
+            decided(conversion, plan.name, "t"),
+        )
     row = connection.execute(
         own(
             sql.SQL(
                 "SELECT count(DISTINCT r.source), count(*), min(r.key)"
                 " FROM (SELECT {source} AS source, {key} AS key FROM {table} AS t"
-                " WHERE {is_empty} AND {reason} IS NOT NULL AND {decided} IS NULL) AS r"
+                " WHERE {waits}) AS r"
             ).format(
-                source=source_of(conversion, "t"),
+                source=source,
                 key=key_of(conversion.table),
                 table=conversion.table.identifier,
-                is_empty=_is_empty(conversion),
-                reason=refusal(conversion, plan.name, "t"),
-                decided=decided(conversion, plan.name, "t"),
+                waits=waits,
             )
         )
     ).fetchone()
@@ -223,9 +281,14 @@ def decide_values(
                     *(list(kept), list(kept.values())),
                 ],
             )
+            if isinstance(conversion, Extract) and functions_exist(connection, plan, conversion):
+                # The legacy columns keep what they hold: nobody wrote these.
+                connection.execute(ANNOUNCE)
+                connection.execute(hold_decided(conversion, plan.name, list(kept)))
     except errors.LockNotAvailable as error:
         raise DecisionsLocked(
-            "Somebody else decides about values. Nothing was changed. Try again in a moment."
+            "Somebody else decides about values or writes their rows. Nothing was changed. Try "
+            "again in a moment."
         ) from error
     return {source: (earlier.get(source), chosen) for source, chosen in other.items()}
 
@@ -243,7 +306,7 @@ def _checked(
         try:
             checked[source] = {
                 column: _as_stored(connection, conversion, column, decision.get(column))
-                for column in conversion.added
+                for column in conversion.decides
             }
         except ValueError as error:
             problems[source] = str(error)
@@ -257,12 +320,12 @@ def _as_stored(
 ) -> str | None:
     """A value as its column writes it. Raises ValueError with what is wrong with it."""
     if text is None:
-        if conversion.required:
+        if not conversion.decides_empty:
             raise ValueError(f"{column} becomes NOT NULL. Enter a value.")
         return None
     if "\x00" in text:
         raise ValueError(f"{column} cannot contain NUL characters. Enter another value.")
-    type_ = conversion.added[column].type
+    type_ = conversion.decides[column].type
     value = cast(sql.SQL("{}::text").format(sql.Literal(text)), type_)
     try:
         with connection.transaction():

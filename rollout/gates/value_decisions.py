@@ -1,4 +1,4 @@
-"""The gate about values that do not convert."""
+"""The gate about values that do not convert, and keys in conflict."""
 
 from collections.abc import Hashable
 
@@ -11,12 +11,14 @@ from rollout.gates.evidence import Evidence
 from rollout.gates.registry import GateResult, check, passed, pending, unknown
 from rollout.logs.texts import counted
 from rollout.models import Rollout
+from rollout.plan.extractions import Extract
 from rollout.plan.gates import ValuesDecided
 from rollout.plan.plan import BACKFILL, Plan
 
-# How many values and rows wait for people; ``TOO_MANY_ROWS`` where the rows took too long to read.
-ValuesWaiting = tuple[int, int]
-TOO_MANY_ROWS = (-1, -1)
+# How many values that do not convert and keys in conflict wait for people, and how many rows;
+# ``TOO_MANY_ROWS`` where the rows took too long to read.
+ValuesWaiting = tuple[int, int, int]
+TOO_MANY_ROWS = (-1, -1, -1)
 
 
 @check(ValuesDecided)
@@ -29,14 +31,16 @@ def values_decided(gate: ValuesDecided, evidence: Evidence) -> GateResult:
         return pending("start_phase", f"Phase {BACKFILL} has not converted values. Start it first.")
     if waiting == TOO_MANY_ROWS:
         return _by_audit(evidence)
-    values, rows = waiting
+    values, keys, rows = waiting
     if rows:
+        what = [f"{counted(values, 'value', 'do')} not convert"] if values else []
+        if keys:
+            what.append(f"{counted(keys, 'key', 'have')} several groups of values")
         return pending(
             "decide_values",
-            f"{counted(values, 'value', 'do')} not convert, in {counted(rows, 'row')}. Decide "
-            "about each.",
+            f"{' and '.join(what)}, in {counted(rows, 'row')}. Decide about each.",
         )
-    return passed("No value that does not convert waits for a decision.")
+    return passed("No value waits for a decision.")
 
 
 def _by_audit(evidence: Evidence) -> GateResult:
@@ -47,16 +51,16 @@ def _by_audit(evidence: Evidence) -> GateResult:
     if rows := report.categories.get("undecided", 0):
         return pending(
             "decide_values",
-            f"Values do not convert in {counted(rows, 'row')}, by audit {report.pk}. Decide about "
-            "each.",
+            f"Values of {counted(rows, 'row')} wait for a decision, by audit {report.pk}. Decide "
+            "about each.",
         )
-    return passed(f"No value that does not convert waits for a decision, by audit {report.pk}.")
+    return passed(f"No value waits for a decision, by audit {report.pk}.")
 
 
 def values_waiting(
     rollout: Rollout, plan: Plan, newest_change: Hashable, *, seconds: int = 3
 ) -> ValuesWaiting | str | None:
-    """How many values wait, or why they could not be read; None where one is not at work yet.
+    """How many values and keys wait, or why that is not known; None where one is not at work yet.
 
     Whoever asks within a moment is told the same, as in ``rollout.gates.mappings``.
     """
@@ -70,7 +74,7 @@ def values_waiting(
 def _waiting(connection: Connection, plan: Plan, seconds: int) -> ValuesWaiting | None:
     """Over all conversions; None where one is not at work yet."""
     limit(connection, seconds)
-    values = rows = 0
+    values = keys = rows = 0
     for conversion in plan.reviewed_conversions:
         try:
             left = undecided_values(connection, plan, conversion)
@@ -78,5 +82,9 @@ def _waiting(connection: Connection, plan: Plan, seconds: int) -> ValuesWaiting 
             return TOO_MANY_ROWS
         if left is None:
             return None
-        values, rows = values + left.values, rows + left.rows
-    return values, rows
+        rows += left.rows
+        if isinstance(conversion, Extract):
+            keys += left.values
+        else:
+            values += left.values
+    return values, keys, rows

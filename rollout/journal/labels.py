@@ -41,8 +41,8 @@ CATEGORIES = {
     "ambiguous": ("Ambiguous", "Equivalent legacy values map to different lookup rows."),
     "inactive": ("Retired lookup row", "Maps to a lookup row that is no longer in use."),
     "undecided": (
-        "Does not convert",
-        "The legacy value does not convert, and nobody has decided about it.",
+        "Undecided",
+        "The value does not convert, or contradicts others of its key; nobody has decided yet.",
     ),
     "missing": ("New value missing", "The legacy value has a new value, but the column is empty."),
     "unexpected": ("No legacy value", "A new value without a legacy source."),

@@ -26,7 +26,13 @@ def visible(text: str, *, keep: str = "") -> str:
     return _CONTROLS.sub(escaped, text)
 
 
-_SINGULARS = {"are": "is", "do": "does", "match": "matches", "mismatch": "mismatches"}
+_SINGULARS = {
+    "are": "is",
+    "do": "does",
+    "have": "has",
+    "match": "matches",
+    "mismatch": "mismatches",
+}
 
 
 def counted(number: int, noun: str, verb: str = "") -> str:

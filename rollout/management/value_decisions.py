@@ -10,6 +10,7 @@ from rollout.management.verbs import DONE, NO, AddVerb, Output
 from rollout.models import Rollout
 from rollout.plan import plans
 from rollout.plan.conversions import Conversion
+from rollout.plan.extractions import Extract
 from rollout.queries import value_csv
 from rollout.queries.mapping_csv import InvalidMappingFile
 from rollout.runner.value_decisions import shown
@@ -22,7 +23,7 @@ def add_verbs(add: AddVerb) -> None:
     sub = add(
         "unconvertible",
         unconvertible,
-        "List the values that do not convert, or decide about them.",
+        "List the values that do not convert and the keys in conflict, or decide about them.",
         example="unconvertible offer-prices --set free --to 0",
         no="values wait for a decision",
         as_json=True,
@@ -102,23 +103,26 @@ def _decisions(
         with Path(file).open("rb") as opened:
             data = opened.read(value_csv.MAX_BYTES + 1)
         return value_csv.decisions_in(data, conversion, values)
-    if len(conversion.added) > 1 and to not in (value_csv.EMPTY, value_csv.LEAVE):
+    if len(conversion.decides) > 1 and to not in (value_csv.EMPTY, value_csv.LEAVE):
         raise runner.Refused(
-            f"{conversion.name} are several columns. Decide by a file: --csv, then --apply FILE."
+            f"{', '.join(conversion.decides)} are several columns. Decide by a file: --csv, then "
+            "--apply FILE."
         )
     sources = [v.source for v in values if value in (v.text, v.key)]
     if not sources:
-        raise runner.Refused("No row has a value of this text that does not convert. List them.")
-    decision = dict.fromkeys(conversion.added, None if to == value_csv.EMPTY else to)
+        raise runner.Refused(
+            "No row has a value of this text that waits for a decision. List them."
+        )
+    decision = dict.fromkeys(conversion.decides, None if to == value_csv.EMPTY else to)
     return dict.fromkeys(sources, None if to == value_csv.LEAVE else decision)
 
 
 def _say(out: Output, conversion: Conversion, values: list[UnconvertibleValue]) -> None:
     undecided = sum(v.is_open for v in values)
-    out.say(
-        f"{conversion.table.label}.{conversion.name}: {counted(len(values), 'value', 'do')} not "
-        f"convert, {undecided:,} undecided"
-    )
+    what = f"{counted(len(values), 'value', 'do')} not convert"
+    if isinstance(conversion, Extract):
+        what = f"{counted(len(values), 'key', 'have')} several groups of values"
+    out.say(f"{conversion.table.label}.{conversion.name}: {what}, {undecided:,} undecided")
     for v in values[:_MAX_SHOWN]:
         becomes = "undecided" if v.decided is None else f"becomes {shown(v.decided) or 'empty'}"
         out.say(

@@ -73,6 +73,26 @@ class Conversion(ABC):
         return False
 
     @property
+    def is_reviewed(self) -> bool:
+        """Whether people decide, on a page of their own, what new columns are to hold."""
+        return self.asks_people
+
+    @property
+    def decided_about(self) -> tuple[str, ...]:
+        """The columns whose values a decision is about."""
+        return self.reads
+
+    @property
+    def decides(self) -> Mapping[str, Column]:
+        """The columns that a decision gives values."""
+        return self.added
+
+    @property
+    def decides_empty(self) -> bool:
+        """Whether a decision may leave a column empty."""
+        return not self.required
+
+    @property
     def is_closed(self) -> bool:
         """Whether a write of a new value that contradicts the expression is refused."""
         return False
@@ -342,14 +362,6 @@ def cast(value: sql.Composable, type_: str) -> sql.Composed:
     if cut:
         type_ = _UNCUT.get(cut[1], cut[1])
     return sql.SQL("({}::{})").format(value, code(type_))
-
-
-def guarded(values: Mapping[str, sql.Composed], reason: sql.Composable) -> dict[str, sql.Composed]:
-    """The values of a row that converts: where there is a reason why it does not, null."""
-    return {
-        column: sql.SQL("(CASE WHEN {} IS NULL THEN {} END)").format(reason, value)
-        for column, value in values.items()
-    }
 
 
 def as_one(values: Iterable[sql.Composable]) -> sql.Composable:

@@ -12,6 +12,7 @@ from psycopg import sql
 from rollout.plan import facts
 from rollout.plan.actions import Lock, LockMode, Statement
 from rollout.plan.catalog import EXPRESSION, Catalog, Part, index_text
+from rollout.plan.extraction_conflicts import decided_values, of_home, source_of_key
 from rollout.plan.extraction_hazards import conflicts, empty_groups
 from rollout.plan.extractions import Extract
 from rollout.plan.hazards import Hazard
@@ -21,6 +22,7 @@ from rollout.plan.resolvers import owned_function
 from rollout.plan.session_settings import OF_EXPRESSIONS, of_function
 from rollout.plan.table import Column, Shape
 from rollout.plan.translations import Translation
+from rollout.plan.value_decisions import VALUE_DECISIONS, decisions_about
 
 # Types whose texts no setting changes.
 _PLAIN = ("text", "character varying", "smallint", "integer", "bigint", "numeric", "uuid")
@@ -201,12 +203,30 @@ def _let_use(extract: Extract) -> sql.Composed:
     return sql.SQL("DO {}").format(sql.Literal(body.as_string()))
 
 
-def add_rows(extract: Extract) -> Statement:
+def add_rows(extract: Extract, plan: str) -> Statement:
     """Give every group that has no row its row.
 
-    Where several groups share one, it holds the values that the plan's rule chooses. The triggers
-    are there by then: a row that they made holds what was written last.
+    Where several groups share one, it holds the values that the plan's rule or people choose. The
+    triggers are there by then: a row that they made holds what was written last.
     """
+    values: dict[str, sql.Composable] = {c: sql.Identifier("g", c) for c in extract.legacy}
+    groups, decisions = sql.SQL("").format(), sql.SQL("").format()
+    if extract.is_reviewed:
+        groups = sql.SQL(", count(*) OVER (PARTITION BY {}) AS groups").format(
+            extract.identity(sql.Identifier("t", c) for c in extract.legacy)
+        )
+        decisions = sql.SQL(
+            "  LEFT JOIN {} AS d ON g.groups > 1 AND {} AND d.source = {}\n"
+        ).format(
+            VALUE_DECISIONS,
+            decisions_about(extract, plan, "d"),
+            source_of_key(extract, of_home(extract, "g")),
+        )
+        names = {name: c for c, name in extract.names.items()}
+        for name, value in decided_values(extract, "d").items():
+            values[names[name]] = sql.SQL("CASE WHEN d.source IS NULL THEN {} ELSE {} END").format(
+                values[names[name]], value
+            )
     legacy = {c: sql.Identifier("t", c) for c in extract.legacy}
     chosen = sql.SQL("g.rows DESC, {}").format(
         sql.SQL(", ").join(
@@ -221,8 +241,8 @@ def add_rows(extract: Extract) -> Statement:
         sql=sql.SQL(
             "INSERT INTO {into} ({names})\n"
             "  SELECT DISTINCT ON (g.identity) {values} FROM (\n"
-            "    SELECT {legacy}, {identity} AS identity, count(*) AS rows{newest}\n"
-            "    FROM {table} AS t GROUP BY {legacy}) AS g\n"
+            "    SELECT {legacy}, {identity} AS identity, count(*) AS rows{newest}{groups}\n"
+            "    FROM {table} AS t GROUP BY {legacy}) AS g\n{decisions}"
             "  WHERE g.identity IS NOT NULL\n"
             "    AND NOT EXISTS (SELECT FROM {into} AS e WHERE {of_row} = g.identity)\n"
             "  ORDER BY g.identity, {chosen}\n"
@@ -231,10 +251,12 @@ def add_rows(extract: Extract) -> Statement:
         ).format(
             into=extract.lookup_sql,
             names=names_of(extract),
-            values=sql.SQL(", ").join(sql.Identifier("g", c) for c in legacy),
+            values=sql.SQL(", ").join(values.values()),
             legacy=sql.SQL(", ").join(legacy.values()),
             identity=extract.identity(legacy.values()),
             newest=newest,
+            groups=groups,
+            decisions=decisions,
             table=extract.table.identifier,
             of_row=identity_of_row(extract),
             chosen=chosen,

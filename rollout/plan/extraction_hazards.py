@@ -8,6 +8,7 @@ from rollout.plan.hazards import MAX_COUNTED, MAX_LISTED, Hazard
 _RULES = {
     "newest": "the row of the table holds the newest",
     "most_frequent": "the row of the table holds the most frequent",
+    "decide": "people decide what the row of the table holds, before phase 3",
 }
 
 

@@ -18,6 +18,7 @@ from rollout.plan.extracted_tables import (
     names_of,
     types_of,
 )
+from rollout.plan.extraction_conflicts import decided_definition, drop_decided
 from rollout.plan.extractions import Extract
 from rollout.plan.names import code, identifier, in_target
 from rollout.plan.resolvers import owned_function
@@ -31,6 +32,8 @@ def functions(extract: Extract) -> tuple[str, ...]:
     """The functions that come and go with the triggers."""
     if extract.is_split:
         return extract.make_name, extract.follow_name, extract.forget_name
+    if extract.is_reviewed:
+        return extract.make_name, extract.follow_name, extract.decided_name
     return extract.make_name, extract.follow_name
 
 
@@ -185,6 +188,7 @@ def install(extract: Extract, plan: str) -> list[sql.Composable]:
         follow,
         _named_so(extract.follow_name, FOLLOW, follow),
         *(_of_own_rows(extract, plan) if extract.is_split else ()),
+        *((decided_definition(extract, plan),) if extract.is_reviewed else ()),
         sql.SQL(
             "CREATE OR REPLACE TRIGGER {} AFTER UPDATE ON {} FOR EACH ROW\n"
             "  WHEN (({}) AND {}) EXECUTE FUNCTION {} ()"
@@ -277,6 +281,7 @@ def remove(extract: Extract, plan: str) -> list[sql.Composed]:
             if extract.is_split
             else []
         ),
+        *([drop_decided(extract)] if extract.is_reviewed else []),
         sql.SQL("DROP FUNCTION IF EXISTS {} ({})").format(
             in_target(extract.make_name), code(arguments)
         ),

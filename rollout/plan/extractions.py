@@ -31,8 +31,9 @@ class Extract(Conversion):
 
     ``conflicts`` is what becomes of a key that has more than one group of values: ``refuse`` blocks
     phase 0; ``newest`` takes the values of the row with the greatest value in the column
-    ``newest``, ``most_frequent`` those that most rows have; ``each`` gives every group a row. What
-    a row held instead is *lossy* in audits, and comes back to the letter.
+    ``newest``, ``most_frequent`` those that most rows have; ``each`` gives every group a row;
+    ``decide`` takes what people decide about each key, and those of most rows until then. What a
+    row held instead is *lossy* in audits, and comes back to the letter.
 
     From the dual write on a write of either side leads. Who writes legacy columns changes the row
     of that key, or makes it; ``each`` only makes rows. Who changes a row of the new table changes
@@ -54,7 +55,7 @@ class Extract(Conversion):
     """The legacy columns by which rows mean the same row of the new table, or the table's key."""
     columns: Mapping[str, str] = field(default_factory=dict, hash=False)
     """Legacy column to its name in the new table, where that is another one."""
-    conflicts: Literal["refuse", "newest", "most_frequent", "each"] = "refuse"
+    conflicts: Literal["refuse", "newest", "most_frequent", "each", "decide"] = "refuse"
     """What becomes of a key with more than one group of values."""
     newest: str = ""
     """The column of ``table`` that says which row is the newest."""
@@ -118,6 +119,27 @@ class Extract(Conversion):
     def of_legacy(self, column: str) -> Column:
         """A legacy column; nullable text where the table does not declare it."""
         return self.table.columns.get(column, Column("text"))
+
+    @property
+    def is_reviewed(self) -> bool:
+        return self.conflicts == "decide"
+
+    @property
+    def decided_about(self) -> tuple[str, ...]:
+        return self.key
+
+    @property
+    def decides_of(self) -> tuple[str, ...]:
+        """The legacy columns of which people decide what the row of a key holds."""
+        return tuple(c for c in self.legacy if c not in self.key)
+
+    @property
+    def decides(self) -> Mapping[str, Column]:
+        return {self.names[c]: Column(self.of_legacy(c).type) for c in self.decides_of}
+
+    @property
+    def decides_empty(self) -> bool:
+        return True
 
     @property
     def added(self) -> Mapping[str, Column]:
@@ -322,6 +344,11 @@ class Extract(Conversion):
     def follow_name(self) -> str:
         """The name of the function that has legacy columns follow a row."""
         return self._named("follow")
+
+    @property
+    def decided_name(self) -> str:
+        """The name of the function that says whether people decided about a key."""
+        return self._named("is_decided")
 
     @property
     def forget_name(self) -> str:

@@ -61,9 +61,10 @@ class MappingReviewed(Gate):
 
 @dataclass(frozen=True)
 class ValuesDecided(Gate):
-    """People have decided about every value that does not convert.
+    """People have decided about every value that does not convert, and every key in conflict.
 
-    Phase 3 has this gate automatically where a conversion puts such values in quarantine.
+    Phase 3 has this gate automatically where a conversion puts such values in quarantine, or an
+    extraction leaves conflicts to people.
     """
 
     name = "values decided"

@@ -251,8 +251,8 @@ class Plan:
 
     @property
     def reviewed_conversions(self) -> tuple[Conversion, ...]:
-        """Those of which people decide about the values that do not convert."""
-        return tuple(t for t in self.translations if isinstance(t, Conversion) and t.asks_people)
+        """Those that people decide about: values that do not convert, keys in conflict."""
+        return tuple(t for t in self.translations if isinstance(t, Conversion) and t.is_reviewed)
 
     @property
     def backfilled_tables(self) -> tuple[Table, ...]:

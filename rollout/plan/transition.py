@@ -278,7 +278,11 @@ class Backfill(Step):
         )
         if plan.translations_of(self.table):
             passes = (fill(plan, self.table), *passes)
-        rows = [add_rows(t) for t in extracts_in(plan.conversions_of(self.table)) if not t.is_split]
+        rows = [
+            add_rows(t, plan.name)
+            for t in extracts_in(plan.conversions_of(self.table))
+            if not t.is_split
+        ]
         return (*unknown, *rows, *passes)
 
     def backward(self, plan: Plan) -> Actions:

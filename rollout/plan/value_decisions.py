@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 
 from psycopg import sql
 
-from rollout.plan.conversions import Conversion, cast, guarded
+from rollout.plan.conversions import Conversion, cast
 from rollout.plan.names import code, identifier, in_target
 from rollout.plan.refusals import argument_types, refusal
 from rollout.plan.resolvers import owned_function
@@ -107,7 +107,7 @@ def careful_values(
     """
     reason, values = refusal(conversion, plan, row), conversion.values(row, normal_forms)
     if not conversion.asks_people:
-        return guarded(values, reason)
+        return _guarded(values, reason)
     undecided = sql.SQL(" OR {} IS NULL").format(decided(conversion, plan, row))
     return {
         column: sql.SQL("(CASE WHEN {} IS NULL{} THEN {} ELSE {} END)").format(
@@ -116,6 +116,14 @@ def careful_values(
             value,
             decided_value(conversion, plan, row, column),
         )
+        for column, value in values.items()
+    }
+
+
+def _guarded(values: Mapping[str, sql.Composed], reason: sql.Composable) -> dict[str, sql.Composed]:
+    """The values of a row that converts: where there is a reason why it does not, null."""
+    return {
+        column: sql.SQL("(CASE WHEN {} IS NULL THEN {} END)").format(reason, value)
         for column, value in values.items()
     }
 

@@ -35,6 +35,7 @@ from rollout.models import (
 )
 from rollout.permissions import allowed_in
 from rollout.plan import plans
+from rollout.plan.extractions import Extract
 from rollout.plan.gates import MappingReviewed, ValuesDecided
 from rollout.plan.plan import BACKFILL, ENFORCE
 from rollout.plan.registry import UnknownPlan
@@ -244,7 +245,9 @@ def _open_reviews(run: PhaseRun, unreviewed: int, undecided: int) -> Iterator[tu
             yield "Review the mapping", "?show=open", answer.message
     # Its audit keeps phase 2 from ending while any is undecided.
     if undecided > 0 and any(isinstance(gate, ValuesDecided) for gate in gates):
-        yield "Decide about values that do not convert", "", ""
+        conflicts = all(isinstance(t, Extract) for t in plan.reviewed_conversions)
+        what = "keys in conflict" if conflicts else "values that do not convert"
+        yield f"Decide about {what}", "", ""
 
 
 def _open_values_of(rollouts: Iterable[int]) -> dict[int, tuple[int, int]]:

@@ -42,7 +42,7 @@ def lines_of(conversion: Conversion, values: Iterable[UnconvertibleValue]) -> It
         decided = value.decided
         chosen = [
             "" if decided is None else EMPTY if (text := decided.get(column)) is None else text
-            for column in conversion.added
+            for column in conversion.decides
         ]
         cells = (value.key, value.text, str(value.rows), value.reason, *chosen, value.reviewer)
         yield line_of(map(safe_cell, cells))
@@ -63,7 +63,7 @@ def decisions_in(
         if value is None:
             problems.append(Problem(line, "No value has this key. Remove the line."))
             continue
-        texts = {c: cells[f"becomes_{c}".lower()].strip() for c in conversion.added}
+        texts = {c: cells[f"becomes_{c}".lower()].strip() for c in conversion.decides}
         if not any(texts.values()):
             continue
         decision: Decision = {c: None if t in ("", EMPTY) else t for c, t in texts.items()}
@@ -79,4 +79,4 @@ def decisions_in(
 
 
 def _columns(conversion: Conversion) -> tuple[str, ...]:
-    return tuple(f"becomes_{column}" for column in conversion.added)
+    return tuple(f"becomes_{column}" for column in conversion.decides)

@@ -1,4 +1,4 @@
-"""Decisions about values that do not convert."""
+"""Decisions about values that do not convert, and about keys in conflict."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -20,6 +20,7 @@ from rollout.journal.rollouts import alone_with, plan_of
 from rollout.logs.texts import counted
 from rollout.models import MappingChange, Rollout
 from rollout.plan.conversions import Conversion
+from rollout.plan.extractions import Extract
 from rollout.runner.mappings import refusal_to_review
 
 _CHANGES_LOGGED = 50
@@ -51,6 +52,8 @@ def decide_values(
                     "page again."
                 )
             is_filled = functions_exist(connection, plan, conversion)
+            # The row of a key holds what is decided at once; no row of the table changes.
+            follows = is_filled and not isinstance(conversion, Extract)
             try:
                 changed = value_decisions.decide_values(
                     connection, plan, conversion, decisions, reviewer=actor.get_username()
@@ -63,7 +66,7 @@ def decide_values(
         change = MappingChange.objects.create(
             rollout=rollout,
             table=conversion.table.label,
-            legacy_column=", ".join(conversion.reads),
+            legacy_column=", ".join(conversion.decided_about),
             reviewer=actor.get_username(),
             at=by_the_database(),
             changes=[
@@ -72,13 +75,13 @@ def decide_values(
                     "before": shown(before),
                     "after": shown(after),
                     "rows": known[source].rows,
-                    "moved": is_filled,
+                    "moved": follows,
                     "unmapped": before is None,
                 }
                 for source, (before, after) in changed.items()
             ],
             mapped=is_filled,
-            rows_affected=rows if is_filled else 0,
+            rows_affected=rows if follows else 0,
             rows_changed=rows,
         )
         _record(change, conversion, source)
@@ -97,11 +100,19 @@ def _record(change: MappingChange, conversion: Conversion, source: str) -> None:
         "changes": change.changes[:_CHANGES_LOGGED],
         "changes_in_total": len(change.changes),
     }
-    activity_log.record(
-        Event.VALUES_DECIDED,
+    message = (
         f"Decided about {counted(len(change.changes), 'value')} of {change.table}."
         f"{change.legacy_column} without a conversion to {conversion.name}. "
-        f"{counted(change.rows_affected or 0, 'existing row')} to update.",
+        f"{counted(change.rows_affected or 0, 'existing row')} to update."
+    )
+    if isinstance(conversion, Extract):
+        message = (
+            f"Decided about {counted(len(change.changes), 'key')} ({change.legacy_column}) of "
+            f"{change.table} with several groups of values."
+        )
+    activity_log.record(
+        Event.VALUES_DECIDED,
+        message,
         on=change,
         actor=change.reviewer,
         source=source,

@@ -49,6 +49,7 @@ def test_a_whole_extraction_is_accepted() -> None:
         ({"columns": {"note": "name"}}, "columns names 'note'"),
         ({"columns": {"agent": "phone"}}, "several columns 'phone'"),
         ({"columns": {"agent": "id"}}, "several columns 'id'"),
+        ({"conflicts": "decide", "key": AGENT.legacy}, "needs a legacy column besides"),
         ({"conflicts": "oldest"}, "conflicts is 'oldest'"),
         ({"conflicts": "newest"}, "belong together"),
         ({"newest": "made_at"}, "belong together"),

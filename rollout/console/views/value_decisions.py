@@ -1,4 +1,4 @@
-"""Values that do not convert: which there are, and what people decide about them."""
+"""Values that do not convert, and keys in conflict: which there are, and what people decide."""
 
 from collections.abc import Mapping
 
@@ -33,6 +33,7 @@ from rollout.logs.texts import counted
 from rollout.models import MappingChange, Rollout
 from rollout.plan import plans
 from rollout.plan.conversions import Conversion
+from rollout.plan.extractions import Extract
 from rollout.queries import value_csv
 from rollout.queries.mapping_csv import InvalidMappingFile
 
@@ -96,6 +97,8 @@ def _decided(change: MappingChange) -> str:
     number = counted(len(change.changes), "decision")
     if not change.mapped:
         return f"{number} saved. Phase 2 will use them."
+    if not change.moves_rows:
+        return f"{number} saved. The rows of these keys hold them now."
     return f"{number} saved. New writes follow at once; update the rows that are there."
 
 
@@ -121,7 +124,7 @@ def _page(
         rollout,
         table=conversion.table.label,
         column=conversion.name,
-        history=history_of(rollout, conversion.table.label, ", ".join(conversion.reads)),
+        history=history_of(rollout, conversion.table.label, ", ".join(conversion.decided_about)),
         names=("values", "decide_values", "values_csv"),
         refusal=runner.refusal_to_review(rollout),
         unreadable=unreadable,
@@ -139,7 +142,7 @@ def _page(
     try:
         listed = _values(rollout, conversion)
     except psycopg.Error as error:
-        return failed_page(request, "rollout/values.html", page, error)
+        return failed_page(request, _template(conversion), page, error)
     in_work = [value for value in listed if value.source in asked]
     others = [value for value in filters.matching(listed) if value.source not in asked]
     on_page, shown = page_of_values(request, in_work, others, orders=ORDERS, key="source")
@@ -151,4 +154,9 @@ def _page(
         "rows": rows_of(on_page, conversion, asked, problems),
         "matching": len(others) + len(in_work),
     }
-    return render(request, "rollout/values.html", page, status=status)
+    return render(request, _template(conversion), page, status=status)
+
+
+def _template(conversion: Conversion) -> str:
+    name = "conflicts" if isinstance(conversion, Extract) else "values"
+    return f"rollout/{name}.html"

@@ -27,7 +27,8 @@ MISMATCHED = (
 # unmapped          the legacy text has no lookup row yet
 # ambiguous         texts of the same normal form have different lookup rows
 # inactive          the right lookup row, but one that is no longer in use
-# undecided         does not convert, and nobody has corrected it: the new columns are empty
+# undecided         does not convert, and nobody has corrected it: the new columns are empty; or
+#                   the row of its key holds other values, and nobody has decided which
 # missing           the mapping has a lookup row, the new column is null
 # unexpected        a new value without a legacy value that it could come from
 # computed_differs  another value than the expression or the function says

@@ -6,6 +6,8 @@ from psycopg import sql
 
 from rollout.plan.archived_values import ARCHIVED, KeptValues, written_text
 from rollout.plan.conversions import Conversion
+from rollout.plan.extraction_conflicts import is_undecided
+from rollout.plan.extractions import Extract
 from rollout.plan.refusals import refusal
 from rollout.plan.value_decisions import careful_values, decided, decided_value
 
@@ -92,13 +94,19 @@ def _right(conversion: Conversion, empty: sql.Composable) -> sql.Composable:
     right = sql.SQL("CASE WHEN {} THEN 'both_null' ELSE 'ok' END").format(empty)
     if not conversion.drops:
         return right
-    return sql.SQL("CASE WHEN {} THEN 'lossy' WHEN {} THEN 'both_null' ELSE 'ok' END").format(
+    lossy: sql.Composable = sql.SQL("'lossy'")
+    if isinstance(conversion, Extract) and conversion.is_reviewed:
+        lossy = sql.SQL("CASE WHEN {} THEN 'undecided' ELSE 'lossy' END").format(
+            is_undecided(conversion, "t")
+        )
+    return sql.SQL("CASE WHEN {} THEN {} WHEN {} THEN 'both_null' ELSE 'ok' END").format(
         sql.SQL(" OR ").join(
             sql.SQL('{}::text COLLATE "C" IS DISTINCT FROM {} COLLATE "C"').format(
                 sql.Identifier("t", column), written_text(conversion, column)
             )
             for column in conversion.drops
         ),
+        lossy,
         empty,
     )
 

@@ -135,6 +135,8 @@ def _for_the_copy(plan: Plan) -> Plan:
 def _over(translation: Translation, table: Table) -> Translation:
     if isinstance(translation, Lookup):
         return replace(translation, table=table, unknown="create")
+    if isinstance(translation, Extract) and translation.is_reviewed:
+        return replace(translation, table=table, conflicts="most_frequent")
     assert isinstance(translation, Derived | Convert | Extract | Computed)
     return replace(translation, table=table)
 

@@ -56,7 +56,10 @@ POSTED: dict[str, tuple[str, ...]] = {
     "preview": (*DECIDED, "edit"),
     # Its other fields are read as the preview's are.
     "apply": ("decisions", "name-0", "seen"),
-    "decide": ("source-0", "value-0-0", "empty-0", "was-0", "chosen", "bulk", "to-0"),
+    "decide": (
+        *("source-0", "value-0-0", "empty-0", "was-0", "chosen", "bulk", "to-0"),
+        *("group-0", "frequent-0"),
+    ),
     "pace": ("target_ms", "duty_percent", "rows_per_second", "workers", "commit_limit_ms"),
     "audits": ("sample", "seed"),
     "waive": ("reason", "until"),
