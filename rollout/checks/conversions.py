@@ -8,6 +8,7 @@ from rollout.checks.ids import CheckId
 from rollout.checks.problems import Problem, numbered_steps
 from rollout.plan.conversions import Conversion, Convert
 from rollout.plan.cutovers import CutOver
+from rollout.plan.expressions import fault_of
 from rollout.plan.extractions import Extract
 from rollout.plan.plan import Plan
 from rollout.plan.wide_columns import WideColumn
@@ -31,25 +32,34 @@ _ENDS_OF_NAMES = frozenset("{}:!")
 
 
 def unreadable_expressions(plan: Plan) -> Iterator[Problem]:
-    """Expressions with an open brace, and columns whose names end early where one has them."""
+    """Expressions with an open brace, and columns whose names end early if an expression has them.
+
+    An expression of a step may have them too.
+    """
     for t in (t for t in plan.translations if isinstance(t, Conversion)):
-        try:
-            names = {*t.reads, *t.read_by_back}
-        except ValueError as error:
-            reason = f"has an expression that cannot be read: {error}"
-        else:
-            if isinstance(t, Extract | WideColumn):
-                names |= {*t.legacy, *t.added}
-            odd = sorted(name for name in names if _ENDS_OF_NAMES & set(name))
-            if not odd:
-                continue
-            reason = f"names '{odd[0]}', which no expression can name"
-        yield Problem(
-            CheckId.UNREADABLE_EXPRESSION,
-            f"The translation of {t.table.label}.{t.name} {reason}.",
-            "Close every brace. A column that has one of { } : ! in its name cannot be translated: "
-            "rename it first.",
-        )
+        written = (*t.expressions.values(), *t.ways_back.values())
+        names = {*t.legacy, *t.added} if isinstance(t, Extract | WideColumn) else set()
+        odd = sorted(name for name in names if _ENDS_OF_NAMES & set(name))
+        reason = f"names '{odd[0]}', which no expression can name" if odd else ""
+        if fault := next(filter(None, map(fault_of, written)), ""):
+            reason = f"has an expression that {fault}"
+        if reason:
+            yield _unreadable(f"The translation of {t.table.label}.{t.name} {reason}.")
+    for number, step in numbered_steps(plan):
+        for parameter, expression in step.expressions.items():
+            if fault := fault_of(expression):
+                yield _unreadable(
+                    f"In step '{step.id}' of phase {number}, {parameter}= {fault}."
+                )
+
+
+def _unreadable(message: str) -> Problem:
+    return Problem(
+        CheckId.UNREADABLE_EXPRESSION,
+        message,
+        "Close every brace, and double a brace that is not a column's. A column that has one of "
+        "{ } : ! in its name cannot be named in an expression: rename it first.",
+    )
 
 
 def conversion_problems(plan: Plan) -> Iterator[Problem]:

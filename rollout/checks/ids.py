@@ -99,7 +99,7 @@ class CheckId(StrEnum):
     )
     UNREADABLE_EXPRESSION = (
         "rollout.E073",
-        "An expression has an open brace, or a column whose name no expression can have.",
+        "An expression has an open brace, braces without a column, or a name that none can have.",
     )
     WRONG_EXTRACTION = (
         "rollout.E023",

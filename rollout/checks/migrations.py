@@ -9,6 +9,7 @@ from typing import Any
 
 from django.core.checks import CheckMessage, Error, Tags, Warning, register
 
+from rollout.checks.conversions import unreadable_expressions
 from rollout.checks.ids import CheckId
 from rollout.journal.environments import configured
 from rollout.plan import plans
@@ -29,7 +30,7 @@ def check_models(*, databases: Sequence[str] | None = None, **_: Any) -> list[Ch
         message
         for name, alias in configured().items()
         if alias in (databases or ())
-        for plan in plans
+        for plan in _readable_plans()
         for message in _of_models(plan, name, alias)
     ]
 
@@ -58,12 +59,17 @@ def check_migrations(*, databases: Sequence[str] | None = None, **_: Any) -> lis
             message
             for name, alias in configured().items()
             if alias in (databases or ())
-            for plan in plans
+            for plan in _readable_plans()
             for message in _of_environment(plan, name)
         ]
     except NO_GRAPH:
         # Django reports it better.
         return []
+
+
+def _readable_plans() -> list[Plan]:
+    """Those whose columns can be named; the check of plans refuses the others."""
+    return [plan for plan in plans if not any(unreadable_expressions(plan))]
 
 
 def _of_environment(plan: Plan, environment: str) -> Iterator[CheckMessage]:

@@ -1,5 +1,6 @@
 """The steps that put a rule on a table in force while the application keeps writing."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import ClassVar
@@ -37,6 +38,10 @@ class AddCheck(Step):
     @cached_property
     def _condition(self) -> Condition:
         return Condition(self.condition)
+
+    @property
+    def expressions(self) -> Mapping[str, str]:
+        return {"condition": self.condition}
 
     @property
     def needs(self) -> tuple[str, ...]:

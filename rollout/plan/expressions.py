@@ -22,8 +22,23 @@ def parts_of(expression: str) -> tuple[_Part, ...]:
     )
 
 
+def fault_of(expression: str) -> str:
+    """Why an expression cannot be read, as the end of a sentence; empty for one that can be."""
+    try:
+        parts = list(string.Formatter().parse(expression))
+    except ValueError as error:
+        return f"cannot be read: {error}"
+    for _, name, form, conversion in parts:
+        if name == "":
+            return "has braces without a column's name"
+        if name is not None and (conversion or form not in ("", "normal")):
+            rest = f"!{conversion}" if conversion else f":{form}"
+            return f"names '{name}{rest}', which is neither a column nor a column:normal"
+    return ""
+
+
 def named(expressions: Mapping[str, str]) -> tuple[str, ...]:
-    """The columns that expressions name, each once. Raises ValueError where a brace is open."""
+    """The columns that expressions name, each once. Raises ValueError if a brace is open."""
     parts = [part for expression in expressions.values() for part in parts_of(expression)]
     return tuple(dict.fromkeys(name for _, name, _ in parts if name))
 
@@ -73,7 +88,7 @@ class Condition:
 
     @property
     def columns(self) -> tuple[str, ...]:
-        """Those that it names, each once. Raises ValueError where a brace is left open."""
+        """Those that it names, each once. Raises ValueError if a brace is open."""
         return named({"": self.expression})
 
     @property

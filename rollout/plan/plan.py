@@ -5,6 +5,7 @@ A step reads the plan that it is part of, so both are declared here.
 
 import hashlib
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from functools import cached_property
@@ -93,6 +94,11 @@ class Step(ABC):
     def translations(self) -> tuple[Translation, ...]:
         """The translations that the step names; a plan check looks for each in the plan."""
         return ()
+
+    @property
+    def expressions(self) -> Mapping[str, str]:
+        """By parameter, SQL over the row with columns in braces."""
+        return {}
 
     @property
     def checksum(self) -> str:
@@ -304,10 +310,7 @@ class Plan:
 
     def step(self, number: int, step_id: str) -> Step:
         """Raises KeyError where the phase has no such step."""
-        for step in self.phases[number].steps:
-            if step.id == step_id:
-                return step
-        raise KeyError(step_id)
+        return {step.id: step for step in self.phases[number].steps}[step_id]
 
     def is_destructive(self, number: int) -> bool:
         """Whether a phase has a step that takes something away."""
@@ -371,10 +374,8 @@ class Plan:
     @cached_property
     def digest(self) -> str:
         """A short digest of every statement the plan would run, in both directions: its version."""
-        content = hashlib.sha256()
-        for number in range(len(self.phases)):
-            content.update(self._statements(number))
-        return content.hexdigest()[:12]
+        statements = b"".join(map(self._statements, range(len(self.phases))))
+        return hashlib.sha256(statements).hexdigest()[:12]
 
     def digest_of(self, number: int) -> str:
         """A short digest of what people approve: a phase's statements both ways, and its gates."""

@@ -1,5 +1,6 @@
 """The step that has a Python function of the project work on rows in batches."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import ClassVar
@@ -63,6 +64,10 @@ class RunTask(Step):
     @cached_property
     def _left_to_undo(self) -> Condition:
         return Condition(self.undo_where or "false")
+
+    @property
+    def expressions(self) -> Mapping[str, str]:
+        return {"where": self.where, "undo_where": self.undo_where}
 
     @property
     def needs(self) -> tuple[str, ...]:

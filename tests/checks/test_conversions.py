@@ -154,3 +154,14 @@ def test_a_widen_key_of_no_narrow_column_or_of_a_partitioned_table_is_e022() -> 
         "line.note is invalid: the table is partitioned",
     ):
         assert f"The WidenKey of {words}" in refused
+
+
+@pytest.mark.parametrize("expression", ["{price", "{}", "{price!r}::numeric", "'{\"a\": 1}'"])
+def test_an_expression_that_cannot_be_read_is_e073_whichever_way_it_leads(expression: str) -> None:
+    sides: list[dict[str, Any]] = [
+        {"forward": {"cents": expression}},
+        {"backward": {"price": expression}},
+    ]
+    for side in sides:
+        (message,) = refusals(replace(PRICE, **side))["rollout.E073"]
+        assert message.startswith("The translation of offer.cents has an expression that ")

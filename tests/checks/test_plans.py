@@ -11,6 +11,7 @@ from properties.rollout import PLAN as SHIPPED
 from rollout.checks import plans
 from rollout.checks.plans import check_plan, check_plans
 from rollout.plan import (
+    AddCheck,
     AddForeignKey,
     AddUnique,
     Column,
@@ -271,6 +272,41 @@ def test_a_task_whose_function_cannot_be_imported_is_e010(
     ((check, message),) = problems(with_step(PLAN, 2, step))
     assert check == "rollout.E010"
     assert f"The function '{wrong}' of step 't' cannot be imported" in message
+
+
+@pytest.mark.parametrize(
+    ("expression", "reason"),
+    [
+        ("{note = 'x'", "cannot be read: expected '}' before end of string"),
+        ("{note} = 'x'}", "cannot be read: Single '}' encountered in format string"),
+        ("{} = 'x'", "has braces without a column's name"),
+        ("{note:norm} = 'x'", "names 'note:norm', which is neither a column nor a column:normal"),
+        ("{note!r} = 'x'", "names 'note!r', which is neither a column nor a column:normal"),
+        ("""{note} <> '{"a": 1}'""", "names '\"a\": 1', which is neither a column nor"),
+    ],
+)
+def test_an_expression_of_a_step_that_cannot_be_read_is_e073_and_nothing_else(
+    expression: str, reason: str
+) -> None:
+    whole = "{note} IS NULL"
+    task = RunTask(
+        id="t",
+        description="",
+        table=TABLE,
+        function="tests.engine.test_tasks.mark",
+        where=whole,
+        undo="tests.engine.test_tasks.mark",
+        undo_where=whole,
+    )
+    check = AddCheck(id="t", description="", table=TABLE, name="k", condition=expression)
+    for phase, step, parameter in (
+        (2, replace(task, where=expression), "where"),
+        (2, replace(task, undo_where=expression), "undo_where"),
+        (3, check, "condition"),
+    ):
+        ((id_, message),) = problems(with_step(PLAN, phase, step))
+        assert id_ == "rollout.E073"
+        assert f"In step 't' of phase {phase}, {parameter}= {reason}" in message
 
 
 def test_a_task_over_a_column_that_is_not_there_is_e015() -> None:
