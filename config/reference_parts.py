@@ -333,6 +333,8 @@ PARTS: dict[str, Callable[[], str]] = {
             "Convert",
             "Extract",
             "WidenKey",
+            "ToEnum",
+            "ToCheck",
             "Derived",
             "Computed",
             "Guardrail",

@@ -75,6 +75,7 @@ TESTED_BY = {
     "plan/switch.py": "test_modes.py",
     "plan/transition.py": "plan/test_actions.py",
     "plan/value_decisions.py": "engine/test_value_decisions.py",
+    "plan/vocabulary_columns.py": "plan/test_vocabularies.py",
     "queries/migration_effects.py": "queries/test_migrations.py",
     "queries/preflights.py": "runner/test_phases_preflights.py",
     "queries/text_reports.py": "management/test_outputs.py",

@@ -11,6 +11,7 @@ from rollout.plan.cutovers import CutOver
 from rollout.plan.expressions import fault_of
 from rollout.plan.extractions import Extract
 from rollout.plan.plan import Plan
+from rollout.plan.vocabulary_columns import VocabularyColumn
 from rollout.plan.wide_columns import WideColumn
 
 # What a WidenKey makes wide.
@@ -25,6 +26,8 @@ _WIDEN_KEY = (
     "WidenKey",
     "Name columns that the database has as smallint or integer, in tables without partitions.",
 )
+_HINT = "Take its translations and phases() into the plan, or write the same steps yourself."
+_TO_ENUM, _TO_CHECK = ("ToEnum", _HINT), ("ToCheck", _HINT)
 
 
 # What follows a column's name in the braces of an expression begins with one of these.
@@ -48,9 +51,7 @@ def unreadable_expressions(plan: Plan) -> Iterator[Problem]:
     for number, step in numbered_steps(plan):
         for parameter, expression in step.expressions.items():
             if fault := fault_of(expression):
-                yield _unreadable(
-                    f"In step '{step.id}' of phase {number}, {parameter}= {fault}."
-                )
+                yield _unreadable(f"In step '{step.id}' of phase {number}, {parameter}= {fault}.")
 
 
 def _unreadable(message: str) -> Problem:
@@ -71,7 +72,7 @@ def conversion_problems(plan: Plan) -> Iterator[Problem]:
     )
     for convert in converts:
         shared = [c for c in convert.legacy if writers[convert.table.label, c] > 1]
-        kind, hint = _WIDEN_KEY if isinstance(convert, WideColumn) else _CONVERT
+        kind, hint = _words(convert)
         for problem in (
             *_sides(convert),
             *_expressions(plan, convert),
@@ -86,6 +87,12 @@ def conversion_problems(plan: Plan) -> Iterator[Problem]:
                 f"{problem}.",
                 hint,
             )
+
+
+def _words(convert: Convert) -> tuple[str, str]:
+    if isinstance(convert, VocabularyColumn):
+        return _TO_ENUM if convert.enum else _TO_CHECK
+    return _WIDEN_KEY if isinstance(convert, WideColumn) else _CONVERT
 
 
 def _wide(convert: Convert) -> Iterator[str]:

@@ -105,6 +105,10 @@ class CheckId(StrEnum):
         "rollout.E023",
         "An extraction has no key, shares a column, or its table is missing or taken.",
     )
+    WRONG_VOCABULARY = (
+        "rollout.E074",
+        "A vocabulary has no values, ambiguous ones, or nothing that keeps the column to them.",
+    )
     WRONG_SQL_FILE = (
         "rollout.E050",
         "An SQL file has no rollback, no check, or a header that cannot be read.",

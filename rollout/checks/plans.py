@@ -15,6 +15,7 @@ from rollout.checks.lookups import lookup_problems
 from rollout.checks.problems import Problem, numbered_steps
 from rollout.checks.removals import removal_problems
 from rollout.checks.rollbacks import rollback_problems
+from rollout.checks.vocabularies import vocabulary_problems
 from rollout.plan import plans
 from rollout.plan.constraints import AddUnique
 from rollout.plan.plan import Plan
@@ -56,6 +57,7 @@ def check_plan(plan: Plan) -> list[CheckMessage]:
         *lookup_problems(plan),
         *conversion_problems(plan),
         *extraction_problems(plan),
+        *vocabulary_problems(plan),
         *_functions(plan),
         *removal_problems(plan),
         *guardrail_problems(plan),

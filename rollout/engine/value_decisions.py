@@ -39,6 +39,7 @@ from rollout.plan.value_decisions import (
     decisions_about,
     source_of,
 )
+from rollout.plan.vocabulary_columns import VocabularyColumn
 
 # By new column its text, null for an empty one; None takes a decision back.
 Decision = Mapping[str, str | None] | None
@@ -248,7 +249,7 @@ def decide_values(
     Only those that differ. Raises CannotDecideValues, DecisionsLocked and psycopg.Error.
     """
     install(connection)
-    wanted = _checked(connection, conversion, decisions)
+    wanted = _checked(connection, plan, conversion, decisions)
     about = decisions_about(conversion, plan.name, "d")
     try:
         with connection.transaction():
@@ -294,22 +295,24 @@ def decide_values(
 
 
 def _checked(
-    connection: Connection, conversion: Conversion, decisions: Mapping[str, Decision]
+    connection: Connection, plan: Plan, conversion: Conversion, decisions: Mapping[str, Decision]
 ) -> dict[str, Decision]:
     """The decisions with their values as the target writes them. Raises CannotDecideValues."""
     checked: dict[str, Decision] = {}
     problems: dict[str, str] = {}
-    for source, decision in decisions.items():
-        if decision is None:
-            checked[source] = None
-            continue
-        try:
-            checked[source] = {
-                column: _as_stored(connection, conversion, column, decision.get(column))
-                for column in conversion.decides
-            }
-        except ValueError as error:
-            problems[source] = str(error)
+    with connection.transaction(force_rollback=True):
+        _make_types(connection, plan, conversion)
+        for source, decision in decisions.items():
+            if decision is None:
+                checked[source] = None
+                continue
+            try:
+                checked[source] = {
+                    column: _as_stored(connection, conversion, column, decision.get(column))
+                    for column in conversion.decides
+                }
+            except ValueError as error:
+                problems[source] = str(error)
     if problems:
         raise CannotDecideValues(problems)
     return checked
@@ -325,6 +328,9 @@ def _as_stored(
         return None
     if "\x00" in text:
         raise ValueError(f"{column} cannot contain NUL characters. Enter another value.")
+    if isinstance(conversion, VocabularyColumn) and text not in conversion.vocabulary:
+        known = ", ".join(conversion.vocabulary)
+        raise ValueError(f"{column} takes only these values: {known}. Enter one of them.")
     type_ = conversion.decides[column].type
     value = cast(sql.SQL("{}::text").format(sql.Literal(text)), type_)
     try:
@@ -361,9 +367,17 @@ def _functions(connection: Connection, plan: Plan, conversion: Conversion) -> It
     with connection.transaction(force_rollback=True):
         if not functions_exist(connection, plan, conversion):
             install(connection)
+            _make_types(connection, plan, conversion)
             connection.execute(refusal_definition(conversion, plan.name))
             connection.execute(decided_definition(conversion, plan.name))
         yield
+
+
+def _make_types(connection: Connection, plan: Plan, conversion: Conversion) -> None:
+    """The enum type of a new column, for a transaction that is rolled back before phase 1."""
+    enum = conversion.enum if isinstance(conversion, VocabularyColumn) else None
+    if enum is not None and not fetch_bool(connection, enum.is_there):
+        connection.execute(enum.create(plan.name).sql)
 
 
 def _is_empty(conversion: Conversion) -> sql.Composable:

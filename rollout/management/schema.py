@@ -125,7 +125,7 @@ def types(out: Output, rollout: Rollout, check: str | None, phase: int | None) -
     schema = schema_of(rollout)
     live = schema.live.shape
     text = (
-        typescript.interfaces(schema.plan.name, live)
+        interfaces.of_shape(schema.plan, live)
         if phase is None
         else interfaces.once_done(schema.plan, live, phase, done=schema.phases_done)
     )

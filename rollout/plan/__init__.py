@@ -53,6 +53,7 @@ from rollout.plan.transition import (
 )
 from rollout.plan.translations import Computed, Lookup
 from rollout.plan.trials import CompareSchemaStep, ProbeFlow
+from rollout.plan.vocabularies import CreateEnum, ToCheck, ToEnum
 from rollout.plan.wide_keys import WidenKey
 
 register = plans.register
@@ -74,6 +75,7 @@ __all__ = [
     "CompareSchemaStep",
     "Computed",
     "Convert",
+    "CreateEnum",
     "CreateExtractedTable",
     "CreateIndex",
     "CreateLookupTable",
@@ -118,6 +120,8 @@ __all__ = [
     "StepsDescribed",
     "StopDualWrite",
     "Table",
+    "ToCheck",
+    "ToEnum",
     "TypesMatch",
     "UseFeature",
     "WidenKey",

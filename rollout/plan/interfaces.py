@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from rollout.plan.plan import Plan
 from rollout.plan.table import Shape
 from rollout.plan.typescript import first_difference, interfaces
+from rollout.plan.vocabulary_columns import enums_of
 
 
 @dataclass(frozen=True)
@@ -29,7 +30,12 @@ def once_done(plan: Plan, live: Shape, phase: int, *, done: int) -> str:
 
     ``done`` phases are done now. What no phase between says anything about is as it is live.
     """
-    return interfaces(plan.name, _shape(plan, live, phase, done))
+    return of_shape(plan, _shape(plan, live, phase, done))
+
+
+def of_shape(plan: Plan, shape: Shape) -> str:
+    """The interfaces of columns, with the values of the enum types that the plan makes."""
+    return interfaces(plan.name, shape, enums_of(plan.translations))
 
 
 def verdict(plan: Plan, live: Shape, text: str, *, done: int, under_way: bool = False) -> Verdict:
@@ -39,7 +45,7 @@ def verdict(plan: Plan, live: Shape, text: str, *, done: int, under_way: bool = 
     """
     texts = [once_done(plan, live, n, done=done) for n in range(-1, len(plan.phases))]
     if not under_way:
-        texts[done] = interfaces(plan.name, live)
+        texts[done] = of_shape(plan, live)
     now, following = texts[done], texts[min(done + 1, len(plan.phases))]
     difference = first_difference(now, text)
     moment = _moment(done - 1)

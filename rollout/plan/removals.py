@@ -53,18 +53,22 @@ class FreezeLegacy(Step):
     changes_write_path = True
 
     def forward(self, plan: Plan) -> Actions:
+        handed_on = [
+            (column, of, self.table.columns.get(t.drops[0], of))
+            for t in plan.conversions_of(self.table)
+            for column, of in t.added.items()
+            if t.declared(column) != column
+        ]
+        archive = facts.relation_exists(in_target(archive_name(plan, self.table)))
         gone = facts.all_of(
             *(
                 facts.no(facts.column_exists(self.table, column))
                 for column in plan.legacy_of(self.table)
             ),
             # Before a cutover that hands names on, the names of after it are missing as well.
-            *(
-                facts.column_has_type(self.table, column, t.added[column].type)
-                for t in plan.conversions_of(self.table)
-                for column in t.added
-                if t.declared(column) != column
-            ),
+            *(facts.column_has_type(self.table, column, of.type) for column, of, _ in handed_on),
+            # The type tells nothing where both have one.
+            *([archive] if any(of.type == old.type for _, of, old in handed_on) else []),
         )
         return (unless(gone, triggers(plan, self.table).install("frozen")),)
 

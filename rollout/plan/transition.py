@@ -23,6 +23,7 @@ from rollout.plan.table import Table
 from rollout.plan.translations import Lookup
 from rollout.plan.updates import Assignment
 from rollout.plan.value_decisions import careful_values, means_otherwise
+from rollout.plan.vocabulary_columns import VocabularyColumn
 
 
 def triggers(plan: Plan, table: Table) -> DualWriteTriggers:
@@ -110,13 +111,19 @@ class StartDualWrite(Step):
         triggers(plan, self.table).put_into(catalog, "forward")
 
     def hazards(self, plan: Plan) -> tuple[Hazard, ...]:
-        """The columns read, when some are: a trigger would see nothing in a generated one."""
+        """The columns read, when some are: a trigger would see nothing in a generated one.
+
+        And the texts outside of a vocabulary.
+        """
         read = dict.fromkeys(
             column
             for t in (*plan.translations_of(self.table), *plan.computed_of(self.table))
             for column in t.reads
         )
-        return (generated(self.table, tuple(read)),) if read else ()
+        outside = [
+            t.outside for t in plan.conversions_of(self.table) if isinstance(t, VocabularyColumn)
+        ]
+        return (*((generated(self.table, tuple(read)),) if read else ()), *outside)
 
 
 def kept_when_cleared(plan: Plan, table: Table) -> tuple[str, ...]:

@@ -5,6 +5,8 @@ Tables and columns are in the order of their names: a rollback adds a column aga
 """
 
 import re
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 
 from rollout.plan.table import Column, Shape
 
@@ -35,13 +37,18 @@ _STRINGS = ("character", "timestamp", "time ", "numeric(", "bit", "interval")
 _PLAIN_NAME = re.compile(r"[A-Za-z_$][A-Za-z0-9_$]*")
 
 
-def interfaces(plan: str, shape: Shape) -> str:
+# The values of enum types, by the type.
+Enums = Mapping[str, Sequence[str]]
+
+
+def interfaces(plan: str, shape: Shape, enums: Enums = MappingProxyType({})) -> str:
     """One interface for a row of each table, in a file that says how it is made."""
     blocks = [f"// Made by: manage.py rollout types {plan}\n"]
     for table, columns in sorted(shape.items()):
         lines = [f"export interface {interface_name(table)} {{"]
         lines += [
-            f"  {_property(name)}: {_type(column)};" for name, column in sorted(columns.items())
+            f"  {_property(name)}: {_type(column, enums)};"
+            for name, column in sorted(columns.items())
         ]
         blocks.append("\n".join([*lines, "}", ""]))
     return "\n".join(blocks)
@@ -74,15 +81,20 @@ def _shown(line: str | None) -> str:
 
 
 def _property(name: str) -> str:
-    if _PLAIN_NAME.fullmatch(name):
-        return name
-    return '"' + name.replace("\\", "\\\\").replace('"', '\\"') + '"'
+    return name if _PLAIN_NAME.fullmatch(name) else _quoted(name)
 
 
-def _type(column: Column) -> str:
+def _quoted(text: str) -> str:
+    return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
+
+
+def _type(column: Column, enums: Enums) -> str:
     scalar = column.type
     dimensions = 0
     while scalar.endswith("[]"):
         scalar, dimensions = scalar[:-2], dimensions + 1
     type_ = _TYPES.get(scalar) or ("string" if scalar.startswith(_STRINGS) else "unknown")
+    if scalar in enums:
+        type_ = " | ".join(map(_quoted, enums[scalar]))
+        type_ = f"({type_})" if dimensions else type_
     return type_ + "[]" * dimensions + (" | null" if column.null else "")

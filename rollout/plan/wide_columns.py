@@ -1,22 +1,19 @@
 """The conversion of an integer column into a bigint that takes its name."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
-from rollout.plan.conversions import Convert, with_names
+from rollout.plan.kept_columns import KeptColumn
 from rollout.plan.names import identifier
 from rollout.plan.table import Column, Table
 
 
 @dataclass(frozen=True, kw_only=True)
-class WideColumn(Convert):
+class WideColumn(KeptColumn):
     """An integer column that becomes a bigint of the same name, with all that is bound to it.
 
     It is one of those that a ``WidenKey`` makes.
     """
 
-    declared_name: str = ""
-    """The name that the wide column is declared with, once it has another one."""
     views: bool = False
     """Whether views over it are created again."""
 
@@ -27,22 +24,6 @@ class WideColumn(Convert):
     @property
     def recreates_views(self) -> bool:
         return self.views
-
-    def declared(self, column: str) -> str:
-        return self.declared_name or column
-
-    def renamed(self, table: Table, names: Mapping[str, str]) -> "WideColumn":
-        (legacy,), (new,) = self.legacy, self.columns
-        return replace(
-            self,
-            table=table,
-            legacy=(names[legacy],),
-            columns={names[new]: self.columns[new]},
-            forward=with_names(self.forward, names),
-            backward=with_names(self.backward, names),
-            keeps_name=False,
-            declared_name=new,
-        )
 
 
 def widened(table: Table, column: str, *, views: bool = False) -> WideColumn:

@@ -1,18 +1,11 @@
 """An integer key that becomes a bigint, with every column that refers to it."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
-from rollout.plan.archives import ArchiveLegacy
-from rollout.plan.cutovers import CutOver
-from rollout.plan.gates import AuditClean, SnapshotVerified
-from rollout.plan.plan import Phase, Step
-from rollout.plan.removals import DropLegacy, FreezeLegacy
-from rollout.plan.schema import AddColumns, RequireValues
+from rollout.plan.kept_phases import kept_phases
+from rollout.plan.plan import Phase
 from rollout.plan.table import Table
-from rollout.plan.transition import Backfill, FullAudit, StartDualWrite, WriteBoth
-from rollout.plan.trials import CompareSchemaStep
 from rollout.plan.wide_columns import WideColumn, widened
 
 
@@ -51,55 +44,6 @@ class WidenKey:
         others = dict.fromkeys(table for table, _ in self.references if table != self.table)
         return (*others, self.table)
 
-    def of(self, table: Table) -> tuple[WideColumn, ...]:
-        """The conversions of one of its tables."""
-        return tuple(t for t in self.translations if t.table == table)
-
     def phases(self) -> tuple[Phase, Phase, Phase, Phase, Phase]:
         """The five phases: add, fill and prove, hand the names on, archive and drop."""
-        contract = (
-            step
-            for table in self.tables
-            for step in (
-                FreezeLegacy(**_words("freeze", f"Freeze narrow columns of {table.label}", table)),
-                ArchiveLegacy(**_words("archive", f"Archive them from {table.label}", table)),
-                DropLegacy(**_words("drop", f"Drop narrow columns of {table.label}", table)),
-            )
-        )
-        return (
-            Phase(
-                steps=(CompareSchemaStep(id="compare", description="Compare the live schema"),),
-            ),
-            Phase(steps=tuple(self._expand())),
-            Phase(steps=tuple(self._backfill())),
-            Phase(steps=tuple(self._enforce()), gates=(AuditClean(),)),
-            Phase(steps=tuple(contract), gates=(SnapshotVerified(),)),
-        )
-
-    def _expand(self) -> Iterator[Step]:
-        for table in self.tables:
-            words = _words("add", f"Add wide columns to {table.label}", table)
-            yield AddColumns(**words, of=self.of(table))
-
-    def _backfill(self) -> Iterator[Step]:
-        for table in self.tables:
-            yield StartDualWrite(**_words("sync", f"Keep columns of {table.label} in sync", table))
-        yield WriteBoth(id="write-both", description="Write both columns")
-        for table in self.tables:
-            yield Backfill(**_words("fill", f"Fill the wide columns of {table.label}", table))
-        yield FullAudit(id="audit", description="Compare every row")
-
-    def _enforce(self) -> Iterator[Step]:
-        for table in self.tables:
-            required = tuple(c for t in self.of(table) if t.required for c in t.columns)
-            if required:
-                words = _words("require", f"Require wide columns of {table.label}", table)
-                yield RequireValues(**words, columns=required)
-        for table in self.tables:
-            words = _words("cut-over", f"Hand the names of {table.label} to wide columns", table)
-            yield CutOver(**words)
-        yield FullAudit(id="audit", description="Compare every row")
-
-
-def _words(verb: str, description: str, table: Table) -> dict[str, Any]:
-    return {"id": f"{verb}-{table.label}", "description": description, "table": table}
+        return kept_phases(self.translations, self.tables, new="wide columns", old="narrow columns")

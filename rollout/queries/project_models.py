@@ -9,7 +9,8 @@ from django.db import models, router
 from rollout.engine.preflight import Item
 from rollout.journal.environments import UnknownEnvironment, alias_of
 from rollout.plan.plan import CONTRACT, Plan
-from rollout.plan.table import Named, Shape
+from rollout.plan.table import Column, Named, Shape
+from rollout.plan.vocabulary_columns import VocabularyColumn
 
 NAME = "models of the project"
 
@@ -48,19 +49,28 @@ def _label(model: type[models.Model]) -> str:
 def shape_of_models(plan: Plan, phases_done: int) -> Shape:
     """The columns that models have once that many phases are done.
 
-    Where a new column takes its legacy column's name, models have that name alone.
+    Where a new column takes its legacy column's name, models have that name alone. A text that
+    becomes an enum type stays a text to them.
     """
     shape = plan.shape(phases_done)
     hidden = {t.label: plan.names_after_cutover(t) for t in plan.tables_keeping_names}
     return {
         label: {
-            name: column
+            name: _as_of_text(plan, label, column)
             for name, column in columns.items()
             if name in plan.shape(0).get(label, {})
             or name not in {*hidden.get(label, {}), *hidden.get(label, {}).values()}
         }
         for label, columns in shape.items()
     }
+
+
+def _as_of_text(plan: Plan, label: str, column: Column) -> Column:
+    for t in plan.translations:
+        enum = t.enum if isinstance(t, VocabularyColumn) and t.table.label == label else None
+        if isinstance(t, VocabularyColumn) and enum and column.type == enum.type:
+            return Column(t.of_legacy.type, column.null)
+    return column
 
 
 def dropped_fields(plan: Plan, alias: str) -> list[DroppedField]:

@@ -20,8 +20,11 @@ from tests.engine.old_server import old_server
 from tests.engine.sample_plans import before_drop, with_step
 from tests.engine.samples import BIGINT, DIRTY, ODD, PARTITIONED, REQUIRED, Sample
 from tests.engine.test_every_phase import schema_of, whole_schema_of
+from tests.plan.sample_files import FILES
 from tests.plan.test_conversions import DOC, NAMES, NOTE, OFFERS, PRICE, SEEN
 from tests.plan.test_extractions import AGENT, CONFLICTS, HOMES
+from tests.plan.test_vocabularies import CHECK, ENUM, ORDERS
+from tests.plan.test_vocabularies import plan_of as plan_of_words
 from tests.plan.test_wide_keys import TICKETS, create_shop, widening
 from tests.schemas import plan_of
 from tests.support.bare_databases import clear
@@ -29,57 +32,6 @@ from tests.support.processes import completed
 from tests.support.servers import template_url
 
 pytestmark = pytest.mark.slow
-
-FILES = {
-    "001_notes": (
-        """\
--- rollout: phase: 1
--- rollout: destructive
--- rollout: locks: none
--- rollout: done: to_regclass('notes') IS NOT NULL
-CREATE TABLE notes (text text);
-
--- rollout: locks: ROW EXCLUSIVE notes
--- rollout: repeatable
-DELETE FROM notes WHERE text = 'it''s :begun \\q $sql$';
-
--- rollout: locks: none
--- rollout: servers: 99-
--- rollout: done: false
-SELECT nothing_such();
-
--- rollout: locks: SHARE UPDATE EXCLUSIVE notes
--- rollout: long
--- rollout: repeatable
-VACUUM notes;
-
--- rollout: locks: none
--- rollout: generates
--- rollout: repeatable
-SELECT format('COMMENT ON TABLE notes IS %L', 'of ' || current_database());
-""",
-        """\
--- rollout: locks: ACCESS EXCLUSIVE notes
--- rollout: done: to_regclass('notes') IS NULL
-DROP TABLE notes;
-""",
-    ),
-    "002_two_indexes": (
-        """\
--- rollout: phase: 4
--- rollout: long
--- rollout: locks: SHARE notes
--- rollout: done: to_regclass('notes_b') IS NOT NULL
-CREATE INDEX notes_a ON notes (text); CREATE INDEX notes_b ON notes (length(text));
-""",
-        """\
--- rollout: locks: ACCESS EXCLUSIVE notes
--- rollout: done: to_regclass('notes_b') IS NULL
-DROP INDEX notes_a; DROP INDEX notes_b;
-""",
-    ),
-}
-
 
 # The scripts leave it to the console.
 TASK = language.RunTask(
@@ -125,6 +77,11 @@ def create_offers(connection: Connection) -> None:
 def create_homes(connection: Connection) -> None:
     """Groups with conflicts, without a key, and without any value."""
     connection.execute((HOMES + CONFLICTS).encode())
+
+
+def create_orders(connection: Connection) -> None:
+    """Texts in several spellings, and blanks."""
+    connection.execute(ORDERS.encode())
 
 
 @dataclass(frozen=True)
@@ -203,6 +160,8 @@ CASES = (
         create_homes,
     ),
     Case("wide keys", lambda _: widening(TICKETS), create_shop),
+    Case("an enum", lambda _: plan_of_words(ENUM), create_orders),
+    Case("a check", lambda _: plan_of_words(CHECK), create_orders),
 )
 ON_OLDEST = CASES[0], CASES[3], CASES[6], CASES[7]
 
@@ -393,7 +352,7 @@ def test_every_kind_of_step_is_among_the_plans_that_are_run(tmp_path: Path) -> N
     }
     tried = {
         type(step)
-        for case in (*CASES[:2], CASES[4], CASES[6])
+        for case in (*CASES[:2], CASES[4], CASES[6], CASES[8])
         for phase in case.plan(tmp_path).phases
         for step in phase.steps
     }

@@ -21,6 +21,8 @@ from tests.engine.sample_plans import with_step
 from tests.engine.samples import COMPOSITE, LISTED, REQUIRED, TEXTS, UUIDS, Sample
 from tests.plan.test_conversions import PRICE
 from tests.plan.test_extractions import AGENT
+from tests.plan.test_vocabularies import CHECK, ENUM
+from tests.plan.test_vocabularies import plan_of as plan_of_words
 from tests.schemas import plan_of
 from tests.support.rollouts import Cli
 from tests.support.servers import Database
@@ -186,6 +188,16 @@ def test_a_column_that_keeps_its_name_is_one_field_whose_type_changes_with_phase
     assert all("price_cents" not in source and "price_legacy" not in source for source in sources)
     types = ["TextField"] * 3 + ["BigIntegerField"] * 2
     assert all(f"price = models.{of}(" in s for of, s in zip(types, sources, strict=True))
+
+
+def test_a_text_that_is_kept_to_its_values_stays_the_field_that_it_was() -> None:
+    assert phases_with_models(plan_of_words(ENUM)) == []
+    # The CHECK is in the models of its phase.
+    assert phases_with_models(plan_of_words(CHECK)) == [3]
+    for plan in (plan_of_words(ENUM), plan_of_words(CHECK)):
+        for phase in range(5):
+            source = models_source(plan, phase, "default")
+            assert "state = models.CharField(max_length=20, null=True, blank=True)" in source
 
 
 @isolate_apps("properties")

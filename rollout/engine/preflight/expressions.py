@@ -61,14 +61,14 @@ _SESSIONS = (
 
 def expressions(connection: Connection, scope: Scope) -> Item:
     """Whether every value can be computed for the present rows, the same in any session."""
-    conversions = [t for t in scope.plan.translations if isinstance(t, Conversion) and t.is_tried]
+    conversions = [t for t in scope.plan.translations if isinstance(t, Conversion)]
     if not conversions or scope.phase == CONTRACT:
         return Item(NAME, "pass", "No later trigger evaluates an expression.")
     faults: list[tuple[str, str]] = []
     doubts: list[tuple[str, str]] = []
     tried = []
     connection.execute("SAVEPOINT trial")
-    trials = [_Trial(connection, t, column) for t in conversions for column in t.added]
+    trials = [_Trial(connection, t, c) for t in conversions if t.is_tried for c in t.added]
     for trial in trials:
         label = f"{trial.conversion.table.label}.{trial.column}"
         if not trial.oids:
@@ -83,7 +83,7 @@ def expressions(connection: Connection, scope: Scope) -> Item:
         faults += [fault for t in conversions for fault in _undecided(connection, scope.plan, t)]
     problems = faults or doubts
     if not problems:
-        return Item(NAME, "pass", "; ".join(tried))
+        return Item(NAME, "pass", "; ".join(tried) or "No expression has to be tried.")
     return Item(
         NAME,
         "blocks" if faults else "warns",

@@ -2,7 +2,7 @@
 
 import random
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -32,9 +32,10 @@ _OTHER_VALUE = {
     "S": "CASE WHEN {column} = '?' THEN '!' ELSE '?' END",
     "N": "{column} + 1",
     "D": "{column} + interval '1 day'",
+    "E": "(SELECT v FROM unnest(enum_range({column})) AS v WHERE v <> {column} LIMIT 1)",
 }
 # By PostgreSQL's category of the column's type.
-_SOME_VALUE = {"B": "true", "S": "'?'", "N": "1", "D": "now()"}
+_SOME_VALUE = {"B": "true", "S": "'?'", "N": "1", "D": "now()", "E": "(enum_range({column}))[1]"}
 
 Row = dict[str, Any]
 
@@ -236,7 +237,6 @@ class _TablePlanting:
 
     def _rows_of_derived(self, derived: Conversion) -> None:
         first, *_ = derived.added
-        column = sql.Identifier(first)
         kind = self._type_category(first)
 
         def filled(row: Row) -> bool:
@@ -250,9 +250,9 @@ class _TablePlanting:
                 f"{derived.added[first].type} is known, nothing planted."
             )
             return
-        self._rows_in(derived, "computed_differs", _other_value(first, kind), filled)
+        self._rows_in(derived, "computed_differs", _assigned(_OTHER_VALUE, first, kind), filled)
         if not derived.required:
-            wrong_value = sql.SQL("{} = {}").format(column, sql.SQL(_SOME_VALUE[kind]))
+            wrong_value = _assigned(_SOME_VALUE, first, kind)
             self._rows_in(derived, "unexpected", wrong_value, lambda row: not filled(row))
 
     def _texts_of_conversion(self, conversion: Conversion, filled: Callable[[Row], bool]) -> None:
@@ -319,7 +319,7 @@ class _TablePlanting:
         kinds = {column: self._type_category(column) for column in columns}
         known = [column for column in columns if kinds[column] in _OTHER_VALUE]
         if known:
-            other = _other_value(known[0], kinds[known[0]])
+            other = _assigned(_OTHER_VALUE, known[0], kinds[known[0]])
             for row in self._take(computed, "computed_differs"):
                 self._set(row, other)
                 self._note(row, computed, "computed_differs", by_sample_alone=True)
@@ -394,6 +394,6 @@ def _emptied(translation: Translation) -> sql.Composable:
     )
 
 
-def _other_value(column: str, kind: str) -> sql.Composable:
+def _assigned(values: Mapping[str, str], column: str, kind: str) -> sql.Composable:
     name = sql.Identifier(column)
-    return sql.SQL("{} = ").format(name) + sql.SQL(_OTHER_VALUE[kind]).format(column=name)
+    return sql.SQL("{} = ").format(name) + sql.SQL(values[kind]).format(column=name)

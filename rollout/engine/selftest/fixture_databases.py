@@ -38,6 +38,7 @@ from rollout.plan.schema import CreateLookupTable
 from rollout.plan.table import Column, Table
 from rollout.plan.transition import triggers
 from rollout.plan.translations import Computed, Lookup
+from rollout.plan.vocabulary_columns import VocabularyColumn
 
 _PREFIX = "rollout_selftest"
 _LOCK = "SELECT pg_try_advisory_lock(hashtext('rollout audit self-test'))"
@@ -138,6 +139,9 @@ def _build(copy: Connection, plan: Plan) -> None:
     target.install(copy)
     for table in plan.audited_tables:
         copy.execute(sql.SQL("CREATE SCHEMA IF NOT EXISTS {}").format(sql.Identifier(table.schema)))
+        for conversion in plan.conversions_of(table):
+            if isinstance(conversion, VocabularyColumn) and (enum := conversion.enum):
+                ddl.apply(copy, enum.create_if_absent(plan.name), NullControl())
         copy.execute(
             sql.SQL("CREATE TABLE {} ({}, PRIMARY KEY ({}))").format(
                 table.identifier,
