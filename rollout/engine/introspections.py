@@ -6,7 +6,9 @@ from dataclasses import dataclass, field
 from psycopg import errors, sql
 
 from rollout.engine import integer_keys
+from rollout.engine.column_groups import ColumnGroup, repeated_groups
 from rollout.engine.integer_keys import IntegerKey
+from rollout.engine.referrers import key_of, referrers_of
 from rollout.engine.target import Connection
 from rollout.plan.errors import RolloutError
 from rollout.plan.names import normal
@@ -87,6 +89,15 @@ class TableInfo:
     """The columns that number its rows."""
     loosely_compared: frozenset[str] = frozenset()
     """Columns whose collation is not deterministic: texts that differ are equal there."""
+    groups: tuple[ColumnGroup, ...] = ()
+    """Groups of the columns asked for whose values repeat together."""
+    referrers: tuple[tuple[Table, str], ...] = ()
+    """The columns that refer to the key, if that alone was asked for."""
+
+    @property
+    def is_narrow(self) -> bool:
+        """Whether the key begins with an integer that a bigint is wider than."""
+        return self.table.columns[self.table.key[0]].type in ("smallint", "integer")
 
 
 def introspect(connection: Connection, name: str, columns: Sequence[str]) -> TableInfo:
@@ -109,16 +120,7 @@ def introspect(connection: Connection, name: str, columns: Sequence[str]) -> Tab
             raise TableNotFound(
                 f"{name} has no column '{column}'. Its columns: {', '.join(map(repr, live))}."
             )
-    key = tuple(
-        column
-        for (column,) in connection.execute(
-            "SELECT a.attname FROM pg_index x"
-            " CROSS JOIN unnest(x.indkey) WITH ORDINALITY AS k (n, o)"
-            " JOIN pg_attribute a ON a.attrelid = x.indrelid AND a.attnum = k.n"
-            " WHERE x.indrelid = %s AND x.indisprimary ORDER BY k.o",
-            [oid],
-        ).fetchall()
-    )
+    key = key_of(connection, oid)
     indexes = _indexes(connection, oid, columns)
     # What a step drops or builds is over columns that the plan knows.
     indexed = [column for index in indexes if index.plain for column in index.columns]
@@ -137,6 +139,16 @@ def introspect(connection: Connection, name: str, columns: Sequence[str]) -> Tab
             [oid],
         ).fetchall()
     )
+    texts = {
+        column: _texts(connection, table, column)
+        for column in columns
+        if live[column][3] and column not in loosely_compared
+    }
+    referrers: tuple[tuple[Table, str], ...] = ()
+    if len(key) == 1 and key == tuple(columns):
+        table, referrers = referrers_of(connection, oid, table)
+    # What looks like a number or a time tells nothing apart.
+    by_words = [column for column, of in texts.items() if not of.kind]
     return TableInfo(
         table=table,
         loosely_compared=loosely_compared,
@@ -145,11 +157,9 @@ def introspect(connection: Connection, name: str, columns: Sequence[str]) -> Tab
         taken_columns=frozenset(live),
         taken_relations=_relations(connection, schema),
         integer_keys=tuple(integer_keys.read(connection, [table.label])),
-        texts={
-            column: _texts(connection, table, column)
-            for column in columns
-            if live[column][3] and column not in loosely_compared
-        },
+        texts=texts,
+        groups=repeated_groups(connection, table, list(texts), keys=by_words),
+        referrers=referrers,
     )
 
 

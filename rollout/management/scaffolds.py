@@ -9,7 +9,8 @@ from rollout.engine.introspections import TableNotFound, introspect
 from rollout.journal.environments import target_of
 from rollout.management.verbs import DONE, AddVerb, Output
 from rollout.plan import plans
-from rollout.queries.scaffolds import CannotScaffold, Scaffold, scaffold
+from rollout.queries.scaffold_parts import CannotScaffold, Scaffold
+from rollout.queries.scaffolds import scaffold
 
 
 def add_verbs(add: AddVerb) -> None:

@@ -1,19 +1,29 @@
 """Writes a first plan for a live table: the text of an app's ``rollout.py``."""
 
-import json
 import re
-import textwrap
-from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from collections.abc import Iterator
+from dataclasses import replace
 from datetime import date
 
 from django.template.loader import render_to_string
 
+from rollout.engine.column_groups import ColumnGroup
 from rollout.engine.introspections import Index, TableInfo, Texts
-from rollout.plan.errors import RolloutError
 from rollout.plan.names import MAX_LOOKUP_CHARACTERS, identifier
 from rollout.plan.table import Column
 from rollout.plan.translations import Lookup
+from rollout.queries.scaffold_parts import CannotScaffold, Replaced, Scaffold, Translation
+from rollout.queries.scaffold_texts import (
+    constant_of,
+    counts_of,
+    free,
+    listed,
+    plural,
+    python_text,
+    slug,
+    wrapped,
+)
+from rollout.queries.scaffold_wide_keys import wide_key_scaffold
 
 # More would be too many for people to choose from.
 _MAX_FORMS = 500
@@ -29,92 +39,6 @@ _CONVERTED = {
 _FALSE = frozenset({"no", "n", "false", "f", "0", "off"})
 _TRUE = frozenset({"yes", "y", "true", "t", "1", "on"})
 _NAMES = {"r", "timedelta", "TABLE", "PLAN", "PREPARE", "EXPAND", "BACKFILL", "ENFORCE", "CONTRACT"}
-
-
-class CannotScaffold(RolloutError):
-    """The table or a column cannot be migrated as it is; the message says what to do."""
-
-
-@dataclass(frozen=True)
-class Scaffold:
-    """A first plan: its name, its source, and notes for its author."""
-
-    plan: str
-    source: str
-    notes: tuple[str, ...]
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Translation:
-    """A translation for the template. A conversion has ``backward``, and as ``expression`` the
-    way forward; a derived one has no way back."""
-
-    constant: str
-    column: str
-    new: str
-    comments: list[str]
-    required: bool = True
-    lookup_table: str = ""
-    blank: str | None = ""
-    type: str = ""
-    expression: str = ""
-    backward: str = ""
-
-    @property
-    def drops(self) -> bool:
-        """Whether phase 4 drops its legacy column."""
-        return self.is_lookup or bool(self.backward)
-
-    @property
-    def is_lookup(self) -> bool:
-        return bool(self.lookup_table)
-
-    @property
-    def create_id(self) -> str:
-        return f"create-{_slug(self.lookup_table)}"
-
-    @property
-    def create_description(self) -> str:
-        return f"Create lookup table: {self.lookup_table}"
-
-    @property
-    def key_id(self) -> str:
-        return f"{_slug(self.new)}-key"
-
-    @property
-    def key_description(self) -> str:
-        return f"Add foreign key: {self.new}"
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Replaced:
-    """An index of legacy columns and its replacement.
-
-    A constraint's index is dropped with its column: no step drops it.
-    """
-
-    name: str
-    columns: tuple[str, ...]
-    new_name: str
-    new_columns: tuple[str, ...]
-    unique: bool
-    of_constraint: bool
-
-    @property
-    def drop_id(self) -> str:
-        return f"drop-{_slug(self.name)}"
-
-    @property
-    def drop_description(self) -> str:
-        return f"Drop index {self.name}"
-
-    @property
-    def build_id(self) -> str:
-        return f"build-{_slug(self.new_name)}"
-
-    @property
-    def build_description(self) -> str:
-        return f"Create index {self.new_name}"
 
 
 def scaffold(live: TableInfo, columns: tuple[str, ...], *, today: date) -> Scaffold:
@@ -134,13 +58,16 @@ class _Author:
         self.notes: list[str] = []
 
     def scaffold(self) -> Scaffold:
+        if len(self.table.key) == 1 and self.columns == self.table.key and self.live.is_narrow:
+            return wide_key_scaffold(self.live, self.today)
         for column in self.columns:
             self._refuse(column)
-        translations = [self._translation(column) for column in self.columns]
+        translations = list(self._translations())
         lookups = [t for t in translations if t.is_lookup]
+        extracts = [t for t in translations if t.group]
         dropping = [t for t in translations if t.drops]
         replaced, left_alone = self._indexes(dropping)
-        name = _slug(f"{self.table.name}-{'-'.join(self.columns)}")
+        name = slug(f"{self.table.name}-{'-'.join(self.columns)}")
         title = f"{self.table.label}: {', '.join(self.columns)}"
         source = render_to_string(
             "rollout/scaffold.py-tpl",
@@ -148,8 +75,10 @@ class _Author:
                 "today": self.today.isoformat(),
                 "table": self.table,
                 "translations": translations,
-                "constants": _tuple(t.constant for t in translations),
+                "constants": listed(t.constant for t in translations),
                 "lookups": lookups,
+                "extracts": extracts,
+                "references": [*lookups, *extracts],
                 "dropping": dropping,
                 "keys": self._keys(),
                 "required": tuple(t.new for t in translations if t.required),
@@ -187,7 +116,45 @@ class _Author:
                 "migration first."
             )
 
-    def _translation(self, column: str) -> _Translation:
+    def _translations(self) -> Iterator[Translation]:
+        unique = {c for index in self.live.indexes if index.unique for c in index.covers}
+        group_of = {
+            column: group
+            for group in self.live.groups
+            # The rows of a table of their own would not be unique as the columns are.
+            if unique.isdisjoint(group.columns)
+            for column in group.columns
+        }
+        for column in self.columns:
+            group = group_of.get(column)
+            if group is None:
+                yield self._translation(column)
+            elif column == group.columns[0]:
+                yield self._extract(group)
+
+    def _extract(self, group: ColumnGroup) -> Translation:
+        for column in group.columns:
+            self._refuse_to_name(column)
+        words = f"{', '.join(group.columns)} have {group.groups:,} different groups of values"
+        note = f"{words} in {group.rows:,} rows: a table of their own, told apart by {group.key}."
+        if group.conflicts:
+            have = "has" if group.conflicts == 1 else "have"
+            note += (
+                f" {group.conflicts:,} of its values {have} more than one group: the most frequent "
+                "is kept, the others are archived."
+            )
+        self.notes.append(note)
+        return Translation(
+            constant=self._constant(group.prefix),
+            column=group.columns[0],
+            new=free(f"{group.prefix}_id", self.taken_columns),
+            comments=wrapped(note),
+            lookup_table=free(f"{self.table.name}_{plural(group.prefix)}", self.taken_relations),
+            group=group,
+            required=not group.empty and not group.in_part,
+        )
+
+    def _translation(self, column: str) -> Translation:
         of, texts = self.table.columns[column], self.live.texts.get(column)
         if texts is None:
             return self._copy(column, of)
@@ -204,7 +171,7 @@ class _Author:
             return self._tidy(column, texts)
         return self._lookup(column, texts)
 
-    def _converted(self, column: str, of: Column, texts: Texts) -> _Translation:
+    def _converted(self, column: str, of: Column, texts: Texts) -> Translation:
         type_ = "date" if texts.kind == "dotted date" else texts.kind
         new = _CONVERTED[type_].format(column)
         forward, backward = f"nullif(btrim({{{column}}}), '')::{type_}", "{new}"
@@ -217,7 +184,7 @@ class _Author:
                 for words, usual in ((_TRUE, "yes"), (_FALSE, "no"))
             )
             backward = f"CASE WHEN {{new}} THEN '{yes}' WHEN NOT {{new}} THEN '{no}' END"
-        comment = f"{_counts(texts)}: {type_} in text."
+        comment = f"{counts_of(texts)}: {type_} in text."
         if texts.unlike:
             unlike = (
                 f"{texts.unlike:,} row{'' if texts.unlike == 1 else 's'} will not convert, for "
@@ -235,25 +202,26 @@ class _Author:
     def _keys(self) -> list[str]:
         """Comments on integer keys of which much is used up."""
         notes = [
-            f"{key.sentences} Widen it in time, by a plan of its own with a WidenKey."
+            f"{key.sentences} Widen it in time, by a plan of its own with a WidenKey: name this "
+            "column alone, and the scaffold writes it."
             for key in self.live.integer_keys
             if key.is_notable
         ]
         self.notes += notes
-        return [line for note in notes for line in _wrapped(note)]
+        return [line for note in notes for line in wrapped(note)]
 
-    def _lookup(self, column: str, texts: Texts) -> _Translation:
-        new = _free(f"{column}_id", self.taken_columns)
+    def _lookup(self, column: str, texts: Texts) -> Translation:
+        new = free(f"{column}_id", self.taken_columns)
         longest = Lookup(table=self.table, legacy=column, column=new, lookup_table="").longest
-        comments = [f"{_counts(texts)}: a lookup."]
+        comments = [f"{counts_of(texts)}: a lookup."]
         if texts.frequent:
-            comments += _wrapped(f"Most common: {', '.join(map(python_text, texts.frequent))}.")
-        return _Translation(
+            comments += wrapped(f"Most common: {', '.join(map(python_text, texts.frequent))}.")
+        return Translation(
             constant=self._constant(column),
             column=column,
             new=new,
             comments=comments,
-            lookup_table=_free(f"{self.table.name}_{_plural(column)}", self.taken_relations),
+            lookup_table=free(f"{self.table.name}_{plural(column)}", self.taken_relations),
             blank=self._blank(column, texts, longest),
         )
 
@@ -263,18 +231,18 @@ class _Author:
             return None
         return next(n for n in ("Unspecified", "Unknown", "None", "?") if len(n) <= longest)
 
-    def _tidy(self, column: str, texts: Texts) -> _Translation:
+    def _tidy(self, column: str, texts: Texts) -> Translation:
         self.notes.append(
             f"{column} has {texts.forms:,} distinct values, too many for a lookup. The plan "
             "derives a trimmed text from it: edit its expression."
         )
         return self._derived(
             *(column, f"{column}_tidy", "text", f"nullif(btrim({{{column}}}), '')"),
-            f"{_counts(texts)}: too many for a lookup. Edit the expression.",
+            f"{counts_of(texts)}: too many for a lookup. Edit the expression.",
             required=False,
         )
 
-    def _copy(self, column: str, of: Column) -> _Translation:
+    def _copy(self, column: str, of: Column) -> Translation:
         self.notes.append(f"{column} is {of.type}, not text. Edit the copy's type and expression.")
         return self._derived(
             *(column, f"{column}_new", of.type, f"{{{column}}}"),
@@ -291,26 +259,29 @@ class _Author:
         comment: str,
         *,
         required: bool = True,
-    ) -> _Translation:
-        if re.search(r"[{}:!]", column):
-            raise CannotScaffold(
-                f"An expression cannot name the column {column!r}: it contains a brace, a colon or "
-                "an exclamation mark. Leave it out."
-            )
-        return _Translation(
+    ) -> Translation:
+        self._refuse_to_name(column)
+        return Translation(
             constant=self._constant(column),
             column=column,
-            new=_free(new, self.taken_columns),
-            comments=_wrapped(comment),
+            new=free(new, self.taken_columns),
+            comments=wrapped(comment),
             type=type_,
             expression=expression,
             required=required,
         )
 
-    def _indexes(self, dropping: list[_Translation]) -> tuple[list[_Replaced], list[str]]:
+    def _refuse_to_name(self, column: str) -> None:
+        if re.search(r"[{}:!]", column):
+            raise CannotScaffold(
+                f"An expression cannot name the column {column!r}: it contains a brace, a colon or "
+                "an exclamation mark. Leave it out."
+            )
+
+    def _indexes(self, dropping: list[Translation]) -> tuple[list[Replaced], list[str]]:
         """The indexes to rebuild, and comments on those that are dropped with their column."""
-        new = {t.column: t.new for t in dropping}
-        replaced: list[_Replaced] = []
+        new = {column: t.new for t in dropping for column in t.legacy}
+        replaced: list[Replaced] = []
         left_alone: list[str] = []
         for index in self.live.indexes:
             if not new.keys() & index.covers:
@@ -319,16 +290,18 @@ class _Author:
                 left_alone += self._left_alone(index)
             if not index.plain or (index.of_constraint and not index.unique):
                 continue
-            columns = tuple(new.get(column, column) for column in index.columns)
+            columns = tuple(dict.fromkeys(new.get(column, column) for column in index.columns))
+            builds = not any(columns == other.new_columns for other in replaced)
             wanted = identifier(self.table.name, *columns, "idx")
             replaced.append(
-                _Replaced(
+                Replaced(
                     name=index.name,
                     columns=index.columns,
-                    new_name=_free(wanted, self.taken_relations),
+                    new_name=free(wanted, self.taken_relations),
                     new_columns=columns,
                     unique=index.unique,
                     of_constraint=index.of_constraint,
+                    builds=builds,
                 )
             )
         return replaced, left_alone
@@ -339,56 +312,7 @@ class _Author:
             f"The {what} {index.name} is dropped with its legacy column; the rollback restores it. "
             "Add a step for its replacement."
         )
-        return _wrapped(f"Dropped with its column: {index.definition}")
+        return wrapped(f"Dropped with its column: {index.definition}")
 
     def _constant(self, column: str) -> str:
-        word = re.sub(r"\W+", "_", column, flags=re.ASCII).strip("_").upper()
-        return _free(word if word[:1].isalpha() else f"COLUMN_{word}", self.taken_names)
-
-
-def _free(wanted: str, taken: set[str]) -> str:
-    """The name, with a number if it is taken; it is taken from now on."""
-    name, number = identifier(wanted), 1
-    while name in taken:
-        number += 1
-        name = identifier(wanted, str(number))
-    taken.add(name)
-    return name
-
-
-def _counts(texts: Texts) -> str:
-    rows = f"the first {texts.rows:,} rows" if texts.in_part else f"{texts.rows:,} rows"
-    return (
-        f"{texts.distinct:,} spellings of {texts.forms:,} values in {rows}, {texts.blank:,} of "
-        "them blank"
-    )
-
-
-def _wrapped(comment: str) -> list[str]:
-    return textwrap.wrap(comment, 84, break_long_words=False, break_on_hyphens=False)
-
-
-def python_text(value: object) -> str:
-    """A text, a tuple of texts or None as Python writes it; texts in double quotes."""
-    if value is None:
-        return "None"
-    if isinstance(value, tuple):
-        return _tuple(map(python_text, value))
-    return json.dumps(value, ensure_ascii=False)
-
-
-def _tuple(values: Iterable[str]) -> str:
-    listed = list(values)
-    return f"({', '.join(listed)}{',' if len(listed) == 1 else ''})"
-
-
-def _slug(text: str) -> str:
-    return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")[:60].strip("-") or "plan"
-
-
-def _plural(word: str) -> str:
-    if word.endswith(("s", "x", "ch", "sh")):
-        return f"{word}es"
-    if re.search(r"[^aeiou]y$", word):
-        return f"{word[:-1]}ies"
-    return f"{word}s"
+        return free(constant_of(column), self.taken_names)

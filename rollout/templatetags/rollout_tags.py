@@ -26,7 +26,7 @@ from rollout.journal.events import headline_of
 from rollout.models import AuditReport, AuditStatus, PhaseRun, Rollout
 from rollout.queries import progress
 from rollout.queries.inboxes import waiting_for
-from rollout.queries.scaffolds import python_text
+from rollout.queries.scaffold_texts import python_text
 from rollout.queries.status import RolloutStatus, RolloutSummary
 
 register = template.Library()

@@ -9,8 +9,9 @@ from rollout.checks.plans import check_plan
 from rollout.engine.introspections import TableNotFound, introspect
 from rollout.engine.target import Connection, Target
 from rollout.engine.value_decisions import decide_values
-from rollout.plan import Convert, Derived, Lookup, Plan
-from rollout.queries.scaffolds import CannotScaffold, Scaffold, scaffold
+from rollout.plan import Convert, Derived, Extract, Lookup, Plan
+from rollout.queries.scaffold_parts import CannotScaffold, Scaffold
+from rollout.queries.scaffolds import scaffold
 from tests.engine.actions import do_phase, undo_phase
 from tests.engine.samples import BIGINT, COMPOSITE, DIRTY, LISTED, ODD, REQUIRED, Sample
 from tests.engine.test_every_phase import fill_with_dirt, schema_of
@@ -167,7 +168,7 @@ def test_column_without_a_possible_plan_is_refused_with_advice(
     connection: Connection, table: str, column: str, reason: str
 ) -> None:
     connection.execute(
-        'CREATE TABLE "Mixed" ("Id" integer PRIMARY KEY, "Kind" text,'
+        'CREATE TABLE "Mixed" ("Id" bigint PRIMARY KEY, "Kind" text,'
         ' "Loud" text GENERATED ALWAYS AS (upper("Kind")) STORED, "Code" char(4));'
         "CREATE TABLE keyless (a text)"
     )
@@ -256,7 +257,7 @@ def test_numbers_dates_and_answers_in_text_become_conversions_that_name_what_sta
     )
     used = "visits.id has used 14,060 of 32,767 (42 %)."
     (key,) = (note for note in written.notes if note.startswith(used))
-    assert key.endswith("by a plan of its own with a WidenKey.")
+    assert key.endswith("name this column alone, and the scaffold writes it.")
     assert f"# {used}" in written.source
     before = connection.execute("SELECT * FROM visits ORDER BY id").fetchall()
     (price, *_) = plan.translations
@@ -266,3 +267,104 @@ def test_numbers_dates_and_answers_in_text_become_conversions_that_name_what_sta
     there_and_back(target, connection, plan)
     restored = f"SELECT id, {', '.join(columns)} FROM visits ORDER BY id"
     assert connection.execute(restored).fetchall() == before
+
+
+HOMES = """
+CREATE TABLE homes (
+  id bigint PRIMARY KEY, agent_name varchar(40), agent_phone text, agent_email text,
+  owner_name text, owner_street text, price_text text, price_currency text);
+INSERT INTO homes SELECT n, 'Agent ' || n % 20, '0' || n % 20, 'a' || n % 20 || '@x.org',
+  'Owner ' || n, 'Street ' || n, n % 30, (ARRAY['EUR', 'USD'])[1 + n % 2]
+  FROM generate_series(1, 200) AS n;
+UPDATE homes SET agent_phone = '0-19' WHERE id = 19;
+UPDATE homes SET agent_name = NULL, agent_phone = '', agent_email = NULL WHERE id = 20;
+CREATE INDEX homes_agent_name ON homes (agent_name);
+CREATE INDEX homes_agent_email ON homes (agent_email);
+"""
+
+
+def test_groups_of_columns_that_repeat_together_become_a_table_of_their_own(
+    target: Target, connection: Connection
+) -> None:
+    connection.execute(HOMES.encode())
+    columns = ("agent_name", "agent_phone", "agent_email", "owner_name", "owner_street")
+    written = scaffolded(connection, "homes", *columns, "price_text", "price_currency")
+    plan = plan_of(written)
+    agent, *others = plan.translations
+    # Owners are all different, and a number tells no currency.
+    assert not any(isinstance(t, Extract) for t in others)
+    assert isinstance(agent, Extract)
+    assert (agent.legacy, agent.key) == (columns[:3], ("agent_name",))
+    assert (agent.into, agent.column, agent.required) == ("homes_agents", "agent_id", False)
+    assert agent.names == {"agent_name": "name", "agent_phone": "phone", "agent_email": "email"}
+    assert agent.conflicts == "most_frequent"
+    assert written.notes[0] == (
+        "agent_name, agent_phone, agent_email have 21 different groups of values in 200 rows: a "
+        "table of their own, told apart by agent_name. 1 of its values has more than one group: "
+        "the most frequent is kept, the others are archived."
+    )
+    before = connection.execute("SELECT * FROM homes ORDER BY id").fetchall()
+    for number in range(5):
+        do_phase(target, connection, plan, number)
+    indexes = connection.execute(
+        "SELECT indexdef FROM pg_indexes WHERE tablename = 'homes' AND indexname LIKE '%agent%'"
+    ).fetchall()
+    assert [text.rpartition(" USING ")[2] for (text,) in indexes] == ["btree (agent_id)"]
+    for number in reversed(range(5)):
+        undo_phase(target, connection, plan, number)
+    names = "id, agent_name, agent_phone, agent_email, owner_name, owner_street, price_text"
+    again = f"SELECT {names}, price_currency FROM homes ORDER BY id"
+    assert connection.execute(again.encode()).fetchall() == before
+
+
+def test_a_group_that_is_unique_or_has_one_column_is_left_to_other_translations(
+    connection: Connection,
+) -> None:
+    connection.execute(HOMES.encode())
+    connection.execute("CREATE UNIQUE INDEX by_name ON homes (agent_name, id)")
+    for columns in (("agent_name", "agent_email"), ("agent_email",)):
+        plan = plan_of(scaffolded(connection, "homes", *columns))
+        assert [type(t) for t in plan.translations] == [Lookup] * len(columns)
+
+
+def test_an_integer_key_named_alone_becomes_wide_with_all_that_refers_to_it(
+    target: Target, connection: Connection
+) -> None:
+    connection.execute(
+        "CREATE TABLE places (id serial PRIMARY KEY, parent_id integer REFERENCES places);"
+        'CREATE TABLE "Their photos" (place integer REFERENCES places, "no" integer,'
+        '  cover_of integer REFERENCES places, PRIMARY KEY (place, "no"));'
+        "CREATE TABLE wide_notes (id bigint PRIMARY KEY, place bigint REFERENCES places);"
+        "INSERT INTO places SELECT 1200000000 + n FROM generate_series(1, 20) AS n;"
+        'INSERT INTO "Their photos" SELECT 1200000000 + n, 1 FROM generate_series(1, 20) AS n'
+    )
+    written = scaffolded(connection, "places", "id")
+    assert written.notes == (
+        "places.id has used 1,200,000,020 of 2,147,483,647 (55 %). When it runs out is unknown: no "
+        "column of the table tells, over a day or more, when rows were made. 3 columns refer to it "
+        "by a foreign key.",
+    )
+    plan = plan_of(written)
+    assert [(t.table.name, *t.reads) for t in plan.translations if isinstance(t, Convert)] == [
+        ("Their photos", "cover_of"),
+        ("Their photos", "place"),
+        ("places", "parent_id"),
+        ("places", "id"),
+    ]
+    there_and_back(target, connection, plan)
+
+
+def test_a_wide_key_that_cannot_be_handed_on_is_refused_with_its_table(
+    connection: Connection,
+) -> None:
+    connection.execute(
+        "CREATE TABLE places (id integer PRIMARY KEY);"
+        "CREATE TABLE notes (place integer REFERENCES places);"
+        "CREATE TABLE parted (id integer PRIMARY KEY) PARTITION BY RANGE (id)"
+    )
+    for table, reason in (
+        ("places", "notes has no primary key, which identifies rows"),
+        ("parted", "parted is partitioned: its indexes and foreign keys"),
+    ):
+        with pytest.raises(CannotScaffold, match=reason):
+            scaffolded(connection, table, "id")

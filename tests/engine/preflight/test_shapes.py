@@ -190,7 +190,8 @@ COUNTRY = plan_of(
 def test_a_nondeterministic_collation_is_refused_in_phase_0_and_by_the_scaffold(
     scenario: MakeScenario, old: Target
 ) -> None:
-    from rollout.queries.scaffolds import CannotScaffold, scaffold
+    from rollout.queries.scaffold_parts import CannotScaffold
+    from rollout.queries.scaffolds import scaffold
 
     clients = scenario(CLIENT.replace("{0}", "false"), COUNTRY)
     assert_refused_at_once(clients, "client.country has the collation any_case")
