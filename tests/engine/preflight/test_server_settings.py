@@ -1,5 +1,6 @@
 """What only a server with settings of its own can be in: prepared, replicated, near wraparound."""
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -45,7 +46,7 @@ def test_a_prepared_transaction_on_a_table_keeps_the_phase_from_starting(own: Ow
     harmless = own.item("prepared transactions", phase=0)
     own.connection.execute("ROLLBACK PREPARED 'left behind'")
     assert finding.level == "blocks"
-    assert finding.evidence.startswith("“left behind” of postgres, prepared 0 s ago")
+    assert re.match(r"“left behind” of postgres, prepared \d+ s ago", finding.evidence)
     assert finding.evidence.endswith("holds a lock on a table of the plan")
     assert harmless.level == "warns"
 
