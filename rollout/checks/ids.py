@@ -109,6 +109,10 @@ class CheckId(StrEnum):
         "rollout.E074",
         "A vocabulary has no values, ambiguous ones, or nothing that keeps the column to them.",
     )
+    WRONG_CSV_FILE = (
+        "rollout.E075",
+        "A CSV file has no columns, one that cannot be named, or another step's id.",
+    )
     WRONG_SQL_FILE = (
         "rollout.E050",
         "An SQL file has no rollback, no check, or a header that cannot be read.",

@@ -8,6 +8,7 @@ from django.core.checks import CheckMessage, Error, register
 from django.utils.module_loading import import_string
 
 from rollout.checks.conversions import conversion_problems, unreadable_expressions
+from rollout.checks.csv_tasks import csv_problems
 from rollout.checks.extractions import extraction_problems
 from rollout.checks.gates import gate_problems, guardrail_problems
 from rollout.checks.ids import CheckId
@@ -18,6 +19,7 @@ from rollout.checks.rollbacks import rollback_problems
 from rollout.checks.vocabularies import vocabulary_problems
 from rollout.plan import plans
 from rollout.plan.constraints import AddUnique
+from rollout.plan.csv_tasks import RunCsvTask
 from rollout.plan.plan import Plan
 from rollout.plan.sql_files import SqlFile, SqlFiles
 from rollout.plan.table import Table
@@ -59,6 +61,7 @@ def check_plan(plan: Plan) -> list[CheckMessage]:
         *extraction_problems(plan),
         *vocabulary_problems(plan),
         *_functions(plan),
+        *csv_problems(plan),
         *removal_problems(plan),
         *guardrail_problems(plan),
         *_sql_files(plan),
@@ -198,8 +201,8 @@ def _functions(plan: Plan) -> Iterator[Problem]:
     ] + [
         (function, f"of step '{step.id}'")
         for _, step in numbered_steps(plan)
-        if isinstance(step, RunTask)
-        for function in (step.function, step.undo)
+        if isinstance(step, RunTask | RunCsvTask)
+        for function in (step.function, getattr(step, "undo", ""))
         if function
     ]
     for function, what in used:

@@ -11,6 +11,7 @@ from rollout.console.views import (
     audits,
     blockers,
     checklists,
+    csv_files,
     documents,
     downloads,
     environments,
@@ -70,6 +71,8 @@ _phase: Addresses = [
     path("override/<slug:gate>/", approvals.override, name="override"),
     path("forward.sql", downloads.script, {"direction": "forward"}, name="forward_script"),
     path("rollback.sql", downloads.script, {"direction": "rollback"}, name="rollback_script"),
+    path("csv/<str:step>/upload/", csv_files.upload, name="upload_csv"),
+    path("csv/<str:step>/remove/", csv_files.remove, name="remove_csv"),
     path("ticket/", tickets.ticket, name="ticket"),
     path("types.ts", downloads.types, name="types"),
 ]

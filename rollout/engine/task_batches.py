@@ -11,6 +11,7 @@ from rollout.engine import batches, quarantine
 from rollout.engine.batches import Counts, Range
 from rollout.engine.lanes import Lane
 from rollout.engine.target import Connection
+from rollout.plan.csv_tasks import CsvTask
 from rollout.plan.tasks import Task
 
 # What a function answers: nothing, or for each row an exception if the row must be put aside.
@@ -55,6 +56,8 @@ def run_task(
         batch = left[first : first + MAX_TASK_ROWS]
         reasons = _reasons(connection, function, batch)
         done = [row for row, reason in zip(batch, reasons, strict=True) if not reason]
+        if isinstance(task, CsvTask) and done:
+            connection.execute(task.mark(_are(task, done)))
         still = _still_left(connection, task, done)
         for row, reason in zip(batch, reasons, strict=True):
             if not reason and row.key in still:
@@ -95,16 +98,17 @@ def _still_left(connection: Connection, task: Task, rows: list[_Row]) -> set[tup
     """The keys of those rows that still meet the condition."""
     if not rows:
         return set()
-    keys = sql.SQL(", ").join(
-        sql.SQL("({})").format(sql.SQL(", ").join(map(sql.Literal, row.key))) for row in rows
-    )
     unfinished = connection.execute(
-        sql.SQL("SELECT {} FROM {} AS t WHERE ({}) IN ({}) AND {}").format(
-            quarantine.key_of(task.table),
-            task.table.identifier,
-            task.table.key_of("t"),
-            keys,
-            task.wrong,
+        sql.SQL("SELECT {} FROM {} AS t WHERE {} AND {}").format(
+            quarantine.key_of(task.table), task.table.identifier, _are(task, rows), task.wrong
         )
     )
     return {tuple(key) for (key,) in unfinished}
+
+
+def _are(task: Task, rows: list[_Row]) -> sql.Composed:
+    """SQL condition: row ``t`` is one of these."""
+    keys = sql.SQL(", ").join(
+        sql.SQL("({})").format(sql.SQL(", ").join(map(sql.Literal, row.key))) for row in rows
+    )
+    return sql.SQL("({}) IN ({})").format(task.table.key_of("t"), keys)

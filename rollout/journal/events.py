@@ -76,6 +76,8 @@ class Event(StrEnum):
     BLOCKER_CANCELLED = "blocker cancelled", "Blocking query cancelled"
     BLOCKER_ENDED = "blocker ended", "Blocking session terminated"
     EDITED_FILE_ACCEPTED = "edited file accepted", "Edited SQL file accepted"
+    CSV_UPLOADED = "csv uploaded", "CSV file uploaded"
+    CSV_REMOVED = "csv removed", "CSV file removed"
 
     CLOCK_JUMPED = "clock jumped", "Clock jumped", Kind.FAILED
 

@@ -11,6 +11,7 @@ from rollout.plan.checklist import (
 )
 from rollout.plan.constraints import AddCheck, AddUnique
 from rollout.plan.conversions import Convert, Derived
+from rollout.plan.csv_tasks import RunCsvTask
 from rollout.plan.cutovers import CutOver
 from rollout.plan.defaults import SetDefault
 from rollout.plan.dropped_tables import DropTable
@@ -109,6 +110,7 @@ __all__ = [
     "RehearsalPassed",
     "RenameTable",
     "RequireValues",
+    "RunCsvTask",
     "RunTask",
     "SetDefault",
     "SnapshotVerified",

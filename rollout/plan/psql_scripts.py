@@ -22,6 +22,7 @@ from rollout.plan.actions import (
     Statement,
 )
 from rollout.plan.copies import Copy
+from rollout.plan.csv_tasks import CsvTask
 from rollout.plan.plan import PREPARE, ROLES, Plan, Step
 from rollout.plan.psql_procedures import SETUP
 from rollout.plan.session_settings import ANNOUNCE, BY_KEY
@@ -289,12 +290,15 @@ def _proof(proof: Proof) -> str:
 
 def _compute(compute: Compute) -> str:
     """How many rows are left for Python to compute."""
-    return "\n".join(
+    text = "\n".join(
         [
             _echo(f"  {compute.table.label}: {', '.join(compute.columns)} by {compute.function}"),
             psql_blocks.COUNT_UNCOMPUTED.format(unfilled=compute.unfilled(facts.TRUE).as_string()),
         ]
     )
+    if isinstance(compute, CsvTask):
+        return psql_blocks.IF_NOT.format(done=_sure(facts.no(compute.file.is_there)), text=text)
+    return text
 
 
 def _quoted(text: str) -> str:

@@ -117,9 +117,27 @@ def decisions_in(data: bytes, values: Iterable[Value]) -> dict[str, Decision]:
 
 def records_in(data: bytes, needed: Sequence[str]) -> list[tuple[int, dict[str, str]]]:
     """Line, and cells by column in lower case, of each record. Raises InvalidMappingFile."""
-    if len(data) > MAX_BYTES:
+    reader, names = reader_of(data, most=MAX_BYTES)
+    header = [name.lower() for name in names]
+    missing = [name for name in needed if name not in header]
+    if missing:
         raise InvalidMappingFile(
-            [Problem(1, f"The file is larger than {MAX_BYTES // 1_000_000} MB. Split it.")]
+            [Problem(1, f"The header lacks {' and '.join(missing)}. Start from the download.")]
+        )
+    return [
+        (line, dict(zip(header, map(text_of_cell, cells), strict=True)))
+        for line, cells in records_of(reader, len(header))
+    ]
+
+
+def reader_of(data: bytes, *, most: int) -> "tuple[_csv.Reader, list[str]]":
+    """What reads the records of a file, and its header. Raises InvalidMappingFile.
+
+    ``most`` is the largest number of bytes that it may have.
+    """
+    if len(data) > most:
+        raise InvalidMappingFile(
+            [Problem(1, f"The file is larger than {most // 1_000_000} MB. Split it.")]
         )
     try:
         text = data.decode("utf-8-sig")
@@ -136,36 +154,37 @@ def records_in(data: bytes, needed: Sequence[str]) -> list[tuple[int, dict[str, 
     separator = ";" if head.count(";") > head.count(",") else ","
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator, strict=True)
     try:
-        header = [cell.strip().lower() for cell in next(reader, [])]
-        missing = [name for name in needed if name not in header]
-        if missing:
-            raise InvalidMappingFile(
-                [Problem(1, f"The header lacks {' and '.join(missing)}. Start from the download.")]
-            )
-        return list(_cells(reader, header))
+        return reader, [cell.strip() for cell in next(reader, [])]
     except csv.Error as error:
-        raise InvalidMappingFile([Problem(reader.line_num, f"Not a CSV file: {error}.")]) from error
+        raise _no_csv(reader, error) from error
 
 
-def _cells(reader: "_csv.Reader", header: list[str]) -> Iterator[tuple[int, dict[str, str]]]:
-    """Raises InvalidMappingFile and csv.Error."""
+def records_of(reader: "_csv.Reader", number: int) -> Iterator[tuple[int, list[str]]]:
+    """Line and cells of each record, of which each has ``number``. Raises InvalidMappingFile."""
     begins = reader.line_num + 1
-    for record in reader:
-        # A quoted cell may run over several lines.
-        line, begins = begins, reader.line_num + 1
-        if not record:
-            continue
-        if len(record) != len(header):
-            raise InvalidMappingFile(
-                [
-                    Problem(
-                        line,
-                        f"{len(record)} cells, but the header has {len(header)}. Add or remove "
-                        "separators.",
-                    )
-                ]
-            )
-        yield line, dict(zip(header, map(text_of_cell, record), strict=True))
+    try:
+        for record in reader:
+            # A quoted cell may run over several lines.
+            line, begins = begins, reader.line_num + 1
+            if not record:
+                continue
+            if len(record) != number:
+                raise InvalidMappingFile(
+                    [
+                        Problem(
+                            line,
+                            f"{len(record)} cells, but the header has {number}. Add or remove "
+                            "separators.",
+                        )
+                    ]
+                )
+            yield line, record
+    except csv.Error as error:
+        raise _no_csv(reader, error) from error
+
+
+def _no_csv(reader: "_csv.Reader", error: csv.Error) -> InvalidMappingFile:
+    return InvalidMappingFile([Problem(reader.line_num, f"Not a CSV file: {error}.")])
 
 
 def _short(text: str) -> str:

@@ -14,6 +14,7 @@ from rollout.runner.approvals import (
 )
 from rollout.runner.audits import refusal_to_audit, start_audit
 from rollout.runner.blockers import blocked_step, end_blocker, refusal_to_end
+from rollout.runner.csv_files import remove_csv, upload_csv
 from rollout.runner.environments import drop_environment
 from rollout.runner.guardrails import release
 from rollout.runner.jobs import retry_quarantined, set_pace

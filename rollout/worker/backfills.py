@@ -18,7 +18,7 @@ from rollout.engine.preflight.triggers import swallowing_triggers
 from rollout.engine.target import Connection, fetch_bool
 from rollout.engine.wal_compression import SessionCompression
 from rollout.journal import activity_log, heartbeats
-from rollout.journal.environments import is_protected
+from rollout.journal.environments import configured, is_protected
 from rollout.journal.events import Event
 from rollout.journal.labels import job_label
 from rollout.logs.texts import counted
@@ -34,6 +34,7 @@ from rollout.models import (
 )
 from rollout.plan.actions import Compute, Fill, Pass, Proof
 from rollout.plan.copies import Copy
+from rollout.plan.csv_tasks import CsvTask
 from rollout.plan.errors import RolloutError
 from rollout.plan.table import Table
 from rollout.telemetry.signals import application_signals
@@ -55,6 +56,10 @@ _OWN_TABLES = (*(model._meta.db_table for model in _KEPT_UP), queue.TABLE)
 
 class RowsRemain(RolloutError):
     """Rows are still incorrect after every round."""
+
+
+class NoCsvFile(RolloutError):
+    """The file that a step works on was removed after its phase started."""
 
 
 class LiveSettings:
@@ -218,6 +223,8 @@ def run_job(
     """
     if isinstance(action, Proof | Copy) and action.done and fetch_bool(connection, action.done):
         return "Already applied."
+    if isinstance(action, CsvTask) and _has_no_file(connection, action, step_run):
+        return "No file is uploaded here: nothing to do."
     job = job_of(connection, action, step_run, position)
     with logs.bound(job=job.pk):
         if job.finished_at is None:
@@ -233,6 +240,23 @@ def run_job(
         # Where it was finished before, a worker died between the ends of the job and of its step.
         lanes.forget(connection, job.pk)
         return _counts(action, job)
+
+
+def _has_no_file(connection: Connection, task: CsvTask, step_run: StepRun) -> bool:
+    """Whether a task has nothing to work on, as in a rehearsal; one that is done had its file.
+
+    Raises NoCsvFile if people expect it to have one.
+    """
+    if BackfillJob.objects.filter(step_run=step_run, kind=task.kind).exists():
+        return False
+    if fetch_bool(connection, task.file.is_there):
+        return False
+    if step_run.run.rollout.environment in configured():
+        raise NoCsvFile(
+            f"The CSV file of step '{task.file.step}' is gone. Upload it on the phase's page, then "
+            "retry the phase."
+        )
+    return True
 
 
 def _swept(

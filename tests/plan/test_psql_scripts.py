@@ -44,6 +44,11 @@ TASK = language.RunTask(
 )
 
 
+CSV_TASK = language.RunCsvTask(
+    id="csv", description="Import", columns=("a",), function="tests.engine.test_csv_files.note"
+)
+
+
 def with_files(plan: Plan, directory: Path) -> Plan:
     for name, (up, down) in FILES.items():
         (directory / f"{name}.up.sql").write_text(up)
@@ -55,7 +60,8 @@ def with_files(plan: Plan, directory: Path) -> Plan:
     old_name = language.DropOldName(id="drop-name", description="Drop the name", of=rename)
     table = language.DropTable(id="drop-old", description="Drop the table", name="old things")
     plan = with_step(with_step(with_step(plan, 3, rename), 4, old_name), 4, table)
-    return with_step(with_step(plan, 2, TASK), 4, view_of(BIGINT.table))
+    plan = with_step(with_step(plan, 2, TASK), 3, CSV_TASK)
+    return with_step(plan, 4, view_of(BIGINT.table))
 
 
 def view_of(table: Table) -> language.LegacyView:

@@ -10,6 +10,7 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 from rollout import runner
 from rollout.console import current_phases, job_histories, previews
 from rollout.console.approvals import approvals_of, rejections_of, requests_of
+from rollout.console.csv_uploads import csv_states
 from rollout.console.forecasts import forecasts
 from rollout.console.http.access import ConsoleRequest, may
 from rollout.console.http.fragments import (
@@ -71,8 +72,9 @@ def phase(request: ConsoleRequest, plan: str, environment: str, number: int) -> 
         forecast_of(status.rehearsal, number, direction)
         for direction in (Direction.FORWARD, Direction.BACKWARD)
     )
+    files = csv_states(status, number)
     page["described"] = [
-        (step, preview, earlier.get(step.step.id, []))
+        (step, preview, earlier.get(step.step.id, []), files.get(step.step.id))
         for step, (_, preview) in zip(
             steps, previews.of_phase(status, number, *both_ways), strict=True
         )

@@ -96,6 +96,8 @@ WHO_MAY = {
     "{rollout}/stage/": (AUDITORS, AUDITORS),
     "{rollout}/rehearsals/": (READERS, AUDITORS),
     "{rollout}/phases/0/estimate/": (LEADS, LEADS),
+    "{rollout}/phases/2/csv/{item}/upload/": (LEADS, LEADS),
+    "{rollout}/phases/2/csv/{item}/remove/": (LEADS, LEADS),
     "{rollout}/phases/0/roll-back/": (LEADS, LEADS),
     "{rollout}/phases/1/prepare/": (AUDITORS, AUDITORS),
     "{rollout}/phases/0/approval/": (LEADS, LEADS),
@@ -129,14 +131,15 @@ WHO_MAY = {
     "{rollout}/values/{text}/decide/": (AUDITORS, AUDITORS),
     "{rollout}/values/{text}/export.csv": (READERS, READERS),
 }
-# The property plan has no conversion: ``views/test_value_decisions.py`` has these pages.
-OF_OTHER_PLANS = "{rollout}/values/"
+# The property plan has no conversion and no step with a CSV file: ``views/test_value_decisions.py``
+# and ``views/test_csv_files.py`` have these pages.
+OF_OTHER_PLANS = ("{rollout}/values/", "{rollout}/phases/2/csv/")
 PARTS_OF_PAGES = ("/mappings/{text}/new/", "{rollout}/header/")
 ITEM, GATE = "rollback-scripts", "checklist-complete"
 POST_ONLY = {
     *("pause", "resume", "cancel", "cancel-rollback", "pace", "retry-quarantined", "estimate"),
     *("waive", "unwaive", "verify", "delete", "preview", "apply", "release", "shadow"),
-    "decide",
+    *("decide", "upload", "remove"),
     *("choose", "test", "resend", "theme", "guide"),
     *("stage", "restore", "approve", "drop"),
     *("ask-for-approval", "schedule", "unschedule", ITEM, "probe", "prepare"),
@@ -352,6 +355,7 @@ def test_the_table_above_names_every_address() -> None:
         )
         .replace("phases/0/", "phases/<int:number>/")
         .replace("phases/1/", "phases/<int:number>/")
+        .replace("phases/2/csv/<str:item>/", "phases/<int:number>/csv/<str:step>/")
         for pattern in WHO_MAY
     }
     for_everybody = {"login/", "logout/"}
