@@ -63,7 +63,7 @@ def test_every_number_in_an_address_leads_to_its_environment() -> None:
         return names
 
     within_a_rollout = {"plan", "environment", "number", "table", "column", "rule_id", "pid"}
-    within_a_rollout |= {"item", "gate"}
+    within_a_rollout |= {"item", "gate", "step"}
     of_no_environment = {"name", "delivery_id"}
     assert numbers(urls.urlpatterns) - within_a_rollout - of_no_environment == set(OBJECTS)
 
