@@ -68,6 +68,28 @@ def test_people_decide_what_values_that_do_not_convert_become(
     assert [row for row in offers.application(LEGACY) if row[0] <= 40] == before
 
 
+def test_the_preflight_of_every_phase_leaves_out_values_that_people_have_decided(
+    scenario: MakeScenario, newest: Target
+) -> None:
+    asking = replace(PRICE, unconvertible="quarantine")
+    spoilt = "UPDATE offer SET price = 'on request' WHERE id = 7;"
+    offers = scenario(
+        OFFERS + spoilt + "UPDATE offer SET price = 'free' WHERE id = 10;", plan_of(asking)
+    )
+    decide(offers, asking, free={"price_cents": "0"})
+    assert '"on request"' in offers.item(0, "expressions").evidence
+    decide(offers, asking, on_request={"price_cents": None})
+    offers.carry_out(0, 1)
+    assert offers.item(2, "expressions").level == "pass"
+    offers.carry_out(2)
+    assert offers.item(3, "expressions").level == "pass"
+    offers.application("INSERT INTO offer (price) VALUES ('10m')")
+    assert offers.item(3, "expressions").level == "blocks"
+    offers.application("DELETE FROM offer WHERE price = '10m'")
+    offers.carry_out(3, 4)
+    offers.take_back(4, 3, 2, 1, 0)
+
+
 def test_a_number_that_the_new_type_does_not_have_is_decided_about_like_a_text(
     scenario: MakeScenario, newest: Target
 ) -> None:

@@ -21,11 +21,13 @@ from rollout.plan.names import SCHEMA, code
 from rollout.plan.plan import CONTRACT, ENFORCE, Plan
 from rollout.plan.resolvers import search_path
 from rollout.plan.session_settings import OF_EXPRESSIONS
+from rollout.plan.value_decisions import VALUE_DECISIONS, decisions_about, source_of
 
 NAME = "expressions"
 # Each is evaluated a few times: what a preflight waits for is seconds.
 MAX_SAMPLED_ROWS = 100_000
 COMPARED_ROWS = 20_000
+_DECISIONS = "rollout.value_decisions"
 _MOMENT = (
     "now|current_date|current_time|current_timestamp|localtime|localtimestamp|clock_timestamp|"
     "statement_timestamp|transaction_timestamp|timeofday|random|gen_random_uuid|uuidv4|uuidv7|"
@@ -68,7 +70,12 @@ def expressions(connection: Connection, scope: Scope) -> Item:
     doubts: list[tuple[str, str]] = []
     tried = []
     connection.execute("SAVEPOINT trial")
-    trials = [_Trial(connection, t, c) for t in conversions if t.is_tried for c in t.added]
+    trials = [
+        _Trial(connection, scope.plan.name, t, c)
+        for t in conversions
+        if t.is_tried
+        for c in t.added
+    ]
     for trial in trials:
         label = f"{trial.conversion.table.label}.{trial.column}"
         if not trial.oids:
@@ -109,7 +116,9 @@ def _undecided(
 class _Trial:
     """One expression, tried in a read-only transaction."""
 
-    def __init__(self, connection: Connection, conversion: Conversion, column: str) -> None:
+    def __init__(
+        self, connection: Connection, plan: str, conversion: Conversion, column: str
+    ) -> None:
         self.connection, self.conversion, self.column = connection, conversion, column
         self.type = conversion.added[column].type
         self.outcome = ""
@@ -120,6 +129,22 @@ class _Trial:
             " ELSE reltuples END), 0)::bigint FROM pg_class"
             " WHERE oid = ANY (%(oids)s::oid[]) AND relkind = 'r'",
             oids=self.oids,
+        )
+        self.decided = self._decided(plan)
+
+    def _decided(self, plan: str) -> sql.Composable:
+        """Leave out the rows about whose values people have decided: they need not convert."""
+        # The first decision makes the table that keeps them.
+        if not self.conversion.asks_people or not oids_of(
+            self.connection, [_DECISIONS]
+        ):
+            return sql.SQL("")
+        return sql.SQL(
+            " WHERE {} NOT IN (SELECT d.source FROM {} AS d WHERE {})"
+        ).format(
+            source_of(self.conversion, "new"),
+            VALUE_DECISIONS,
+            decisions_about(self.conversion, plan, "d"),
         )
 
     @property
@@ -135,13 +160,14 @@ class _Trial:
     def _query(self, select: sql.Composable, most: int) -> sql.Composed:
         """A query over values, called ``v``, of the table's rows or of a sample of them."""
         share = self._share(most)
-        return sql.SQL("SELECT {} FROM (SELECT {} AS v FROM {} AS new{}) AS tried").format(
+        return sql.SQL("SELECT {} FROM (SELECT {} AS v FROM {} AS new{}{}) AS tried").format(
             select,
             self.conversion.values("new")[self.column],
             self.conversion.table.identifier,
             sql.SQL("")
             if share is None
             else sql.SQL(" TABLESAMPLE SYSTEM ({}) REPEATABLE (0)").format(sql.Literal(share)),
+            self.decided,
         )
 
     def fault(self) -> tuple[str, str] | None:
@@ -182,9 +208,12 @@ class _Trial:
         value = values[self.column]
         again = self.conversion.values("new", instead=legacy)[self.column]
         query = sql.SQL(
-            "SELECT count(*) FROM (SELECT {} AS v, {} AS again FROM {} AS new LIMIT {}) AS tried"
-            " WHERE v IS NOT NULL AND again IS DISTINCT FROM v"
-        ).format(value, again, self.conversion.table.identifier, sql.Literal(COMPARED_ROWS))
+            "SELECT count(*) FROM (SELECT {} AS v, {} AS again FROM {} AS new{} LIMIT {})"
+            " AS tried WHERE v IS NOT NULL AND again IS DISTINCT FROM v"
+        ).format(
+            *(value, again, self.conversion.table.identifier, self.decided),
+            sql.Literal(COMPARED_ROWS),
+        )
         name = "backward=" if self.conversion.drops else "back="
         advice = f"Correct {name}: its result must give the new value again."
         try:
