@@ -21,6 +21,7 @@ from rollout.models import (
     BackfillJob,
     Direction,
     FlowProbe,
+    MappingChange,
     PhaseRun,
     Rehearsal,
     Repair,
@@ -281,6 +282,19 @@ class Facts:
             if change is not None and change.at > report.started_at:
                 return str(change)
         return ""
+
+    @cached_property
+    def _unfollowed(self) -> MappingChange | None:
+        """The newest review of values whose rows no repair has brought to follow it."""
+        moving = self.rollout.mapping_changes.filter(changes__contains=[{"moved": True}])
+        # Those of the review before may follow this one by now.
+        newest = moving.exclude(rows_affected=0).prefetch_related("repairs__run").first()
+        return newest if newest is not None and not newest.is_followed else None
+
+    def rows_to_update(self, report: AuditReport) -> MappingChange | None:
+        """The review since an audit began whose rows have the value before it; None without one."""
+        change = self._unfollowed
+        return change if change is not None and change.at > report.started_at else None
 
     def is_reviewed_since(self, report: AuditReport) -> bool:
         """Whether people have reviewed values since an audit began."""

@@ -43,6 +43,7 @@ Action = Literal[
     "start_audit",
     "start_phase",
     "take_snapshot",
+    "update_rows",
     "wait",
 ]
 

@@ -118,9 +118,10 @@ def _audit_clean(evidence: Evidence) -> GateResult:
             f"A{audit[1:]} found {_mismatches(report.mismatched)}. Review its report.",
         )
     if newer := evidence.facts.audit_is_older_than(report):
-        return pending(
-            "start_audit", f"The clean {audit} is older than {newer}. Start a new audit."
-        )
+        older = f"The clean {audit} is older than {newer}."
+        if (change := evidence.facts.rows_to_update(report)) is not None:
+            return pending("update_rows", f"{older} {change.to_update} first: an audit follows.")
+        return pending("start_audit", f"{older} Start a new audit.")
     waived = f"; {report.waived:,} waived" if report.waived else ""
     return passed(
         f"Clean: {counted(report.rows, 'row')} compared in {audit}, "

@@ -8,7 +8,7 @@ from django.db import models
 
 from rollout.models.audits import AuditReport
 from rollout.models.rollouts import Rollout
-from rollout.models.runs import PhaseRun
+from rollout.models.runs import PhaseRun, RunState
 
 EVERY_TABLE = "every table"
 
@@ -55,6 +55,18 @@ class MappingChange(models.Model):
     @property
     def moves_rows(self) -> bool:
         return any(change["moved"] for change in self.changes)
+
+    @property
+    def is_followed(self) -> bool:
+        """Whether a repair has brought its rows to follow it."""
+        return any(repair.run.state == RunState.DONE for repair in self.repairs.all())
+
+    @property
+    def to_update(self) -> str:
+        """What to do with its rows: ``Update 4 rows``."""
+        if self.rows_affected is None:
+            return "Update rows"
+        return f"Update {self.rows_affected:,} row{'' if self.rows_affected == 1 else 's'}"
 
     @property
     def newly_mapped(self) -> int:

@@ -6,7 +6,7 @@ from rollout.engine import mapping
 from rollout.engine.mapping import Decision, Review, Value
 from rollout.journal.audits import audited_texts
 from rollout.journal.environments import target_of
-from rollout.models import AuditMode, AuditReport, AuditStatus, MappingChange, Rollout, RunState
+from rollout.models import AuditMode, AuditReport, AuditStatus, MappingChange, Rollout
 from rollout.plan import plans
 from rollout.plan.translations import Lookup
 
@@ -38,9 +38,5 @@ def uncorrected(rollout: Rollout, history: Sequence[MappingChange]) -> list[Mapp
     return [
         change
         for change in history
-        if change.moves_rows and not _is_corrected(change) and (last is None or last < change.at)
+        if change.moves_rows and not change.is_followed and (last is None or last < change.at)
     ]
-
-
-def _is_corrected(change: MappingChange) -> bool:
-    return any(repair.run.state == RunState.DONE for repair in change.repairs.all())

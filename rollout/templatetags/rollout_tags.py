@@ -23,7 +23,7 @@ from rollout.console.lists.pages import Page
 from rollout.console.previews import StepPreview, any_blocks, lock_waits
 from rollout.journal import audits, labels
 from rollout.journal.events import headline_of
-from rollout.models import AuditReport, AuditStatus, PhaseRun, Rollout
+from rollout.models import AuditReport, AuditStatus, MappingChange, PhaseRun, Rollout
 from rollout.queries import progress
 from rollout.queries.inboxes import waiting_for
 from rollout.queries.scaffold_texts import python_text
@@ -147,6 +147,13 @@ def audit_to_repair(status: RolloutStatus) -> AuditReport | None:
     """The audit that a gate asks people to review, where its rows wait for a repair."""
     finished = (a for a in status.evidence.facts.audits if a.status != AuditStatus.RUNNING)
     return audits.to_repair(finished)
+
+
+@register.simple_tag
+def review_to_follow(status: RolloutStatus) -> MappingChange | None:
+    """The review whose rows a gate asks people to update."""
+    facts = status.evidence.facts
+    return facts.rows_to_update(facts.full_audit) if facts.full_audit is not None else None
 
 
 @register.simple_tag(takes_context=True)

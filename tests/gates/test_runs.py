@@ -11,6 +11,7 @@ from rollout.models import (
     AuditStatus,
     BackfillJob,
     Direction,
+    Repair,
     Rollout,
     RunState,
     StepRun,
@@ -222,6 +223,21 @@ def test_every_step_that_changes_what_is_written_says_so() -> None:
         "drop-legacy",
         "stop-watching-images",
     ]
+
+
+def test_rows_that_have_to_follow_a_review_are_updated_before_a_new_audit(
+    rollout: Rollout,
+) -> None:
+    backfilled(rollout)
+    audit(rollout, AuditStatus.CLEAN, MINUTE)
+    change = journal.reviewed(rollout, at=NOW + 2 * MINUTE, rows_affected=1)
+    given = gates.check_gate(AuditClean(), gates.Evidence(rollout, 3))
+    assert (given.status, given.action) == ("pending", "update_rows")
+    assert given.message.endswith("Update 1 row first: an audit follows.")
+    run = phase_run(rollout, 2, direction=Direction.REPAIR)
+    Repair.objects.create(run=run, change=change)
+    given = gates.check_gate(AuditClean(), gates.Evidence(rollout, 3))
+    assert (given.status, given.action) == ("pending", "start_audit")
 
 
 NOTHING = {"changes": [], "rows_changed": 0}

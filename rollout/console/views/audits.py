@@ -35,6 +35,7 @@ from rollout.console.lists.pages import BY_AGE, Order, page_of
 from rollout.console.views.runs import perform, redirect_back
 from rollout.engine.audit import MATCHED
 from rollout.engine.target import reason_of
+from rollout.gates.facts import Facts
 from rollout.journal.audits import against
 from rollout.journal.findings import came_back
 from rollout.journal.heartbeats import Liveness, liveness
@@ -181,6 +182,8 @@ def audit(request: ConsoleRequest, audit_id: int) -> HttpResponse:
     mismatches = page_of(matching, request.GET, size=25, orders=ORDERS_OF_ROWS)
     alike = _rows_alike(report, cell) if cell and cell["category"] in MATCHED else None
     tables = crosstabs(report)
+    facts = _facts_about(report)
+    to_update = facts.rows_to_update(report) if facts else None
     page = {
         "report": report,
         "report_card": f"rollout/report/{report.status}.html",
@@ -207,9 +210,10 @@ def audit(request: ConsoleRequest, audit_id: int) -> HttpResponse:
         ],
         "cell": cell,
         "alike": alike,
-        "newer": _newer(report),
+        "newer": facts.audit_is_older_than(report) if facts and not to_update else "",
         "compared": _compared(report),
         "statement": statement_of(report),
+        "to_update": to_update,
         "time_left": _time_left(report) if running else None,
         "before": _one_before(report),
         "trend": trend_of(report.rollout) if report.mode == AuditMode.FULL else None,
@@ -243,14 +247,14 @@ def _compared(report: AuditReport) -> str:
     return against(report, is_reviewed_since=since.exists())
 
 
-def _newer(report: AuditReport) -> str:
-    """What came after a clean audit of every row, so that it counts no longer."""
+def _facts_about(report: AuditReport) -> Facts | None:
+    """What may have come after a clean audit of every row; None of another audit."""
     if report.status != AuditStatus.CLEAN or report.mode != AuditMode.FULL or report.tables:
-        return ""
+        return None
     if plans.find(report.rollout.plan) is None:
         # Nothing counts any more that was audited for a plan which is gone.
-        return ""
-    return gates.Evidence(report.rollout, ENFORCE).facts.audit_is_older_than(report)
+        return None
+    return gates.Evidence(report.rollout, ENFORCE).facts
 
 
 def _one_before(report: AuditReport) -> AuditReport | None:

@@ -135,13 +135,9 @@ class _Trial:
     def _decided(self, plan: str) -> sql.Composable:
         """Leave out the rows about whose values people have decided: they need not convert."""
         # The first decision makes the table that keeps them.
-        if not self.conversion.asks_people or not oids_of(
-            self.connection, [_DECISIONS]
-        ):
+        if not self.conversion.asks_people or not oids_of(self.connection, [_DECISIONS]):
             return sql.SQL("")
-        return sql.SQL(
-            " WHERE {} NOT IN (SELECT d.source FROM {} AS d WHERE {})"
-        ).format(
+        return sql.SQL(" WHERE {} NOT IN (SELECT d.source FROM {} AS d WHERE {})").format(
             source_of(self.conversion, "new"),
             VALUE_DECISIONS,
             decisions_about(self.conversion, plan, "d"),

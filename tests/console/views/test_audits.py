@@ -153,9 +153,24 @@ def test_a_clean_audit_of_before_a_decision_says_that_it_counts_no_longer(
     page = f"/rollout/audits/{audited(rollout).pk}/"
     journal.reviewed(rollout, changes=[], rows_changed=0)
     assert "Outdated." not in text_of(viewer, page)
-    journal.reviewed(rollout)
+    change = {"legacy": "Apt", "before": "Apt", "after": "Flat", "rows": 12, "moved": False}
+    journal.reviewed(rollout, changes=[change])
     text = text_of(viewer, page)
     assert "Outdated.</strong> Older than grace&#x27;s review of" in text
+    assert "Run a new audit." in text
+
+
+def test_a_clean_audit_of_before_a_decision_leads_to_the_rows_that_have_to_follow(
+    rollout: Rollout, viewer: Client, engineer: Client
+) -> None:
+    page = f"/rollout/audits/{audited(rollout).pk}/"
+    change = journal.reviewed(rollout)
+    text = text_of(engineer, page)
+    assert f'<a href="/rollout/mapping-changes/{change.pk}/correct/">Update 12 rows</a>' in text
+    assert "Run a new audit." not in text
+    text = text_of(viewer, page)
+    assert "Update 12 rows first" in text
+    assert "/correct/" not in text
 
 
 def test_an_inconclusive_audit_says_why(rollout: Rollout, viewer: Client) -> None:
