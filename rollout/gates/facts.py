@@ -277,7 +277,7 @@ class Facts:
     def audit_is_older_than(self, report: AuditReport) -> str:
         """What made an audit outdated; empty if nothing did."""
         if self.write_path is not None and self.write_path.at > report.started_at:
-            return f"step {self.write_path.what}, which changed the write path"
+            return f"step {self.write_path.what}, which changed what writes do"
         for change in (self.review, self.repair):
             if change is not None and change.at > report.started_at:
                 return str(change)

@@ -216,7 +216,7 @@ def _changed_since(moment: datetime, evidence: Evidence) -> str:
             return f"the rollback of phase {number}"
     change = evidence.facts.write_path if begun else None
     if change is not None and moment < change.at:
-        return f"step {change.what}, which changed the write path"
+        return f"step {change.what}, which changed what writes do"
     return ""
 
 

@@ -24,7 +24,7 @@ def snapshot_verified(gate: SnapshotVerified, evidence: Evidence) -> GateResult:
     ):
         reason = f"is older than the end of phase {evidence.number - 1}"
     elif change is not None and change.at > snapshot.taken_at:
-        reason = f"is older than step {change.what}, which changed the write path"
+        reason = f"is older than step {change.what}, which changed what writes do"
     else:
         reason = staleness(snapshot.taken_at, gate.fresh_for, span, evidence.now)
     if reason:

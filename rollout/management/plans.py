@@ -6,11 +6,11 @@ from rollout import runner
 from rollout.journal.rollouts import no_phase
 from rollout.management.actors import ShellActor
 from rollout.management.verbs import DONE, AddVerb, Output
-from rollout.models import Rollout
+from rollout.models import Direction, Rollout
 from rollout.plan import plans
 from rollout.plan.sql_exports import FileNotGenerated, write_files
 from rollout.queries import text_reports
-from rollout.queries.status import all_rollouts, find_rollout, status_of
+from rollout.queries.status import RolloutStatus, all_rollouts, find_rollout, status_of
 
 
 def add_verbs(add: AddVerb) -> None:
@@ -51,13 +51,20 @@ def add_verbs(add: AddVerb) -> None:
 
 
 def list_all(out: Output, as_json: bool) -> int:
-    statuses = [text_reports.of_status(status_of(rollout)) for rollout in all_rollouts()]
+    statuses = [status_of(rollout) for rollout in all_rollouts()]
     if as_json:
-        return out.say_json(statuses)
+        return out.say_json([text_reports.of_status(status) for status in statuses])
     for status in statuses:
-        phase = "not started" if status["phase"] is None else f"phase {status['phase']}"
-        out.say(f"{status['plan']}  {status['environment']}  {phase}")
+        out.say(f"{status.plan.name}  {status.rollout.environment}  {_reached(status)}")
     return DONE
+
+
+def _reached(status: RolloutStatus) -> str:
+    """How far a rollout is, in the console's words."""
+    if status.phase is not None:
+        return f"phase {status.phase}"
+    is_back = any(phase.direction == Direction.BACKWARD for phase in status.phases)
+    return "rolled back" if is_back else "not started"
 
 
 def show(out: Output, rollout: Rollout, as_json: bool) -> int:

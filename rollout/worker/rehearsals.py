@@ -203,7 +203,9 @@ class RehearsalJob(AttemptedJob[Rehearsal]):
             database=connections.databases[alias_of_made(self.made)],
             seed=self.rehearsal.pk,
         ) as observer:
-            self.tell("Starting the traffic.")
+            # Who takes a rehearsal over finds a run begun, which continues once there is traffic.
+            has_begun = bool(gates.newest_runs(self.rehearsal.sandbox))
+            self.tell("Restarting the traffic." if has_begun else "Starting the traffic.")
             observer.wait_until_ready(self.lease)
             if not self.rehearsal.baseline_traffic:
                 self.write(baseline_traffic=self._traffic_alone(observer).as_fields())

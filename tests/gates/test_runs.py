@@ -184,7 +184,7 @@ def test_a_clean_audit_is_stale_once_what_is_written_has_changed(
     step_run(phase_run(rollout, 3, direction=direction), "cut-over", 2 * MINUTE)
     status, message = answer(AuditClean(), 4, rollout)
     assert status == "pending"
-    assert "keep legacy columns in sync via triggers”, which changed the write path" in message
+    assert "keep legacy columns in sync via triggers”, which changed what writes do" in message
     audit(rollout, AuditStatus.CLEAN, 3 * MINUTE)
     assert answer(AuditClean(), 4, rollout)[0] == "pass"
 

@@ -75,8 +75,9 @@ def pairs(cells: Iterable[Cell], to: str) -> SafeString:
     """Pairs of legacy and new value with their category; each leads to its rows."""
     to = escape(to)
     return _joined(
-        f'<li><span class="pair">{value(cell.legacy)} <span aria-hidden="true">→</span>'
-        f'<span class="visually-hidden">has</span> {value(cell.new)}</span>{category(cell.share)}'
+        # No arrow: it would read as a mapping of the one to the other.
+        f'<li><span class="pair">{value(cell.legacy)} <span class="muted">has</span> '
+        f"{value(cell.new)}</span>{category(cell.share)}"
         f'<a class="number" href="{to}{cell.place}#mismatches">'
         f"{number(cell.rows)} row{'' if cell.rows == 1 else 's'}</a></li>"
         for cell in cells

@@ -29,6 +29,7 @@ from rollout.console.rollback_fates import fates_of, is_archived
 from rollout.console.views.runs import has_typed_name, perform, redirect_back, typed_name
 from rollout.console.views.scheduled_starts import zone_of
 from rollout.models import Direction, PhaseRun, SignOffKind
+from rollout.plan.gates import Approved
 from rollout.plan.schema_changes import of_phase
 from rollout.queries.pauses import pause_of
 from rollout.queries.rehearsals import forecast_of
@@ -278,6 +279,10 @@ def confirmation(status: RolloutStatus, phase: PhaseStatus) -> dict[str, object]
         "phase": phase,
         "steps": steps,
         "rehearsed": rehearsed,
+        "approval_lasts": next(
+            (g.valid_for for g in status.plan.gates_of(phase.number) if isinstance(g, Approved)),
+            None,
+        ),
         "forward_locks": previews.strongest_first(
             lock for _, p in steps for lock in p.forward_locks
         ),

@@ -37,6 +37,7 @@ def test_an_approver_reads_all_that_will_run_and_approves_just_that(
     text = text_of(lead, APPROVAL)
     assert f'name="seen" value="{digest()}"' in text
     assert "ALTER TABLE" in text
+    assert "An approval ends with one start, after 3 d, or when" in text
     assert "Rollback SQL" in text
     answer = lead.post(APPROVAL, {"seen": digest()}, follow=True).content.decode()
     assert "Phase 3 approved. Another lead can start it once all gates pass." in answer

@@ -53,6 +53,7 @@ def test_every_lookup_of_the_plan_is_listed(rollout: Rollout, viewer: Client) ->
         "properties.type",
         "property_statuses",
         "Not in use yet (from phase 2",
+        "Values that rows have now",
         "never",
     ):
         assert shown in text

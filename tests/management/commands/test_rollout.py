@@ -6,7 +6,7 @@ import sys
 import pytest
 
 from config.home import ROOT
-from rollout.models import Heartbeat, LogEntry, Rollout
+from rollout.models import Direction, Heartbeat, LogEntry, PhaseRun, Rollout, RunState
 from tests.support import rollouts
 from tests.support.processes import completed
 from tests.support.rollouts import PLAN, Cli
@@ -19,6 +19,15 @@ def test_list_names_each_plan_and_environment(cli: Cli) -> None:
     assert code == 0
     (listed,) = json.loads(out)
     assert (listed["plan"], listed["environment"], listed["phase"]) == (PLAN, "production", None)
+
+
+def test_list_says_of_a_rollout_that_went_all_the_way_back_that_it_is_rolled_back(
+    cli: Cli,
+) -> None:
+    rollout, _ = Rollout.objects.get_or_create(plan=PLAN, environment="production")
+    for direction in (Direction.FORWARD, Direction.BACKWARD):
+        PhaseRun.objects.create(rollout=rollout, phase=0, direction=direction, state=RunState.DONE)
+    assert cli("list")[1] == f"{PLAN}  production  rolled back\n"
 
 
 def test_show_as_json_has_exactly_the_agreed_shape(cli: Cli) -> None:
