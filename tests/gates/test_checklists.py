@@ -59,6 +59,10 @@ def test_smoke_tests_older_than_a_rollback_must_be_run_again(rollout: Rollout) -
     status, message, action = tested()
     assert (status, action) == ("pending", "run_smoke_tests")
     assert "is older than the rollback of phase 1. Run smoke tests." in message
+    again = journal.ran(rollout, 0, "running")
+    assert tested()[2] == "wait", "phase 0 runs them again"
+    assert tested()[1].endswith("is older than the rollback of phase 1. Phase 0 runs them.")
+    again.delete()
     journal.probed(rollout)
     assert tested()[0] == "pass"
 
