@@ -63,6 +63,11 @@ def decide_values(
         if not changed:
             raise Refused("No changes: every value has this decision already.")
         rows = sum(known[source].rows for source in changed)
+        # Rows of a value that nobody had decided on are empty: left so, they need no update.
+        moved = {
+            source: follows and _filled(before) != _filled(after)
+            for source, (before, after) in changed.items()
+        }
         change = MappingChange.objects.create(
             rollout=rollout,
             table=conversion.table.label,
@@ -75,13 +80,13 @@ def decide_values(
                     "before": shown(before),
                     "after": shown(after),
                     "rows": known[source].rows,
-                    "moved": follows,
+                    "moved": moved[source],
                     "unmapped": before is None,
                 }
                 for source, (before, after) in changed.items()
             ],
             mapped=is_filled,
-            rows_affected=rows if follows else 0,
+            rows_affected=sum(known[source].rows for source in changed if moved[source]),
             rows_changed=rows,
         )
         _record(change, conversion, source)
@@ -92,6 +97,11 @@ def shown(decision: Decision) -> str | None:
     """What a value becomes, for people; None where nobody decides or it stays empty."""
     values = [value for value in (decision or {}).values() if value is not None]
     return ", ".join(values) if values else None
+
+
+def _filled(decision: Decision) -> dict[str, str]:
+    """The values that rows hold by a decision; empty where nobody decides or they stay empty."""
+    return {column: value for column, value in (decision or {}).items() if value is not None}
 
 
 def _record(change: MappingChange, conversion: Conversion, source: str) -> None:

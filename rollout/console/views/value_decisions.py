@@ -98,7 +98,7 @@ def _decided(change: MappingChange) -> str:
     if not change.mapped:
         return f"{number} saved. Phase 2 will use them."
     if not change.moves_rows:
-        return f"{number} saved. The rows of these keys hold them now."
+        return f"{number} saved. Their rows hold them now."
     return f"{number} saved. New writes follow at once; update the rows that are there."
 
 
