@@ -212,6 +212,11 @@ class DemoGuide(RolloutGuide):
     def approval(self) -> GuideStep:
         """One press where the others have two: it decides on the open values first."""
         step = replace(super().approval(), why=self.approval_why)
+        contract = self.status.phases[CONTRACT]
+        approvals = self.status.evidence.sign_offs(SignOffKind.APPROVAL, phase=contract.number)
+        if step.is_done and not approvals and contract.run is None:
+            # Given on the page of phase 3 alone: the next step asks for that of phase 4.
+            step = replace(step, title=RolloutGuide.approval_title)
         if step.button is None or not gate_asking(self.status.phases[ENFORCE], "review_mapping"):
             return step
         label = "Confirm values, request approval"

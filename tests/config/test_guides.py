@@ -120,7 +120,11 @@ def test_after_the_backfill_it_leads_through_a_mismatch_and_an_approval(demo_lea
     journal.signed(rollout, "request", by="lead2")
     assert guide(demo_lead) == (8, ["Approve phases 3 and 4 as lead"])
     assert "One press gives both in this demo" in demo_lead.get(journal.PAGE).content.decode()
+    assert "Get phases 3 and 4 approved" in demo_lead.get(journal.PAGE).content.decode()
     journal.signed(rollout, "approval", by="lead", at=audit.started_at)
+    page = demo_lead.get(journal.PAGE).content.decode()
+    assert "Get phase 3 approved" in page, "not phase 4, which has a request of its own"
+    assert "Get phases 3 and 4 approved" not in page
     done, labels = guide(logged_in("lead2"))
     assert (done, len(labels)) == (9, 1)
     assert guide(demo_lead)[0] == 9
