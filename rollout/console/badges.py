@@ -115,6 +115,7 @@ BADGES: dict[str, dict[str, Badge]] = {
         "pending": Badge("Pending", "", "queued"),
         "unknown": _UNKNOWN,
         "overridden": Badge("Overridden", "warn", "warning"),
+        "approved": Badge("Approved", "good", "done"),
     },
     # Items of the checklist.
     "item": {

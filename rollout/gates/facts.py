@@ -27,6 +27,7 @@ from rollout.models import (
     Repair,
     Rollout,
     RuleState,
+    RuleVerdict,
     RunState,
     SignOff,
     SignOffKind,
@@ -175,6 +176,17 @@ class Facts:
             if rule.last_broken_at and rule.action in ("pause", "hold")
         ]
         return max(breaches, key=lambda breach: breach.at, default=None)
+
+    def broken_now(self, now: datetime) -> str:
+        """A guardrail that pauses or blocks and is breached now; empty if none is."""
+        broken = (
+            rule.rule
+            for rule in self.rules
+            if rule.action in ("pause", "hold")
+            and rule.verdict == RuleVerdict.BROKEN
+            and rule.is_current(now)
+        )
+        return next(broken, "")
 
     @cached_property
     def jobs(self) -> list[BackfillJob]:

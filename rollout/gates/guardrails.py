@@ -42,6 +42,12 @@ def soak(gate: Soak, evidence: Evidence) -> GateResult:
         )
     watched = evidence.facts.watched_since(since)
     if watched < gate.time:
+        if broken := evidence.facts.broken_now(evidence.now):
+            return pending(
+                "wait",
+                f"Guardrail “{broken}” is breached. The soak of {duration(gate.time)} begins anew "
+                "once it is OK.",
+            )
         message = f"Soaking: {duration(watched)} of {duration(gate.time)} since {why}."
         # A watchdog at rest has seen nothing yet of the last seconds.
         if now - since >= gate.time and now - since - watched > SILENCE:

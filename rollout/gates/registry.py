@@ -9,7 +9,7 @@ from rollout.gates.evidence import Evidence
 from rollout.gates.overrides import override_of
 from rollout.journal.labels import gate_label
 from rollout.models import SignOff
-from rollout.plan.gates import Gate
+from rollout.plan.gates import Approved, Gate
 
 # Pending waits for a person or a clock; fail was tried and is bad; unknown could not be found out.
 # Only pass counts as pass.
@@ -111,7 +111,14 @@ class GateStatus:
     @property
     def shown(self) -> str:
         """The word for its badge."""
-        return "overridden" if self.override is not None else self.status
+        if self.override is not None:
+            return "overridden"
+        return "approved" if self.waits_for_other_lead else self.status
+
+    @property
+    def waits_for_other_lead(self) -> bool:
+        """Whether the phase is approved, by the very lead who looks at it: another has to start."""
+        return self.name == Approved.name and self.action == "wait"
 
     @property
     def label(self) -> str:

@@ -110,6 +110,25 @@ class TestSoak:
             "anything.",
         )
 
+    def test_a_soak_promises_no_time_while_a_guardrail_is_breached(self, rollout: Rollout) -> None:
+        ended(rollout, 30 * MINUTE)
+        now = timezone.now()
+        RuleState.objects.create(
+            rollout=rollout,
+            rule="slower",
+            action="hold",
+            acting=True,
+            verdict="broken",
+            since=now,
+            judged_at=now,
+            last_broken_at=now,
+        )
+        result = gates.check_gate(SOAK, Evidence(rollout, 1))
+        assert (result.status, result.ready_at) == ("pending", None)
+        assert "Guardrail “slower” is breached. The soak of 10 min begins anew" in result.message
+        RuleState.objects.update(verdict="kept")
+        assert gates.check_gate(SOAK, Evidence(rollout, 1)).ready_at is not None
+
     @pytest.mark.parametrize("action", ["pause", "hold"])
     def test_a_guardrail_that_stops_work_starts_it_again(
         self, rollout: Rollout, action: str

@@ -45,6 +45,20 @@ def test_one_press_requests_what_is_missing_and_a_second_repeats_nothing(
     assert Snapshot.objects.count() == 1
 
 
+def test_wrong_rows_are_repaired_before_a_press_takes_a_snapshot_of_them(
+    before_phase_3: Rollout, lead: Client
+) -> None:
+    journal.audited(before_phase_3, "mismatched", mismatched=12)
+    assert missing(before_phase_3) == []
+    text = text_of(lead, PAGE)
+    assert 'id="prepare"' not in text
+    assert "Repair…" in text
+    lead.post(PREPARE)
+    assert not Snapshot.objects.exists()
+    journal.audited(before_phase_3)
+    assert "take_snapshot" in missing(before_phase_3)
+
+
 def test_a_request_that_the_role_may_not_make_is_left_out(
     before_phase_3: Rollout, engineer: Client
 ) -> None:
