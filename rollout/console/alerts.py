@@ -13,7 +13,7 @@ from rollout.console.guardrails import RuleRow
 from rollout.console.http.links import rollout_url
 from rollout.console.vitals import Vital
 from rollout.journal import watched_times
-from rollout.journal.audits import to_repair
+from rollout.journal.audits import asks_people, to_repair
 from rollout.journal.events import Event
 from rollout.journal.moments import in_words
 from rollout.models import (
@@ -30,6 +30,7 @@ from rollout.models import (
     WatchedTime,
 )
 from rollout.plan.gates import InBounds, ProbesPassed
+from rollout.queries.inboxes import decisions_url
 from rollout.queries.side_work import side_work_of
 from rollout.queries.status import RolloutStatus, RolloutSummary
 
@@ -55,6 +56,8 @@ class Alert:
     tone: str = "bad"
     to_repair: AuditReport | None = None
     """The audit whose mismatched rows a repair writes."""
+    decide_at: str = ""
+    """Where people decide about values first, if no row can be repaired before."""
 
 
 def health_of(alerts: Iterable[Alert]) -> str:
@@ -175,7 +178,8 @@ def _of_audits(finished: Sequence[AuditReport]) -> list[Alert]:
         rows = audit.mismatched - audit.waived
         text = f"Audit {audit.pk} found {rows:,} mismatched row{'' if rows == 1 else 's'}."
         repaired = audit if rows and audit.mode != AuditMode.SHADOW else None
-    return [Alert(text, audit.get_absolute_url(), to_repair=repaired)]
+    decide_at = decisions_url(audit.rollout) if repaired and asks_people(audit) else ""
+    return [Alert(text, audit.get_absolute_url(), to_repair=repaired, decide_at=decide_at)]
 
 
 def _of_throttle(run: PhaseRun | None, step: StepRun | None, here: str) -> list[Alert]:

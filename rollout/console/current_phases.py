@@ -10,11 +10,13 @@ from rollout.console.formats import duration
 from rollout.gates import checklists
 from rollout.gates.checklists import ItemStatus
 from rollout.gates.registry import Action
+from rollout.journal.audits import asks_people
 from rollout.journal.environments import DEFAULT
 from rollout.journal.labels import gate_label
 from rollout.models import (
     WORKING,
     AuditReport,
+    AuditStatus,
     BackfillJob,
     ChainState,
     Direction,
@@ -27,6 +29,7 @@ from rollout.models import (
 )
 from rollout.plan.gates import MappingReviewed
 from rollout.plan.plan import CONTRACT, EXPAND, Step
+from rollout.queries.inboxes import decisions_url
 from rollout.queries.pauses import Pause, pause_of
 from rollout.queries.progress import JobProgress, progress_of
 from rollout.queries.status import (
@@ -243,6 +246,39 @@ def report_of(status: RolloutStatus, phase: PhaseStatus) -> AuditReport | None:
     if run is None:
         return None
     return next((a for a in status.evidence.facts.audits if a.run_id == run.pk), None)
+
+
+@dataclass(frozen=True)
+class NextStep:
+    """What to do about a phase that failed, and the page of it, if it is not this one."""
+
+    text: str
+    url: str = ""
+
+
+def next_step_of(
+    status: RolloutStatus, phase: PhaseStatus, report: AuditReport | None
+) -> NextStep | None:
+    """What has changed since an audit failed a phase, or has to; None if the run's advice holds."""
+    if not report or report.status != AuditStatus.MISMATCHED:
+        return None
+    facts = status.evidence.facts
+    later = facts.full_audit
+    if later is not None and later.pk > report.pk and later.status == AuditStatus.CLEAN:
+        return NextStep(
+            f"Audit {later.pk}, after audit {report.pk}, is clean: the problem is solved. "
+            f"Retry phase {phase.number}."
+        )
+    if not asks_people(report):
+        return None
+    url = decisions_url(status.rollout)
+    if facts.is_reviewed_since(report):
+        return NextStep(
+            f"People have decided about values since audit {report.pk}. Check that none is left "
+            f"undecided and that rows are updated, then retry phase {phase.number}.",
+            url,
+        )
+    return NextStep(f"Decide about the values of these rows, then retry phase {phase.number}.", url)
 
 
 def jobs_of(steps: Iterable[StepStatus]) -> list[JobView]:

@@ -19,7 +19,7 @@ from rollout.journal.environments import target_of
 from rollout.journal.runbook import Entry
 from rollout.models import AuditReport, BackfillJob, Finding, Rehearsal, Rollout, Snapshot
 from rollout.plan.plan import BACKFILL
-from rollout.queries.inboxes import audits_to_repair, mismatched_rows
+from rollout.queries.inboxes import audits_to_repair, cure_of, cure_url
 from rollout.queries.status import RolloutSummary
 
 MAX_RESULTS = 40
@@ -100,8 +100,7 @@ def _places(summaries: list[RolloutSummary]) -> Iterator[tuple[Result, str]]:
         rollout = summary.rollout
         belongs_to = f"{summary.plan.title}, {rollout.environment}"
         if audit := to_repair.get(rollout.pk):
-            label = f"Repair {mismatched_rows(audit)}"
-            yield Result("Action", label, belongs_to, audit.get_absolute_url()), "mismatches"
+            yield Result("Action", cure_of(audit), belongs_to, cure_url(audit)), "mismatches"
         if summary.next_phase is not None and summary.active is None:
             label = f"Start phase {summary.next_phase}: {summary.phases[summary.next_phase].role}"
             url = rollout_url(rollout, "start", summary.next_phase)

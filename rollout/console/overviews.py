@@ -5,7 +5,7 @@ and mappings that wait for a review.
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TypeVar
@@ -19,11 +19,14 @@ from rollout.console.formats import waiting
 from rollout.console.guardrails import rules_of
 from rollout.console.http.links import rollout_url
 from rollout.console.rollout_states import RolloutState, evidence_of, states_of
+from rollout.journal.environments import is_protected
 from rollout.journal.moments import by_the_database, in_words
 from rollout.models import (
+    REHEARSAL_UNDER_WAY,
     AuditReport,
     AuditStatus,
     LogEntry,
+    Rehearsal,
     Rollout,
     RuleState,
     RunState,
@@ -33,7 +36,7 @@ from rollout.models import (
     Snapshot,
     SnapshotState,
 )
-from rollout.queries.inboxes import Waiting, audits_to_repair, mismatched_rows, reviews_of
+from rollout.queries.inboxes import Waiting, audits_to_repair, cure_of, cure_url, reviews_of
 from rollout.queries.status import RolloutSummary
 from rollout.queries.stops import stop_of_run
 
@@ -76,13 +79,18 @@ def rows_of(summaries: Sequence[RolloutSummary]) -> list[OverviewRow]:
     to_repair = {audit.rollout_id: audit for audit in audits_to_repair(rollout__in=rollouts)}
     runs = [run for summary in summaries for run in summary.runs.values()]
     reviews = {review.rollout.pk: review for review in reviews_of(runs, lambda *_: True)}
+    under_way = Rehearsal.objects.filter(rollout__in=rollouts, state__in=REHEARSAL_UNDER_WAY)
+    rehearsals = {rehearsal.rollout_id: rehearsal for rehearsal in under_way}
     last = last_entries(rollouts)
     now = by_the_database() if sign_offs else timezone.now()
     rows = []
     for state in states_of(summaries):
         rollout, key = state.status.rollout, state.status.rollout.pk
         waits, url = _waits_for(
-            state, sign_offs[key], now, audit=to_repair.get(key), review=reviews.get(key)
+            *(state, sign_offs[key], now),
+            audit=to_repair.get(key),
+            review=reviews.get(key),
+            rehearsals=rehearsals,
         )
         own_rules = rules_of(rollout, rules[key])
         known = [*audits[key], *filter(None, [to_repair.get(key)])]
@@ -105,15 +113,19 @@ def _waits_for(
     *,
     audit: AuditReport | None,
     review: Waiting | None,
+    rehearsals: Mapping[int, Rehearsal],
 ) -> tuple[str, str]:
     """What a rollout waits for, and the page of it: what the inboxes of those have, if anybody.
 
-    ``audit`` has rows to repair, ``review`` is one that the gates before phase 3 wait for.
+    A lead is named only where an approval asks one to start, as the inbox does. ``audit`` has rows
+    to repair, ``review`` is one that the gates before phase 3 wait for.
     """
     status, run, here = state.status, state.run, state.status.rollout.get_absolute_url()
     if run is not None:
         page = run.get_absolute_url()
         if stop := stop_of_run(run):
+            if review is not None and run.state == RunState.FAILED:
+                return _of_review(review)
             return stop.waits, page
         if run.state == RunState.QUEUED:
             return "A worker", page
@@ -121,7 +133,8 @@ def _waits_for(
         text = waiting(reason).removeprefix("Waiting for ") if reason else ""
         return text[:1].upper() + text[1:], page
     if audit is not None:
-        return f"An engineer to repair {mismatched_rows(audit)}", audit.get_absolute_url()
+        cure = cure_of(audit)
+        return f"An engineer to {cure[:1].lower()}{cure[1:]}", cure_url(audit)
     if status.next_phase is None:
         return "", here
     page = rollout_url(status.rollout, "phase", status.next_phase)
@@ -134,13 +147,25 @@ def _waits_for(
     if any(override.waits for override in overrides_of(evidence)):
         return "A second lead to confirm an override", here
     if review is not None:
-        return f"An engineer to {review.what[:1].lower()}{review.what[1:]}", review.url
+        return _of_review(review)
     scheduled = status.rollout.scheduled
     if scheduled is not None and scheduled.state == ScheduleState.WAITING:
         return f"Scheduled start of phase {scheduled.phase} at {in_words(scheduled.at)}", page
     approvers = {view.sign_off.actor_name for view in approvals_of(evidence) if not view.void}
-    others = f" other than {approvers.pop()}" if len(approvers) == 1 else ""
-    return f"A lead{others} to start phase {status.next_phase}", page
+    if approvers:
+        others = f" other than {approvers.pop()}" if len(approvers) == 1 else ""
+        return f"A lead{others} to start phase {status.next_phase}", page
+    if (rehearsal := rehearsals.get(status.rollout.pk)) is not None:
+        return f"Rehearsal {rehearsal.pk} to finish", rehearsal.get_absolute_url()
+    # Nobody has been asked by name: the phase's page says what its gates wait for.
+    gates = status.plan.gates_of(
+        status.next_phase, protected=is_protected(status.rollout.environment)
+    )
+    return f"{'Gates and start' if gates else 'Start'} of phase {status.next_phase}", page
+
+
+def _of_review(review: Waiting) -> tuple[str, str]:
+    return f"An engineer to {review.what[:1].lower()}{review.what[1:]}", review.url
 
 
 def last_entries(rollouts: list[Rollout]) -> dict[int, LogEntry]:

@@ -52,6 +52,16 @@ def to_repair(audits: Iterable[AuditReport]) -> AuditReport | None:
     return next((audit for audit in wrong if audit.mismatched > audit.waived), None)
 
 
+# Categories of rows that no repair can write: people decide about their values first.
+ASKING_PEOPLE = ("unmapped", "ambiguous", "inactive", "undecided")
+
+
+def asks_people(audit: AuditReport) -> bool:
+    """Whether no mismatched row of an audit can be repaired before people decide about values."""
+    asking = sum(audit.categories.get(category, 0) for category in ASKING_PEOPLE)
+    return audit.mismatched > audit.waived and asking >= audit.mismatched
+
+
 def reviewed(report: AuditReport) -> str:
     """``12 of 45 values reviewed``; empty if there is no mapping, or nobody counted."""
     values, by_people = report.mapping_values, report.mapping_reviewed

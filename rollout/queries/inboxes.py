@@ -1,7 +1,7 @@
 """What waits for a person: approvals, starts, restores, reviews, mismatches, stopped phases."""
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import IntEnum
@@ -15,7 +15,7 @@ from django.urls import reverse
 from rollout.gates import Evidence
 from rollout.gates.mappings import mapping_reviewed
 from rollout.gates.phase_states import is_done
-from rollout.journal.audits import to_repair
+from rollout.journal.audits import asks_people, to_repair
 from rollout.journal.environments import configured, homes, is_protected
 from rollout.journal.labels import gate_label
 from rollout.models import (
@@ -87,11 +87,12 @@ def waiting_for(user: User) -> list[Waiting]:
         )
 
     runs = _newest_runs(home)
+    reviews = reviews_of(runs, may)
     waiting = [
         *_signatures(runs, username, may),
         *_restores(username, may),
-        *reviews_of(runs, may),
-        *_mismatches(may),
+        *reviews,
+        *_mismatches(may, {review.rollout.pk for review in reviews}),
         *_stopped_runs(runs, may),
     ]
     return sorted(
@@ -217,21 +218,36 @@ def reviews_of(runs: list[PhaseRun], may: May) -> list[Waiting]:
     return [
         Waiting(
             run.rollout,
-            f"{what} before phase {ENFORCE}",
+            f"{what}{f', then retry phase {run.phase}' if failed else f' before phase {ENFORCE}'}",
             run.actor_name,
             run.finished_at or run.created_at,
-            f"{reverse('rollout:mappings', args=[run.rollout.plan, run.rollout.environment])}"
-            f"{query}",
+            decisions_url(run.rollout) if why == "" else f"{mappings_url(run.rollout)}?show=open",
             comment=why,
+            gravity=Gravity.HARM if failed else Gravity.DECISION,
         )
         for rollout, run in waiting.items()
         if rollout in audits
-        for what, query, why in _open_reviews(run, *audits[rollout])
+        for failed in [run.phase == BACKFILL and run.state == RunState.FAILED]
+        for what, why in _open_reviews(run, *audits[rollout])
     ]
 
 
-def _open_reviews(run: PhaseRun, unreviewed: int, undecided: int) -> Iterator[tuple[str, str, str]]:
-    """What of a rollout waits for a review, the query of the page's address, and why it waits."""
+def mappings_url(rollout: Rollout) -> str:
+    return reverse("rollout:mappings", args=[rollout.plan, rollout.environment])
+
+
+def decisions_url(rollout: Rollout) -> str:
+    """The page on which people decide about values: of the only column that asks, if one does."""
+    plan = plans.find(rollout.plan)
+    asking = plan.reviewed_conversions if plan is not None and not plan.lookups else ()
+    if len(asking) != 1:
+        return mappings_url(rollout)
+    place = asking[0].table.label, asking[0].name
+    return reverse("rollout:values", args=[rollout.plan, rollout.environment, *place])
+
+
+def _open_reviews(run: PhaseRun, unreviewed: int, undecided: int) -> Iterator[tuple[str, str]]:
+    """What of a rollout waits for a review of the mapping, and why; or for decisions."""
     try:
         plan = plans.get(run.rollout.plan)
     except UnknownPlan:
@@ -242,12 +258,12 @@ def _open_reviews(run: PhaseRun, unreviewed: int, undecided: int) -> Iterator[tu
         answer = mapping_reviewed(review, Evidence(run.rollout, ENFORCE, plan=plan))
         # New values may wait for a while.
         if answer.status != "pass":
-            yield "Review the mapping", "?show=open", answer.message
+            yield "Review the mapping", answer.message
     # Its audit keeps phase 2 from ending while any is undecided.
     if undecided > 0 and any(isinstance(gate, ValuesDecided) for gate in gates):
         conflicts = all(isinstance(t, Extract) for t in plan.reviewed_conversions)
         what = "keys in conflict" if conflicts else "values that do not convert"
-        yield f"Decide about {what}", "", ""
+        yield f"Decide about {what}", ""
 
 
 def _open_values_of(rollouts: Iterable[int]) -> dict[int, tuple[int, int]]:
@@ -280,27 +296,48 @@ def _open_values_of(rollouts: Iterable[int]) -> dict[int, tuple[int, int]]:
     }
 
 
-def _mismatches(may: May) -> list[Waiting]:
-    """Rows that an audit of a rollout found mismatched and nobody has waived."""
+def _mismatches(may: May, reviewed: Container[int]) -> list[Waiting]:
+    """Rows that an audit of a rollout found mismatched and nobody has waived.
+
+    Where values are all that is wrong, the reviews of rollouts that have one say so already.
+    """
     return [
         Waiting(
             audit.rollout,
-            f"Repair {mismatched_rows(audit)}",
+            cure_of(audit),
             audit.actor_name,
             audit.finished_at or audit.started_at,
-            audit.get_absolute_url(),
+            cure_url(audit),
             gravity=Gravity.HARM,
         )
         for audit in audits_to_repair(rollout__environment__in=configured())
-        if may("repair_rows", audit.rollout)
+        if may("review_mapping" if asks_people(audit) else "repair_rows", audit.rollout)
+        and not (asks_people(audit) and audit.rollout_id in reviewed)
     ]
 
 
+def cure_of(audit: AuditReport) -> str:
+    """``Repair 12 mismatched rows of audit 3``, or the decision that has to come first."""
+    verb = "Decide about the values of" if asks_people(audit) else "Repair"
+    return f"{verb} {mismatched_rows(audit)}"
+
+
+def cure_url(audit: AuditReport) -> str:
+    return decisions_url(audit.rollout) if asks_people(audit) else audit.get_absolute_url()
+
+
 def audits_to_repair(**of_rollouts: object) -> list[AuditReport]:
-    """Of each rollout the audit whose mismatched rows wait for people, if any does."""
+    """Of each rollout the audit whose mismatched rows wait for people, if any does.
+
+    None whose rows only waited for decisions about values, once people have made some.
+    """
+    changes = MappingChange.objects.filter(
+        rollout=OuterRef("rollout"), at__gt=OuterRef("started_at")
+    )
     finished = AuditReport.objects.exclude(status=AuditStatus.RUNNING).defer("translations")
     newest = (
         finished.filter(**of_rollouts)
+        .annotate(is_decided=Exists(changes))
         .select_related("rollout")
         .order_by("rollout", "mode", "-id")
         .distinct("rollout", "mode")
@@ -309,7 +346,11 @@ def audits_to_repair(**of_rollouts: object) -> list[AuditReport]:
         to_repair(sorted(audits, key=lambda audit: audit.pk, reverse=True))
         for _rollout, audits in groupby(newest, key=lambda audit: audit.rollout_id)
     )
-    return [audit for audit in waiting if audit is not None]
+    return [
+        audit
+        for audit in waiting
+        if audit is not None and not (asks_people(audit) and audit.is_decided)  # type: ignore[attr-defined]
+    ]
 
 
 def mismatched_rows(audit: AuditReport) -> str:

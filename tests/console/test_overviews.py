@@ -5,7 +5,7 @@ from typing import Any
 
 from django.test import Client
 
-from rollout.models import PhaseRun, Rollout
+from rollout.models import PhaseRun, Rehearsal, Rollout
 from rollout.plan import plans
 from tests.console import journal
 from tests.console.journal import ran, reached, text_of
@@ -33,7 +33,7 @@ def test_the_overview_says_who_or_what_each_rollout_waits_for(
         cell = text_of(viewer, "/rollout/").split('<td class="wrap">')[1].split("</td>")[0]
         return re.sub("<[^>]+>", "", cell)
 
-    assert waits() == "A lead to start phase 0"
+    assert waits() == "Start of phase 0"
     run = ran(rollout, 0, "paused")
     assert waits() == "An engineer to resume phase 0"
     PhaseRun.objects.filter(pk=run.pk).update(state="running")
@@ -41,8 +41,13 @@ def test_the_overview_says_who_or_what_each_rollout_waits_for(
     reached(run, "compare-schema", "running", waiting_for="a lock on properties")
     assert waits() == "A lock on properties."
     PhaseRun.objects.filter(pk=run.pk).update(state="done")
+    assert waits() == "Gates and start of phase 1"
+    rehearsal = journal.rehearsed(journal.taken(rollout), "running")
+    assert waits() == f"Rehearsal {rehearsal.pk} to finish"
+    Rehearsal.objects.update(state="passed")
     for phase in (1, 2):
         ran(rollout, phase)
+    assert waits() == "Gates and start of phase 3", "the inbox asks nobody either"
     journal.signed(rollout, "request", phase=3)
     assert waits() == "Approval of phase 3, requested by grace"
     for phase in (3, 4):

@@ -36,14 +36,23 @@ from rollout.console.views.runs import perform, redirect_back
 from rollout.engine.audit import MATCHED
 from rollout.engine.target import reason_of
 from rollout.gates.facts import Facts
-from rollout.journal.audits import against
+from rollout.journal.audits import against, asks_people
 from rollout.journal.findings import came_back
 from rollout.journal.heartbeats import Liveness, liveness
 from rollout.journal.labels import category_label
-from rollout.models import AuditMode, AuditReport, AuditStatus, MismatchState
+from rollout.journal.moments import in_words
+from rollout.models import (
+    AuditMode,
+    AuditReport,
+    AuditStatus,
+    Direction,
+    MismatchState,
+    RunState,
+)
 from rollout.plan import plans
-from rollout.plan.plan import ENFORCE
+from rollout.plan.plan import BACKFILL, ENFORCE
 from rollout.plan.registry import UnknownPlan
+from rollout.queries.inboxes import decisions_url
 from rollout.queries.sample_bounds import statement_of
 from rollout.queries.status import summaries_of
 from rollout.runner.audits import LARGEST_SAMPLE
@@ -211,6 +220,9 @@ def audit(request: ConsoleRequest, audit_id: int) -> HttpResponse:
         "cell": cell,
         "alike": alike,
         "newer": facts.audit_is_older_than(report) if facts and not to_update else "",
+        "settled": _settled(report),
+        "decide_at": decisions_url(report.rollout),
+        "asks_people": asks_people(report),
         "compared": _compared(report),
         "statement": statement_of(report),
         "to_update": to_update,
@@ -255,6 +267,24 @@ def _facts_about(report: AuditReport) -> Facts | None:
         # Nothing counts any more that was audited for a plan which is gone.
         return None
     return gates.Evidence(report.rollout, ENFORCE).facts
+
+
+def _settled(report: AuditReport) -> str:
+    """Why nothing of a mismatched audit is left to repair; empty if something may be."""
+    if report.status != AuditStatus.MISMATCHED:
+        return ""
+    later = AuditReport.objects.filter(
+        rollout=report.rollout, mode=AuditMode.FULL, tables=[], status=AuditStatus.CLEAN
+    ).filter(pk__gt=report.pk)
+    if (clean := later.first()) is not None:
+        at = in_words(clean.finished_at or clean.started_at)
+        return f"Audit {clean.pk} of {at} is clean: nothing of this audit is left to repair."
+    backfill = gates.newest_runs(report.rollout).get(BACKFILL)
+    if backfill is None or backfill.direction != Direction.BACKWARD:
+        return ""
+    if backfill.state != RunState.DONE:
+        return ""
+    return f"Phase {BACKFILL} was rolled back since: nothing of this audit is left to repair."
 
 
 def _one_before(report: AuditReport) -> AuditReport | None:

@@ -16,6 +16,7 @@ from rollout.engine.repair.cells import ADVICE
 from rollout.models import AuditReport
 from rollout.plan import plans
 from rollout.plan.translations import Lookup
+from rollout.queries.inboxes import decisions_url
 from rollout.runner.repairs import RepairPreview
 
 
@@ -45,6 +46,7 @@ def repair(request: ConsoleRequest, audit_id: int) -> HttpResponse:
         "fields": {name: asked.get(name, "") for name in FIELDS if asked.get(name)},
         "preview": preview,
         "to_review": _to_review(report, preview),
+        "decide_at": _decide_at(report, preview),
     }
     return render(request, "rollout/repair.html", page)
 
@@ -60,6 +62,12 @@ def _to_review(report: AuditReport, preview: RepairPreview) -> list[Lookup]:
     waiting = {(c["table"], c["column"]) for c in preview.cells if c["category"] in ADVICE}
     lookups = plans.get(report.rollout.plan).lookups
     return [x for x in lookups if (x.table.label, x.column) in waiting]
+
+
+def _decide_at(report: AuditReport, preview: RepairPreview) -> str:
+    """The page of the decisions that its rows wait for; empty if they wait for none."""
+    is_asked = any(cell["category"] == "undecided" for cell in preview.cells)
+    return decisions_url(report.rollout) if is_asked else ""
 
 
 FIELDS = ("table", "column", "category", "finding")

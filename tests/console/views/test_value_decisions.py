@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from django.core.files.uploadedfile import SimpleUploadedFile
 
-from rollout.models import RunState
-from tests.console.journal import browser_of, text_of
+from rollout.models import AuditReport, Rollout, RunState
+from tests.console.journal import audited, browser_of, text_of
 from tests.support import rollouts
 from tests.support.offers import PLAN, offers
 
@@ -39,7 +39,7 @@ def test_undecided_values_are_counted_on_the_tab_and_wait_in_the_inbox() -> None
     rollouts.work_off(rollouts.start(rollout, 2), RunState.FAILED)
     engineer = browser_of("engineer")
     waits = '<span class="visually-hidden"> open values to review'
-    assert "Decide about values that do not convert before phase 3" in text_of(engineer, INBOX)
+    leads_to_decisions(engineer)
     assert f'number">2{waits}' in text_of(engineer, PAGE)
     fields = {**fields_of(engineer), "value-0-0": "0"}
     engineer.post(f"{PAGE}decide/", fields)
@@ -47,7 +47,45 @@ def test_undecided_values_are_counted_on_the_tab_and_wait_in_the_inbox() -> None
     assert "1 in 1 row " in text_of(engineer, PAGE)
     engineer.post(f"{PAGE}decide/", {**fields_of(engineer, f"{PAGE}?show=open"), "empty-0": "on"})
     assert "Decide about values" not in text_of(engineer, INBOX)
-    assert waits not in text_of(engineer, PAGE)
+    text = text_of(engineer, PAGE)
+    assert waits not in text
+    # What is left empty was empty: two rows of the three have to follow.
+    assert re.findall(r">Update ([\d,]+ rows?)</a>", text) == ["2 rows"]
+    (correct,) = re.findall(r'href="([^"]+/correct/)"', text)
+    assert "2 rows will be written" in text_of(engineer, correct)
+    leads_to_a_retry(engineer, rollout)
+
+
+def leads_to_decisions(engineer: Client) -> None:
+    """No page offers a repair of rows that only wait for decisions."""
+    decide = "Decide about values that do not convert, then retry phase 2"
+    text = text_of(engineer, INBOX)
+    assert f'<a href="{LIST}">{decide}</a>' in text
+    assert "Repair" not in text
+    assert f'<a href="{LIST}">An engineer to d{decide[1:]}</a>' in text_of(engineer, "/rollout/")
+    here = text_of(engineer, f"/rollout/{PLAN}/production/")
+    assert f'<a class="button button-small" href="{LIST}">Decide…</a>' in here
+    assert "Repair…" not in here
+    assert "Decide about the values of these rows, then retry phase 2." in here
+    audit = AuditReport.objects.get().get_absolute_url()
+    report = text_of(engineer, audit)
+    assert f'href="{LIST}">Decide about values</a>' in report
+    assert "Repair all rows" not in report
+    refused = text_of(engineer, f"{audit}repair/")
+    assert f'<a class="button button-primary" href="{LIST}">Decide about values</a>' in refused
+
+
+def leads_to_a_retry(engineer: Client, rollout: Rollout) -> None:
+    """Once all is decided, and once an audit has found every row right."""
+    overview, audit = f"/rollout/{PLAN}/production/", AuditReport.objects.get()
+    assert "mismatched row" not in text_of(engineer, INBOX)
+    assert "People have decided about values since audit" in text_of(engineer, overview)
+    clean = audited(rollout)
+    assert f"Audit {clean.pk}, after audit {audit.pk}, is clean" in text_of(engineer, overview)
+    report = text_of(engineer, audit.get_absolute_url())
+    assert f"Audit {clean.pk} of " in report
+    assert "nothing of this audit is left to repair" in report
+    assert "Decide about values" not in report
 
 
 def decisions() -> dict[str, Any]:

@@ -39,7 +39,8 @@ def test_people_choose_which_group_of_values_the_row_of_a_key_holds() -> None:
     run = rollouts.start(rollout, 2)
     rollouts.work_off(run, RunState.FAILED)
     engineer, viewer = browser_of("engineer"), browser_of("viewer")
-    assert "Decide about keys in conflict before phase 3" in text_of(engineer, INBOX)
+    waits = f'<a href="{PAGE}">Decide about keys in conflict, then retry phase 2</a>'
+    assert waits in text_of(engineer, INBOX), "the only column that asks people"
     assert "2 undecided in 3 rows" in text_of(viewer, LIST)
     assert gate(rollout) == (
         "pending",
@@ -59,7 +60,7 @@ def test_people_choose_which_group_of_values_the_row_of_a_key_holds() -> None:
     assert MappingChange.objects.count() == 0
     group = json.dumps(["Agent 0", "099"])
     response = engineer.post(f"{PAGE}decide/", {**fields, "group-0": group}, follow=True)
-    assert "1 decision saved. The rows of these keys hold them now." in response.content.decode()
+    assert "1 decision saved. Their rows hold them now." in response.content.decode()
     assert rollouts.ask(PHONE) == "099"
     assert "agent_email" in LogEntry.objects.get(event="values decided").message
 
