@@ -45,7 +45,7 @@ def soak(gate: Soak, evidence: Evidence) -> GateResult:
         if broken := evidence.facts.broken_now(evidence.now):
             return pending(
                 "wait",
-                f"Guardrail “{broken}” is breached. The soak of {duration(gate.time)} begins anew "
+                f"Guardrail “{broken}” is breached. The soak of {duration(gate.time)} begins again "
                 "once it is OK.",
             )
         message = f"Soaking: {duration(watched)} of {duration(gate.time)} since {why}."

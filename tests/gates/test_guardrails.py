@@ -125,7 +125,7 @@ class TestSoak:
         )
         result = gates.check_gate(SOAK, Evidence(rollout, 1))
         assert (result.status, result.ready_at) == ("pending", None)
-        assert "Guardrail “slower” is breached. The soak of 10 min begins anew" in result.message
+        assert "Guardrail “slower” is breached. The soak of 10 min begins again" in result.message
         RuleState.objects.update(verdict="kept")
         assert gates.check_gate(SOAK, Evidence(rollout, 1)).ready_at is not None
 
