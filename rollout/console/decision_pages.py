@@ -13,6 +13,8 @@ from rollout.console.http.links import rollout_url
 from rollout.console.lists.pages import Order, Page, page_of_texts
 from rollout.engine.target import reason_of
 from rollout.models import MappingChange, Rollout
+from rollout.plan import plans
+from rollout.queries.inboxes import decisions_url
 from rollout.queries.mapping_csv import MAX_BYTES, InvalidMappingFile
 from rollout.queries.mapping_reviews import uncorrected
 
@@ -60,6 +62,15 @@ def history_of(rollout: Rollout, table: str, reads: str) -> list[MappingChange]:
     """The newest decisions about a table's legacy columns."""
     changes = rollout.mapping_changes.prefetch_related("repairs__run")
     return list(changes.filter(table=table, legacy_column=reads)[:MAX_HISTORY])
+
+
+def page_of_change(change: MappingChange) -> str:
+    """The page on which the decisions were made: a mapping's review, or that of values."""
+    rollout, plan = change.rollout, plans.find(change.rollout.plan)
+    lookups = {(x.table.label, x.legacy) for x in plan.lookups} if plan is not None else set()
+    if (change.table, change.legacy_column) in lookups:
+        return rollout_url(rollout, "mapping", change.table, change.legacy_column)
+    return decisions_url(rollout)
 
 
 def query_of(request: ConsoleRequest) -> str:

@@ -15,6 +15,7 @@ from rollout.console.decision_pages import (
     failed_page,
     frame_of,
     history_of,
+    page_of_change,
     page_of_values,
     query_of,
     uploaded_file,
@@ -259,6 +260,7 @@ def correct(request: ConsoleRequest, change_id: int) -> HttpResponse:
         "rollout": rollout,
         "table": change.table,
         "preview": runner.preview_correction(change),
+        "review_at": page_of_change(change),
     }
     return render(request, "rollout/repair.html", page)
 

@@ -53,6 +53,7 @@ def test_undecided_values_are_counted_on_the_tab_and_wait_in_the_inbox() -> None
     assert re.findall(r">Update ([\d,]+ rows?)</a>", text) == ["2 rows"]
     (correct,) = re.findall(r'href="([^"]+/correct/)"', text)
     assert "2 rows will be written" in text_of(engineer, correct)
+    assert f'<a class="button" href="{LIST}">Cancel</a>' in text_of(engineer, correct)
     leads_to_a_retry(engineer, rollout)
 
 
