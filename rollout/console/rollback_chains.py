@@ -1,5 +1,6 @@
 """Rollbacks of one or several phases: what each does before it is confirmed, and how far it is."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from rollout import gates
@@ -7,6 +8,7 @@ from rollout.console import previews
 from rollout.console.previews import StepPreview, TableLock
 from rollout.models import ChainState, Direction, RollbackChain, RunState
 from rollout.plan.actions import Fill
+from rollout.plan.cutovers import CutOver
 from rollout.plan.plan import Plan, Step
 from rollout.plan.schema_changes import SchemaChange, Sign, of_phase
 from rollout.plan.transition import MapLegacyValues
@@ -62,23 +64,28 @@ class PhaseRollback:
     """None of a phase that stopped in its middle: only the steps that are done are undone."""
     clears: list[str]
     """Columns."""
+    renames: dict[str, str]
+    """Columns that take the names of before the cutover again, which loses and restores nothing."""
     rehearsed: Rehearsed | None
 
     @property
     def drops(self) -> list[str]:
         """Tables and columns."""
-        return _named(self.schema_changes, "dropped") if self.schema_changes else []
+        dropped = _named(self.schema_changes, "dropped") if self.schema_changes else []
+        return [name for name in dropped if name not in self.renames]
 
     @property
     def loses(self) -> list[str]:
         """Tables and columns that it empties or drops, without views."""
         changes = self.schema_changes
-        return self.clears + (_named(changes, "dropped", views=False) if changes else [])
+        dropped = _named(changes, "dropped", views=False) if changes else []
+        return self.clears + [name for name in dropped if name not in self.renames]
 
     @property
     def restores(self) -> list[str]:
         """Tables and columns."""
-        return _named(self.schema_changes, "added") if self.schema_changes else []
+        added = _named(self.schema_changes, "added") if self.schema_changes else []
+        return [name for name in added if name not in self.renames.values()]
 
     @property
     def blocks(self) -> bool:
@@ -110,10 +117,28 @@ def rollbacks_of(status: RolloutStatus, last: int) -> list[PhaseRollback]:
                 proofs=previews.what_proves(plan, number),
                 schema_changes=of_phase(plan, number, back=True) if is_done else None,
                 clears=_cleared(plan, number),
+                renames=_renamed(plan, number),
                 rehearsed=forecast_of(status.rehearsal, number, Direction.BACKWARD),
             )
         )
     return rollbacks
+
+
+def lost_by(rollbacks: Iterable[PhaseRollback]) -> list[str]:
+    """The columns and tables that rollbacks, newest first, empty or drop, by their names then."""
+    return _by_names_then([(rollback.loses, rollback.renames) for rollback in rollbacks])
+
+
+def restored_by(rollbacks: Iterable[PhaseRollback]) -> list[str]:
+    """The columns and tables that rollbacks, newest first, bring back, by their names then."""
+    return _by_names_then([(rollback.restores, rollback.renames) for rollback in rollbacks])
+
+
+def _by_names_then(rollbacks: Iterable[tuple[list[str], dict[str, str]]]) -> list[str]:
+    names: list[str] = []
+    for own, renames in rollbacks:
+        names = [renames.get(name, name) for name in [*names, *own]]
+    return names
 
 
 def destroys(status: RolloutStatus, last: int) -> bool:
@@ -126,7 +151,17 @@ def destroys(status: RolloutStatus, last: int) -> bool:
 def loses(plan: Plan, phase: int) -> bool:
     """Whether the rollback of a phase drops or empties tables or columns that hold data."""
     dropped = _named(of_phase(plan, phase, back=True), "dropped", views=False)
-    return bool(_cleared(plan, phase) or dropped)
+    return bool(_cleared(plan, phase) or set(dropped) - _renamed(plan, phase).keys())
+
+
+def _renamed(plan: Plan, phase: int) -> dict[str, str]:
+    """By the name that a column has since a phase's cutover the one that its rollback gives it."""
+    return {
+        f"{step.table.label}.{later}": f"{step.table.label}.{earlier}"
+        for step in plan.phases[phase].steps
+        if isinstance(step, CutOver)
+        for earlier, later in plan.names_after_cutover(step.table).items()
+    }
 
 
 def _named(changes: SchemaChange, sign: Sign, *, views: bool = True) -> list[str]:

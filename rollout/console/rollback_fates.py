@@ -50,7 +50,13 @@ def fates_of(plan: Plan, gone: Collection[str], restored: Collection[str]) -> li
     of_rows = [t for t in plan.translations if isinstance(t, Lookup | Extract)]
     lookup_tables = sorted(others & {t.lookup_label for t in of_rows})
     others.difference_update(lookup_tables)
-    archived = {f"{table.label}.{name}" for table in plan.tables for name in plan.legacy_of(table)}
+    archived = {
+        f"{table.label}.{name}"
+        for table in plan.tables
+        for column in plan.legacy_of(table)
+        # Until phase 3 is rolled back, a column has the name that the cutover gave it.
+        for name in (column, plan.names_after_cutover(table).get(column, column))
+    }
     back_first = any(name in archived for name in restored)
     fates = (
         Fate(

@@ -113,3 +113,27 @@ def test_a_lead_carries_it_to_phase_4_and_back_while_offers_are_made(
     after = prices()
     assert {key: after[key] for key in before} == before
     assert len(after) > len(before) + 30
+
+
+def test_a_rollback_after_the_cutover_says_once_what_becomes_of_each_real_column(
+    demo_lead: Client, offer_prices: Rollout
+) -> None:
+    for phase in range(5):
+        journal.ran(offer_prices, phase)
+    of_phase_4 = journal.text_of(demo_lead, f"{PAGE}phases/4/roll-back/")
+    assert "<strong>Restored exactly</strong>: <code>offers.price_legacy</code>; " in of_phase_4
+    text = journal.text_of(demo_lead, f"{PAGE}phases/1/roll-back/")
+    assert "<strong>Restored exactly</strong>: <code>offers.price</code>; " in text
+    assert "<strong>Not lost</strong>: <code>offers.price_cents</code>; the rollback of" in text
+    for false in ("<strong>Lost", "<strong>Restored</strong>", "phase 3 drops", "without an arch"):
+        assert false not in text, false
+
+
+def test_the_rollback_of_a_cutover_that_hands_names_on_asks_for_no_name(
+    demo_lead: Client, offer_prices: Rollout
+) -> None:
+    for phase in range(4):
+        journal.ran(offer_prices, phase)
+    text = journal.text_of(demo_lead, f"{PAGE}phases/3/roll-back/")
+    assert 'name="typed"' not in text
+    assert "<strong>Lost" not in text

@@ -24,7 +24,13 @@ from rollout.console.http.links import rollout_url
 from rollout.console.http.sessions import confirmed_recently, guarded
 from rollout.console.http.shortcuts import phase_or_404, plan_or_404, rollout_or_404, status_or_404
 from rollout.console.releases import release_of
-from rollout.console.rollback_chains import destroys, progress_of, rollbacks_of
+from rollout.console.rollback_chains import (
+    destroys,
+    lost_by,
+    progress_of,
+    restored_by,
+    rollbacks_of,
+)
 from rollout.console.rollback_fates import fates_of, is_archived
 from rollout.console.views.runs import has_typed_name, perform, redirect_back, typed_name
 from rollout.console.views.scheduled_starts import zone_of
@@ -186,8 +192,8 @@ def roll_back(request: ConsoleRequest, plan: str, environment: str, number: int)
         "is_chain": bool(later),
         "fates": fates_of(
             status.plan,
-            gone={name for rollback in rollbacks for name in rollback.loses},
-            restored=[name for rollback in rollbacks for name in rollback.restores],
+            gone=set(lost_by(rollbacks)),
+            restored=restored_by(rollbacks),
         ),
         "losing": next((rollback.phase for rollback in rollbacks if rollback.loses), None),
         "is_destructive": is_destructive,
