@@ -111,12 +111,13 @@ class Worker:
         conflicts = 0
         self.some_refused = quarantine.count(self.connection, lane.job) > 0
         sampler = Sampler(self.connection, lane.job, self.pace.lost)
+        unsampled = 0
         try:
             while lane.next_block < lane.end_block and self.clock() < until:
                 self.control.raise_if_stopped()
                 keep = partial(lanes.keep, self.connection, lane)
                 self.pace.before_batch(self.control, keep)
-                started = self.clock()
+                started, stripe = self.clock(), lane.stripe
                 try:
                     lane, counts = self._run_batch(lane, started)
                 except CONFLICTS:
@@ -132,12 +133,17 @@ class Worker:
                     break
                 conflicts = 0
                 worked = self.clock() - started
-                sampler.add(counts.read, counts.written, worked)
+                unsampled += counts.read
+                # What is counted with a range's first stripe is sampled with each of them.
+                left = self.stripes - stripe if counts.of_stripes or not counts.read else 1
+                read, unsampled = unsampled // left, unsampled - unsampled // left
+                sampler.add(read, counts.written, worked)
                 # Each computed row is written in a subtransaction.
                 writes = 1 + (counts.written if isinstance(self.action, Compute) else 0)
                 self.pace.after_batch(worked, self.control, keep, rows=counts.read, writes=writes)
         finally:
             if not self.connection.closed:
+                sampler.add(unsampled, 0, 0.0)
                 sampler.flush()
         if lane.next_block >= lane.end_block:
             lanes.finish(self.connection, lane)

@@ -149,6 +149,14 @@ def took(job: BackfillJob) -> timedelta | None:
     return job.step_run.run.time_at_work(job.created_at, job.finished_at)
 
 
+def halted(job: BackfillJob) -> timedelta | None:
+    """How long a job that has ended stood still, because its run was paused or had stopped."""
+    time = took(job)
+    if job.finished_at is None or time is None:
+        return None
+    return job.finished_at - job.created_at - time
+
+
 def speed_of(job: BackfillJob) -> float:
     """Rows a second of a job that has ended, over all the time it took."""
     time = took(job)

@@ -8,9 +8,11 @@ from datetime import datetime, timedelta
 from typing import NamedTuple
 
 from django.db import connections, router
+from django.utils import timezone
 
 from rollout.models import Measurement
 from rollout.telemetry.histograms import Histogram
+from rollout.telemetry.retention import longest_interval
 
 
 @dataclass
@@ -61,10 +63,18 @@ class OperationStats:
 
 @dataclass(frozen=True)
 class Point:
-    """All operations, or one, in the bucket that began at ``at``."""
+    """All operations, or one, in the bucket that began at ``at``.
+
+    ``seconds`` is how long it was measured from then on, where a plot draws that.
+    """
 
     at: datetime
     stats: OperationStats
+    seconds: float = 0.0
+
+    @property
+    def end(self) -> datetime:
+        return self.at + timedelta(seconds=self.seconds)
 
 
 def stats_by_operation(since: datetime, until: datetime) -> dict[str, OperationStats]:
@@ -139,12 +149,25 @@ def read_points(
 
 
 def over_time(since: datetime, until: datetime, *, points: int, operation: str = "") -> list[Point]:
-    """One operation, or all, in equal stretches; those without calls are left out."""
+    """One operation, or all, in about equal stretches; those without calls are left out.
+
+    Each is as long as its measurements were: kept ones are of half a minute or more, and the first
+    may have begun before ``since``.
+    """
     width = max((until - since) / points, timedelta(seconds=1))
-    stats: dict[int, OperationStats] = defaultdict(OperationStats)
-    for row in _rows(since, until, operation):
-        stats[(row.at - since) // width].add(row)
-    return [Point(since + number * width, stats[number]) for number in sorted(stats)]
+    buckets: dict[int, list[Row]] = defaultdict(list)
+    for row in _rows(since - longest_interval(timezone.now() - since), until, operation):
+        if row.end > since:
+            buckets[(row.at - since) // width].append(row)
+    return [_point(buckets[number]) for number in sorted(buckets)]
+
+
+def _point(rows: "list[Row]") -> Point:
+    stats = OperationStats()
+    for row in rows:
+        stats.add(row)
+    at, end = min(row.at for row in rows), max(row.end for row in rows)
+    return Point(at, stats, (end - at).total_seconds())
 
 
 class Row(NamedTuple):
@@ -158,6 +181,10 @@ class Row(NamedTuple):
     queries: int
     database_seconds: float
     durations: dict[str, int]
+
+    @property
+    def end(self) -> datetime:
+        return self.at + timedelta(seconds=self.seconds)
 
 
 def _rows(since: datetime, until: datetime, operation: str = "") -> Iterator[Row]:

@@ -43,9 +43,15 @@ _SPAN = timedelta(hours=1)
 
 def width_of_points(span: timedelta, *, most: int) -> timedelta:
     """The width of a point in a plot of such a span: a multiple of its coarsest interval."""
-    seconds = max([INTERVAL_SECONDS, *(r.seconds for r in resolutions() if r.after < span)])
+    seconds = longest_interval(span).total_seconds()
     wanted = span.total_seconds() / most
     return timedelta(seconds=seconds * max(1, math.ceil(wanted / seconds)))
+
+
+def longest_interval(age: timedelta) -> timedelta:
+    """The longest interval that measurements of an age, and newer ones, are kept in."""
+    seconds = [INTERVAL_SECONDS, *(r.seconds for r in resolutions() if r.after < age)]
+    return timedelta(seconds=max(seconds))
 
 
 def interval_start(moment: datetime, seconds: int) -> datetime:

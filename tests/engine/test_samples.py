@@ -96,3 +96,17 @@ def test_the_samples_of_a_whole_pass_add_up_to_its_counters(
     assert (sum(s.scanned for s in samples), sum(s.updated for s in samples)) == counted(
         connection, job
     )
+
+
+def test_each_stripe_of_a_range_is_sampled_with_its_rows(
+    target: Target, connection: Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    legacy_rows(target, connection, 3_000)
+    job, _ = new_job(connection, FILL)
+    batches: list[tuple[int, int]] = []
+    monkeypatch.setattr(Sampler, "add", lambda _, read, written, __: batches.append((read, written)))
+    work_off(connection, FILL, job, 8)
+    wrote = [read for read, written in batches if written]
+    assert len(wrote) >= 8
+    assert min(wrote) > 0, "at a low pace the stripes of a range are seconds apart"
+    assert sum(read for read, _ in batches) == 3_000

@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from itertools import pairwise
 
 from rollout.console.charts.lines import Band, Line, line_of, percent, round_above
 from rollout.engine.samples import Sample
@@ -69,6 +68,8 @@ class Chart:
     end: datetime
     top: float
     application: Line | None = None
+    measured: Sequence[Point] = ()
+    """What the application's line is drawn from."""
 
     @property
     def middle(self) -> datetime:
@@ -133,11 +134,12 @@ def with_application(chart: Chart | None, points: Sequence[Point]) -> Chart | No
     """The chart with the application's p95 as a line on a scale of its own."""
     if chart is None:
         return None
-    values = [(p.at, p.stats.p95) for p in points if chart.start <= p.at <= chart.end]
-    known = [(at, value) for at, value in values if value is not None]
-    if len(known) < 2:
+    measured = [p for p in points if p.end > chart.start and p.at < chart.end and p.stats.calls]
+    if not measured:
         return chart
-    return replace(chart, application=line_of(known, chart.start, chart.end))
+    # Level for as long as it was measured: at its beginning alone it would stand too early.
+    ends = [(at, p.stats.p95 or 0.0) for p in measured for at in (p.at, p.end)]
+    return replace(chart, application=line_of(ends, chart.start, chart.end), measured=measured)
 
 
 def spans_of(
@@ -161,14 +163,29 @@ def spans_of(
 
 
 def _with_rests(spans: list[Span]) -> list[Span]:
-    """Each with the rest after it: under a limit a worker rests between two batches."""
-    rested = [
-        replace(span, seconds=(following.start - span.start).total_seconds())
-        if 0 < (following.start - span.end).total_seconds() <= MAX_REST_SECONDS
-        else span
-        for span, following in pairwise(spans)
-    ]
-    return [*rested, *spans[-1:]]
+    """Each with the rest after it: under a limit a worker rests between two batches.
+
+    A worker that rests or is held writes no samples meanwhile. What it lost stands in the next one,
+    and is of the time before that. After a pause the time that was lost is a span without rows.
+    """
+    rested = spans[:1]
+    for span in spans[1:]:
+        before = rested[-1]
+        apart = (span.start - before.end).total_seconds()
+        earlier = min(max(span.lost_seconds - span.seconds, 0.0), max(apart, 0.0))
+        if earlier:
+            span = replace(span, lost_seconds=span.lost_seconds - earlier)
+        if 0 < apart <= MAX_REST_SECONDS:
+            rested[-1] = replace(
+                before,
+                seconds=before.seconds + apart,
+                lost_seconds=before.lost_seconds + earlier,
+            )
+        elif earlier >= MIN_LOSS_SECONDS:
+            since = span.start - timedelta(seconds=earlier)
+            rested.append(Span(since, earlier, 0, 0, 0.0, earlier))
+        rested.append(span)
+    return rested
 
 
 def _cut(sample: Sample, began: datetime, until: datetime) -> Span:
@@ -200,18 +217,13 @@ def _joined(first: Span, second: Span) -> Span:
 
 
 def _slow(spans: Sequence[Span]) -> list[tuple[datetime, datetime]]:
-    """The stretches that were slowed down. A job that is held writes no samples meanwhile: what it
-    lost stands in the next one, and reaches back over the gap before that."""
+    """The stretches that were slowed down."""
     stretches: list[tuple[datetime, datetime]] = []
-    before: Span | None = None
     for span in spans:
-        if span.slowed_down:
-            start = span.start
-            if before is not None and before.end < start and span.lost_seconds > span.seconds:
-                start = max(before.end, span.end - timedelta(seconds=span.lost_seconds))
-            if stretches and stretches[-1][1] >= start:
-                stretches[-1] = (stretches[-1][0], span.end)
-            else:
-                stretches.append((start, span.end))
-        before = span
+        if not span.slowed_down:
+            continue
+        if stretches and stretches[-1][1] >= span.start:
+            stretches[-1] = (stretches[-1][0], span.end)
+        else:
+            stretches.append((span.start, span.end))
     return stretches

@@ -3,9 +3,10 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from django.template.loader import render_to_string
 
-from rollout.console.charts.bars import Chart, chart_of, spans_of
+from rollout.console.charts.bars import Chart, chart_of, spans_of, with_application
 from rollout.console.charts.lines import round_above
 from rollout.engine.samples import Sample
+from rollout.telemetry.operation_stats import OperationStats, Point
 
 NOON = datetime(2026, 3, 1, 12, 0, 0, tzinfo=UTC)
 LATE = NOON + timedelta(days=1)
@@ -136,6 +137,40 @@ def test_a_rest_between_two_batches_is_no_gap_and_a_pause_is_one() -> None:
     )
     assert [span.seconds for span in spans] == [4, 1, 1]
     assert spans[0].rows_per_second == 1250, "its rest counts"
+
+
+def test_what_a_low_pace_cost_before_a_sample_is_of_the_row_whose_rest_it_was() -> None:
+    spans = spans_of(
+        [sample(0, seconds=1), sample(8, lost=6.7, seconds=1), sample(9, lost=0.5, seconds=1)],
+        began=NOON,
+        ended=LATE,
+        now=LATE,
+    )
+    assert [round(span.lost_seconds, 1) for span in spans] == [5.7, 1.0, 0.5]
+    assert all(span.lost_seconds <= span.seconds for span in spans)
+    (first, held, last) = spans_of(
+        [sample(0), sample(40, lost=26)], began=NOON, ended=LATE, now=LATE
+    )
+    assert (held.start, held.end, held.rows, held.lost_seconds) == (after(19), after(40), 0, 21)
+    assert (first.lost_seconds, last.lost_seconds) == (0, 5)
+
+
+def test_the_p95_of_the_application_is_drawn_for_as_long_as_it_was_measured() -> None:
+    def measured(second: float, seconds: float, milliseconds: float) -> Point:
+        stats = OperationStats(calls=9)
+        for _ in range(9):
+            stats.durations.add(milliseconds / 1000)
+        return Point(after(second), stats, seconds)
+
+    points = [measured(-10, 30, 20), measured(20, 30, 200), measured(70, 30, 20)]
+    drawing = with_application(chart(*(sample(5 * n) for n in range(12))), points)
+    assert drawing is not None
+    assert drawing.application is not None
+    (path,) = drawing.application.paths
+    assert [p.split(",")[0] for p in path.split()] == ["0.0", "333.3", "333.3", "833.3"]
+    table = render_to_string("rollout/job/numbers.html", {"chart": drawing, "full": True})
+    assert table.count("30 s") == 2
+    assert with_application(drawing, points[2:]) is drawing, "it was measured after the job"
 
 
 def test_a_clock_that_disagrees_does_no_harm() -> None:
