@@ -12,6 +12,7 @@ from rollout.gates.checklists import ItemStatus
 from rollout.gates.registry import Action
 from rollout.journal.audits import asks_people
 from rollout.journal.environments import DEFAULT
+from rollout.journal.events import Event
 from rollout.journal.labels import gate_label
 from rollout.models import (
     WORKING,
@@ -20,6 +21,7 @@ from rollout.models import (
     BackfillJob,
     ChainState,
     Direction,
+    LogEntry,
     PhaseRun,
     Rehearsal,
     RunState,
@@ -182,10 +184,24 @@ def expected(status: RolloutStatus, phase: PhaseStatus, jobs: Iterable[JobView] 
     direction = Direction.BACKWARD if is_back else Direction.FORWARD
     seconds = times.of(phase.number, direction) if times is not None else None
     if times is not None and seconds is not None:
-        is_limited = any(view.job.rows_per_second for view in jobs)
-        without = " without the row limit" if is_limited else ""
+        without = " without the row limit" if any(_was_limited(v.job) for v in jobs) else ""
         return f"{duration(seconds)} in rehearsal {times.rehearsal.pk}{without}"
     return "" if is_back else f"estimated {duration(phase.estimate)}"
+
+
+def _was_limited(job: BackfillJob) -> bool:
+    """Whether a job has a row limit, or had one for a part of its time."""
+    if job.rows_per_second or job.paced_at is None:
+        return bool(job.rows_per_second)
+    rollout = job.step_run.run.rollout
+    return LogEntry.objects.filter(
+        plan=rollout.plan,
+        environment=rollout.environment,
+        event=Event.PACE_CHANGED,
+        at__gte=job.created_at,
+        data__job=job.pk,
+        data__was_limited=True,
+    ).exists()
 
 
 def is_far_from_rehearsal(status: RolloutStatus, phase: PhaseStatus) -> bool:

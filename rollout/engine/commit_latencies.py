@@ -86,7 +86,7 @@ class CommitLatencies:
         if value <= limit:
             return Signal(NAME, "ok", reason, value, limit)
         if self.others_write is False:
-            reason += " No other session commits, so nothing is throttled."
+            reason += " No other session writes, so nothing is throttled."
             return Signal(NAME, "ok", reason, value, limit)
         status: Status = "stop" if value > limit * HARD_TIMES else "throttle"
         return Signal(NAME, status, reason, value, limit)

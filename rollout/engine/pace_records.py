@@ -94,8 +94,9 @@ class PaceRecord:
 
     def record(self, throttle: Throttle, writes: int) -> None:
         """Write the pace down; ``writes`` are the worker's own transactions since the last time."""
-        if throttle.cause is not None:
-            self._connection.execute(_THROTTLED, self._throttled(throttle, throttle.cause))
+        signals = {signal.name: signal for signal in (*throttle.above, throttle.cause) if signal}
+        for signal in signals.values():
+            self._connection.execute(_THROTTLED, self._throttled(throttle, signal))
             writes += 1
         commit, others = self._commit(throttle, self.latencies, writes)
         self.latencies = self.latencies.and_then(commit, others)

@@ -6,7 +6,7 @@ stays stopped until its signal is below the hard bound, and then begins slowly.
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Self
 
 from rollout.engine.health import Signal
@@ -27,12 +27,13 @@ class Throttle:
     """The share of full speed that is allowed, from ``MIN_SHARE`` to 1, and the signal behind it.
 
     ``cause`` is None at full speed only; while the share recovers it is the last signal that was
-    above its bound, as it is now. While ``held``, nothing may run.
+    above its bound, as it is now. ``above`` are all that are. While ``held``, nothing may run.
     """
 
     share: float = 1.0
     cause: Signal | None = None
     held: bool = False
+    above: tuple[Signal, ...] = field(default=(), compare=False)
 
     def after(self, signals: Iterable[Signal], *, seconds: float) -> Self:
         """The throttle after a look, ``seconds`` after the last one."""
@@ -42,7 +43,7 @@ class Throttle:
         if not above:
             share = min(1.0, self.share + RECOVERY * seconds)
             cause = None if share == 1.0 else _again(self.cause, signals) or self.cause
-            return replace(self, share=share, cause=cause, held=False)
+            return replace(self, share=share, cause=cause, held=False, above=())
         left = min(_left_by(signal) for signal in above) ** seconds
         stops = [signal for signal in above if signal.status == "stop"]
         return replace(
@@ -51,6 +52,7 @@ class Throttle:
             # The same as before where it is one of several, so that the reason does not flicker.
             cause=_again(self.cause, stops or above) or min(stops or above, key=_left_by),
             held=bool(stops),
+            above=tuple(above),
         )
 
     @property

@@ -111,7 +111,8 @@ class Facts:
         if newest is None or newest.started_at is None:
             return None
         steps = {step.id: step for phase in self.plan.phases for step in phase.steps}
-        what = f"“{steps[newest.step].description}”"
+        undo = "Undo: " if getattr(newest, "direction", "") == Direction.BACKWARD else ""
+        what = f"“{undo}{steps[newest.step].description}”"
         return Change(what, newest.finished_at or newest.started_at)
 
     @cached_property

@@ -204,8 +204,11 @@ def _dual_write(plan: Plan, in_effect: Iterable[Step], facts: Facts) -> DualWrit
         isinstance(step, StartDualWrite) and step.table.label not in ended for step in in_effect
     )
     # What turned it to what it is: a start or an end, forward or rolled back.
-    turning = {step.id for step in (*starts, *ends)}
-    rows = [row for row in facts.write_path_steps if row.step in turning]
+    on, off = {step.id for step in starts}, {step.id for step in ends}
+    turning = {(step, Direction.FORWARD) for step in (on if is_on else off)}
+    turning |= {(step, Direction.BACKWARD) for step in (off if is_on else on)}
+    steps = facts.write_path_steps
+    rows = [row for row in steps if (row.step, getattr(row, "direction", "")) in turning]
     since = next((row.finished_at for row in rows if row.state == StepState.DONE), None)
     state: Literal["off", "on", "ended"] = "on" if is_on else "ended" if has_started else "off"
     return DualWrite(state, since)

@@ -66,6 +66,7 @@ def set_pace(
             actor=actor,
             source=source,
             job=job.pk,
+            was_limited=job.rows_per_second is not None,
         )
 
 

@@ -149,7 +149,7 @@ def test_slow_commits_that_nobody_else_feels_leave_the_pace_alone(connection: Co
     run.work()
     assert set(run.shares) == {1.0}
     (reason,) = {s.reason[s.reason.index("limit") :] for s in signals if s.value and s.value > 40}
-    assert reason == "limit 40.0 ms. No other session commits, so nothing is throttled."
+    assert reason == "limit 40.0 ms. No other session writes, so nothing is throttled."
     assert {s.status for s in signals} == {"unknown", "ok"}
     assert throttles_of(run.job).ask(connection).rows == []
 
@@ -281,3 +281,13 @@ def test_asynchronous_commits_slow_nothing(target: Target, connection: Connectio
             assert PaceRecord(later, 1, "a").signal(None) == NO_WAIT
     finally:
         connection.execute(change.format(name, sql.SQL("RESET")))
+
+
+def test_all_signals_that_throttle_at_a_time_are_kept(connection: Connection) -> None:
+    application = Signal("application", "throttle", "It is slow.", 60.0, 40.0)
+    guardrail = Signal("rule slower", "throttle", "It is slower.", 2.0, 1.5)
+    ok = Signal("lag", "ok", "")
+    throttle = Throttle().after([application, guardrail, ok], seconds=1)
+    PaceRecord(connection, 1, "a").record(throttle, 1)
+    past = throttles_of(1).ask(connection)
+    assert {row.signal: row.value for row in past.rows} == {"application": 60.0, "rule slower": 2.0}

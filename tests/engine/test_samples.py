@@ -104,7 +104,11 @@ def test_each_stripe_of_a_range_is_sampled_with_its_rows(
     legacy_rows(target, connection, 3_000)
     job, _ = new_job(connection, FILL)
     batches: list[tuple[int, int]] = []
-    monkeypatch.setattr(Sampler, "add", lambda _, read, written, __: batches.append((read, written)))
+
+    def add(_: Sampler, read: int, written: int, __: float) -> None:
+        batches.append((read, written))
+
+    monkeypatch.setattr(Sampler, "add", add)
     work_off(connection, FILL, job, 8)
     wrote = [read for read, written in batches if written]
     assert len(wrote) >= 8

@@ -72,7 +72,7 @@ def test_a_file_that_fell_behind_is_reported_on_its_phase_and_once_phase_4_is_ne
     text = text_of(viewer, f"{PAGE}phases/2/")
     assert notice in text
     assert "TypeScript interfaces: <code>types.ts</code>" in text
-    assert "No phase waits for it." in text
+    assert "Clients need the new file before phase 4, though no gate waits for it." in text
     assert "Update before phase 4" in text
     assert "Line 10: expected “currency: string | null;”, found “description: string;”." in text
     # Two downloads, each with who takes it.

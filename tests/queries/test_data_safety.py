@@ -11,6 +11,7 @@ from django.utils import timezone
 from rollout.models import PhaseRun, Rollout
 from rollout.modes import Modes
 from rollout.plan import plans
+from rollout.plan.transition import StartDualWrite
 from rollout.queries.data_safety import DataSafety, data_safety_of, steps_in_effect
 from rollout.queries.status import status_of
 from tests.console import journal
@@ -186,6 +187,24 @@ def test_after_the_cutover_the_dual_write_continues(rollout: Rollout) -> None:
     result = safety(rollout)
     assert (result.verdict, result.dual_write.state) == ("safe", "on")
     assert not result.is_archived
+
+
+def test_the_dual_write_is_on_since_what_turned_it_on_and_an_audit_is_before_what_was_undone(
+    rollout: Rollout,
+) -> None:
+    after_backfill(rollout)
+    began = safety(rollout).dual_write.since
+    clean(rollout, minutes=9)
+    run = ran(rollout, 2, "running", direction="backward")
+    step = next(s for s in plans.get(rollout.plan).phases[2].steps if isinstance(s, StartDualWrite))
+    undone = minutes_ago(1)
+    reached(run, step.id, started_at=undone, finished_at=undone)
+    status = status_of(rollout)
+    status.__dict__["modes"] = Modes(read="legacy", write="both")
+    result = data_safety_of(status)
+    assert (result.dual_write.state, result.dual_write.since) == ("on", began)
+    assert began is not None
+    assert f"step “Undo: {step.description}”" in result.outdated
 
 
 def test_after_the_last_phase_the_archive_holds_the_legacy_values(

@@ -1,3 +1,4 @@
+from datetime import timedelta
 from typing import Any
 
 import psycopg
@@ -5,6 +6,7 @@ import pytest
 from django.conf import LazySettings
 from django.core.cache import cache
 from django.test import Client
+from django.utils import timezone
 
 from rollout.engine import lane_totals
 from rollout.engine.health import Signal
@@ -303,3 +305,18 @@ def test_the_number_of_queries_does_not_grow_with_what_there_is(
         end_beside(job, rollout)
     monkeypatch.setattr(psycopg.Connection, "execute", counting)
     assert queries() == before
+
+
+def test_a_finished_job_names_the_time_that_its_run_stood_still(
+    rollout: Rollout, viewer: Client
+) -> None:
+    now = timezone.now()
+    halts = [[(now - timedelta(seconds=n)).isoformat() for n in (40, 8)]]
+    run = ran(rollout, 2, halts=halts)
+    job = journal.ended_job(reached(run, "backfill-properties"), seconds=107)
+    text = text_of(viewer, job.get_absolute_url())
+    assert "<dt>Duration</dt><dd>1 min 15 s</dd>" in text
+    assert '<span class="number">32 s</span>, not in the duration' in text
+    run.halts = []
+    run.save()
+    assert "not in the duration" not in text_of(viewer, job.get_absolute_url())

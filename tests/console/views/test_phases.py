@@ -7,15 +7,17 @@ import pytest
 from django.test import Client
 from django.utils import timezone
 
+from rollout import runner
 from rollout.engine.statement_activities import Blocker, Progress, StatementActivity
 from rollout.journal.labels import gate_label
-from rollout.models import LogEntry, Rollout, ScheduledStart
+from rollout.models import BackfillJob, LogEntry, Rollout, ScheduledStart
 from rollout.plan import plans
 from rollout.plan.psql_scripts import forward_script
 from rollout.queries import status, text_reports
 from rollout.queries.status import status_of
 from tests.console import journal
 from tests.console.journal import PAGE, fragment_of, ran, reached, text_of
+from tests.support.rollouts import ADA
 
 
 def test_the_phase_page_shows_what_each_step_came_to(rollout: Rollout, viewer: Client) -> None:
@@ -72,6 +74,17 @@ def test_a_rehearsed_time_stands_in_place_of_the_estimate_wherever_one_is_report
     for page in pages[:2]:
         limited = f"(4 s in rehearsal {rehearsal.pk} without the row limit)"
         assert limited in text_of(lead, page), page
+    runner.set_pace(
+        BackfillJob.objects.get(),
+        target_ms=75,
+        duty_percent=100,
+        rows_per_second=None,
+        workers=1,
+        commit_limit_ms=None,
+        actor=ADA,
+    )
+    for page in pages[:2]:
+        assert limited in text_of(lead, page), f"a part of its time had the limit: {page}"
     rollout.runs.first().delete()  # type: ignore[union-attr]
     # Whose time it is that stands after the buttons.
     assert "Rolling back phase 1: 4 s in <a" in text_of(lead, pages[1])
