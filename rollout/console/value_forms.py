@@ -11,7 +11,7 @@ from django.http import QueryDict
 from rollout.console.lists.filters import ListFilter, choice
 from rollout.console.lists.pages import Order
 from rollout.engine.value_decisions import Decision, UnconvertibleValue
-from rollout.logs.texts import counted
+from rollout.logs.texts import counted, in_plain_words
 from rollout.plan.conversions import Conversion
 
 ORDERS = (
@@ -59,7 +59,18 @@ class DecisionRow:
     problem: str
     groups: list[tuple[str, str]]
     """Of a key in conflict, each group of values as the form sends it, and as people read it."""
+    reads_as: Mapping[str, str | None]
+    """By legacy column, what it holds once the row has what was decided."""
     may_change: bool = True
+
+    @property
+    def reason(self) -> str:
+        return in_plain_words(self.value.reason, about=self.value.text)
+
+    @property
+    def more(self) -> int:
+        """How many rows have the value beside those whose keys are named."""
+        return self.value.rows - len(self.value.examples)
 
 
 def rows_of(
@@ -67,6 +78,7 @@ def rows_of(
     conversion: Conversion,
     asked: Mapping[str, Decision],
     problems: Mapping[str, str],
+    reads_as: Mapping[str, Mapping[str, str | None]],
 ) -> list[DecisionRow]:
     rows = []
     for number, value in enumerate(values):
@@ -86,6 +98,7 @@ def rows_of(
                     (json.dumps(group), f"{_as_text(group)} ({counted(number_of, 'row')})")
                     for group, number_of in value.groups
                 ],
+                reads_as.get(value.source, {}),
             )
         )
     return rows

@@ -16,6 +16,7 @@ from rollout.engine.catalog import columns_of
 from rollout.engine.kept_names import with_names_of_now
 from rollout.engine.quarantine import key_of
 from rollout.engine.target import Connection, fetch_bool, install, own
+from rollout.logs.texts import in_plain_words
 from rollout.plan import facts
 from rollout.plan.conversions import Conversion, cast
 from rollout.plan.errors import RolloutError
@@ -110,7 +111,7 @@ class Undecided:
 
 def functions_exist(connection: Connection, plan: Plan, conversion: Conversion) -> bool:
     """Whether phase 2 has brought the functions that say which values do not convert."""
-    plan, conversion = _of_now(connection, plan, conversion)
+    plan, conversion = of_now(connection, plan, conversion)
     if isinstance(conversion, Extract):
         return fetch_bool(connection, facts.function_exists(conversion.decided_name))
     names = (refusal_name(conversion, plan.name), decided_name(conversion, plan.name))
@@ -124,11 +125,11 @@ def unconvertible_values(
 
     Raises psycopg.Error, where a legacy column is gone for instance.
     """
-    plan, conversion = _of_now(connection, plan, conversion)
+    plan, conversion = of_now(connection, plan, conversion)
     if isinstance(conversion, Extract):
         return _keys_in_conflict(connection, plan, conversion)
     table, name = conversion.table, plan.name
-    with _functions(connection, plan, conversion):
+    with functions(connection, plan, conversion):
         there = columns_of(connection, plan, table)
         is_candidate: sql.Composable = sql.SQL("true")
         if there.issuperset(conversion.added):
@@ -205,7 +206,7 @@ def undecided_values(
     connection: Connection, plan: Plan, conversion: Conversion
 ) -> Undecided | None:
     """What keeps phase 3 waiting; None where phase 2 has not begun."""
-    plan, conversion = _of_now(connection, plan, conversion)
+    plan, conversion = of_now(connection, plan, conversion)
     if not functions_exist(connection, plan, conversion):
         return None
     if isinstance(conversion, Extract):
@@ -342,7 +343,8 @@ def _as_stored(
             ).fetchone()
     except psycopg.Error as error:
         message = error.diag.message_primary or str(error)
-        raise ValueError(f"{column} cannot hold this value: {message}.") from error
+        reason = in_plain_words(message)
+        raise ValueError(f"{column} cannot hold this value: {reason}.") from error
     assert row is not None
     stored, fits = row
     if not fits:
@@ -350,7 +352,7 @@ def _as_stored(
     return str(stored)
 
 
-def _of_now(connection: Connection, plan: Plan, conversion: Conversion) -> tuple[Plan, Conversion]:
+def of_now(connection: Connection, plan: Plan, conversion: Conversion) -> tuple[Plan, Conversion]:
     """Both with the names that columns have now; decisions keep those that the plan declares."""
     now = with_names_of_now(connection, plan)
     if now is plan:
@@ -362,7 +364,7 @@ def _of_now(connection: Connection, plan: Plan, conversion: Conversion) -> tuple
 
 
 @contextmanager
-def _functions(connection: Connection, plan: Plan, conversion: Conversion) -> Iterator[None]:
+def functions(connection: Connection, plan: Plan, conversion: Conversion) -> Iterator[None]:
     """The functions of the dual write; where it is not there yet, made for as long as this."""
     with connection.transaction(force_rollback=True):
         if not functions_exist(connection, plan, conversion):
@@ -388,4 +390,6 @@ def _is_empty(conversion: Conversion) -> sql.Composable:
 
 
 def _keys(*keys: Sequence[Any] | None) -> tuple[str, ...]:
-    return tuple(dict.fromkeys(",".join(key) for key in keys if key))
+    """The least and the greatest by their texts, in the order of numbers."""
+    texts = dict.fromkeys(",".join(key) for key in keys if key)
+    return tuple(sorted(texts, key=lambda text: (len(text), text)))

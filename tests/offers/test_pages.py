@@ -102,9 +102,15 @@ def test_a_lead_carries_it_to_phase_4_and_back_while_offers_are_made(
     rollouts.carry_out(offer_prices, 3)
     assert book.get_offer(million).shown_price == "1,200,000.00"
     assert book.get_offer(none).shown_price == ""
+    assert "called <code>price</code> since the cutover" in journal.text_of(demo_lead, VALUES)
     offers_are_made()
     rollouts.carry_out(offer_prices, 4)
     offers_are_made()
+    values = journal.text_of(demo_lead, VALUES)
+    assert "Values cannot be decided on at present." in values
+    assert "called <code>price</code> since the cutover" in values
+    assert "120000000" in values, "what was decided is still to be read"
+    assert 'as legacy <code>price</code>: <code class="value">1200000.00' in values
     page = journal.text_of(demo_lead, PAGE)
     assert "Rollout complete" in page
     assert "Model fields of dropped columns" not in page, "price is a column still"

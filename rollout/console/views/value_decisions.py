@@ -1,6 +1,7 @@
 """Values that do not convert, and keys in conflict: which there are, and what people decide."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 import psycopg
 from django.http import HttpResponse
@@ -27,6 +28,14 @@ from rollout.engine.value_decisions import (
     Decision,
     UnconvertibleValue,
     unconvertible_values,
+)
+from rollout.engine.value_previews import (
+    Example,
+    Texts,
+    as_legacy,
+    decided_values,
+    example_of,
+    names_now,
 )
 from rollout.journal.environments import target_of
 from rollout.logs.texts import counted
@@ -93,6 +102,38 @@ def _values(rollout: Rollout, conversion: Conversion) -> list[UnconvertibleValue
         return unconvertible_values(connection, plans.get(rollout.plan), conversion)
 
 
+@dataclass(frozen=True)
+class _Read:
+    """What the page reads of the target: the values, and how to understand what is decided."""
+
+    values: list[UnconvertibleValue]
+    are_gone: bool
+    """Whether phase 4 has dropped the legacy columns: only the decisions are left."""
+    names: Mapping[str, str]
+    example: Example | None
+    reads_as: Mapping[str, Texts]
+
+
+def _read(rollout: Rollout, conversion: Conversion) -> _Read:
+    """Raises psycopg.Error."""
+    plan = plans.get(rollout.plan)
+    with target_of(rollout.environment).connect_briefly(READ_SECONDS) as connection:
+        try:
+            listed, are_gone = unconvertible_values(connection, plan, conversion), False
+        except psycopg.errors.UndefinedColumn:
+            listed, are_gone = decided_values(connection, plan, conversion), True
+            if not listed:
+                raise
+        decisions = {v.source: v.decided for v in listed if v.decided is not None}
+        return _Read(
+            listed,
+            are_gone,
+            names_now(connection, plan, conversion),
+            None if are_gone else example_of(connection, plan, conversion),
+            as_legacy(connection, conversion, decisions),
+        )
+
+
 def _decided(change: MappingChange) -> str:
     number = counted(len(change.changes), "decision")
     if not change.mapped:
@@ -140,18 +181,20 @@ def _page(
         "undecided_word": "undecided",
     }
     try:
-        listed = _values(rollout, conversion)
+        read = _read(rollout, conversion)
     except psycopg.Error as error:
         return failed_page(request, _template(conversion), page, error)
+    listed = read.values
     in_work = [value for value in listed if value.source in asked]
     others = [value for value in filters.matching(listed) if value.source not in asked]
     on_page, shown = page_of_values(request, in_work, others, orders=ORDERS, key="source")
     page |= {
+        "read": read,
         "values": shown,
         "number": len(listed),
         "undecided": sum(value.is_open for value in listed),
         "undecided_rows": sum(value.rows for value in listed if value.is_open),
-        "rows": rows_of(on_page, conversion, asked, problems),
+        "rows": rows_of(on_page, conversion, asked, problems, read.reads_as),
         "matching": len(others) + len(in_work),
     }
     return render(request, _template(conversion), page, status=status)

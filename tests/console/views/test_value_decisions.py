@@ -152,3 +152,25 @@ def test_people_decide_about_values_in_the_browser_one_by_one_together_and_by_a_
         response = engineer.post(f"{PAGE}decide/", {"file": upload})
         assert (response.status_code, message in response.content.decode()) == (status, True)
     assert decisions() == {}
+
+
+@pytest.mark.usefixtures("committed_db", "own_plans")
+def test_a_decision_is_shown_with_its_unit_and_what_readers_of_the_legacy_column_see() -> None:
+    offers()
+    rollouts.execute("UPDATE offer SET price = 'free' WHERE id BETWEEN 10 AND 12")
+    engineer = browser_of("engineer")
+    text = text_of(engineer, PAGE)
+    assert re.search(r"0\.250* becomes 25\b", " ".join(re.sub(r"<[^>]+>", "", text).split()))
+    assert "Key 8, 10 and 3 more" in text
+    assert "Not a number" in text
+    for raw in ("invalid input syntax", "as legacy"):
+        assert raw not in text, raw
+    wrong = {**fields_of(engineer), "value-0-0": "1,200"}
+    answer = engineer.post(f"{PAGE}decide/", wrong).content.decode()
+    assert "“1,200” is not a whole number, written as digits." in answer
+    engineer.post(f"{PAGE}decide/", {**fields_of(engineer), "value-0-0": "1200"})
+    text = " ".join(re.sub(r"<[^>]+>", "", text_of(engineer, PAGE)).split())
+    assert "as legacy price: 12.00" in text
+    mappings = text_of(engineer, LIST)
+    assert "lookup rows" not in mappings
+    assert "What becomes of values that the plan cannot convert." in mappings
