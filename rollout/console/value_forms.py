@@ -10,8 +10,9 @@ from django.http import QueryDict
 
 from rollout.console.lists.filters import ListFilter, choice
 from rollout.console.lists.pages import Order
+from rollout.engine.plain_words import in_plain_words
 from rollout.engine.value_decisions import Decision, UnconvertibleValue
-from rollout.logs.texts import counted, in_plain_words
+from rollout.logs.texts import counted
 from rollout.plan.conversions import Conversion
 
 ORDERS = (

@@ -14,9 +14,9 @@ from psycopg import errors, sql
 
 from rollout.engine.catalog import columns_of
 from rollout.engine.kept_names import with_names_of_now
+from rollout.engine.plain_words import in_plain_words
 from rollout.engine.quarantine import key_of
 from rollout.engine.target import Connection, fetch_bool, install, own
-from rollout.logs.texts import in_plain_words
 from rollout.plan import facts
 from rollout.plan.conversions import Conversion, cast
 from rollout.plan.errors import RolloutError

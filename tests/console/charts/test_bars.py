@@ -139,7 +139,7 @@ def test_a_rest_between_two_batches_is_no_gap_and_a_pause_is_one() -> None:
     assert spans[0].rows_per_second == 1250, "its rest counts"
 
 
-def test_what_a_low_pace_cost_before_a_sample_is_of_the_row_whose_rest_it_was() -> None:
+def test_time_lost_to_a_low_pace_is_of_the_row_whose_rest_it_was() -> None:
     spans = spans_of(
         [sample(0, seconds=1), sample(8, lost=6.7, seconds=1), sample(9, lost=0.5, seconds=1)],
         began=NOON,
