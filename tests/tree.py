@@ -48,6 +48,7 @@ TESTED_BY = {
     "engine/column_groups.py": "queries/test_scaffolds.py",
     "engine/introspections.py": "queries/test_scaffolds.py",
     "engine/schema_stages.py": "runner/test_adoptions.py",
+    "engine/value_previews.py": "console/views/test_value_decisions.py",
     "engine/watch.py": "engine/test_statement_activities.py",
     "engine/audit/states.py": "engine/selftest/test_defects.py",
     "engine/mapping/texts.py": "engine/mapping/test_reviews.py",
