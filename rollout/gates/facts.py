@@ -306,8 +306,13 @@ class Facts:
 
     def rows_to_update(self, report: AuditReport) -> MappingChange | None:
         """The review since an audit began whose rows have the value before it; None without one."""
-        change = self._unfollowed
-        return change if change is not None and change.at > report.started_at else None
+        change, full = self._unfollowed, self.full_audit
+        if change is None or change.at <= report.started_at:
+            return None
+        # A later clean audit proves that the rows followed by themselves.
+        if full is not None and full.status == AuditStatus.CLEAN and full.started_at > change.at:
+            return None
+        return change
 
     def is_reviewed_since(self, report: AuditReport) -> bool:
         """Whether people have reviewed values since an audit began."""

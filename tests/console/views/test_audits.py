@@ -171,6 +171,8 @@ def test_a_clean_audit_of_before_a_decision_leads_to_the_rows_that_have_to_follo
     text = text_of(viewer, page)
     assert "Update 12 rows first" in text
     assert "/correct/" not in text
+    audited(rollout, started_at=timezone.now())
+    assert "Update 12 rows" not in text_of(engineer, page), "a later audit found them right"
 
 
 def test_an_inconclusive_audit_says_why(rollout: Rollout, viewer: Client) -> None:
