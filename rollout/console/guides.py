@@ -274,6 +274,10 @@ class RolloutGuide:
             return GuideStep(title, why, False, self.review_button(), open_values.message)
         if gate is not None and gate.action == "approve":
             return GuideStep(title, why, False, self.approve_button(phase), "Requested.")
+        if any(status.finds_wrong_rows for status in phase.gates_in_the_way):
+            # A press would take no snapshot of wrong rows.
+            note = "First repair the rows that an audit found mismatched."
+            return GuideStep(title, why, False, self.link("Audits", "audits"), note)
         button = self.post(
             "Take snapshot, request approval", "prepare", ENFORCE, permission="take_snapshot"
         )

@@ -35,7 +35,7 @@ def missing_before(statuses: Iterable[GateStatus], evidence: Evidence) -> list[A
             and not item.item.environment
             for item in open_items
         )
-    if "review_audit" in actions:
+    if any(status.finds_wrong_rows for status in blocking):
         # A snapshot would keep the wrong rows, and an approval would be for them.
         return [action for action in REQUESTED if action in actions & {"start_audit"}]
     if "wait" in actions or rehearsed:

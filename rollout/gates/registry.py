@@ -9,7 +9,7 @@ from rollout.gates.evidence import Evidence
 from rollout.gates.overrides import override_of
 from rollout.journal.labels import gate_label
 from rollout.models import SignOff
-from rollout.plan.gates import Approved, Gate
+from rollout.plan.gates import Approved, AuditClean, Gate
 
 # Pending waits for a person or a clock; fail was tried and is bad; unknown could not be found out.
 # Only pass counts as pass.
@@ -114,6 +114,11 @@ class GateStatus:
         if self.override is not None:
             return "overridden"
         return "approved" if self.waits_for_other_lead else self.status
+
+    @property
+    def finds_wrong_rows(self) -> bool:
+        """Whether the newest audit found mismatched rows; a guardrail may hold a while longer."""
+        return self.name == AuditClean.name and self.action == "review_audit"
 
     @property
     def waits_for_other_lead(self) -> bool:

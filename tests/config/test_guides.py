@@ -109,7 +109,10 @@ def test_after_the_backfill_it_leads_through_a_mismatch_and_an_approval(demo_lea
     AuditReport.objects.filter(pk=audit.pk).update(
         status="mismatched", mismatched=12, finished_at=audit.started_at
     )
-    assert guide(demo_lead) == (7, ["Repair them", "Look at them", ask])
+    assert guide(demo_lead) == (7, ["Repair them", "Look at them", "Audits"])
+    assert (
+        "First repair the rows that an audit found" in demo_lead.get(journal.PAGE).content.decode()
+    )
     run = journal.ran(rollout, 2, "running", direction="repair")
     Repair.objects.create(run=run, table="properties", selection={}, rows_expected=12)
     assert guide(demo_lead) == (7, ["Watch the audits"]), "a snapshot would be refused"
