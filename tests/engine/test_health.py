@@ -230,10 +230,11 @@ class TestARoleWithoutRights:
             refused = read_signals(plain, BIGINT.table)
         finally:
             connection.execute("GRANT SELECT ON pg_stat_archiver TO PUBLIC")
-        (wal,) = [s for s in refused if s.status != "ok"]
-        assert (wal.name, wal.status) == ("WAL", "unknown")
+        # Other tests of the same server may throttle a signal meanwhile.
+        (wal,) = [s for s in refused if s.status == "unknown"]
+        assert wal.name == "WAL"
         assert wal.reason == "Could not be read: permission denied for view pg_stat_archiver"
         assert wal.value is None
         known = read_signals(plain, BIGINT.table)
         assert [s.name for s in refused] == [s.name for s in known]
-        assert {s.status for s in known} == {"ok"}
+        assert "unknown" not in {s.status for s in known}
