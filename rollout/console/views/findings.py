@@ -46,7 +46,7 @@ def waive(request: ConsoleRequest, finding_id: int) -> HttpResponse:
     form = WaiverForm(request.POST)
     if not form.is_valid():
         return _page(request, finding, form, status=422)
-    perform(
+    if not perform(
         request,
         lambda: runner.waive(
             finding,
@@ -55,7 +55,8 @@ def waive(request: ConsoleRequest, finding_id: int) -> HttpResponse:
             actor=request.user,
         ),
         "Mismatch waived. The next audit counts it as waived.",
-    )
+    ):
+        return _page(request, finding, form, status=422)
     return redirect(finding)
 
 
