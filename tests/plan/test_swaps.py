@@ -47,7 +47,7 @@ def test_a_swap_that_lacks_a_table_lets_go_of_the_others(
 
     def swapped() -> None:
         with shop.target.connect() as engine:
-            engine.execute("SET lock_timeout = '10s'")
+            engine.execute("SET lock_timeout = '3s'")
             engine.execute(swap.sql)
 
     with ThreadPoolExecutor(1) as pool, shop.target.connect() as other:
@@ -56,7 +56,10 @@ def test_a_swap_that_lacks_a_table_lets_go_of_the_others(
             other.execute('LOCK TABLE "Ticket Line" IN ROW EXCLUSIVE MODE')
             attempt = pool.submit(swapped)
             while not attempt.done():
-                shop.application("UPDATE ticket SET subject = 'written' WHERE id = 3")
+                # Would time out if the attempt kept it for as long as it waits for lines.
+                shop.application(
+                    "UPDATE ticket SET subject = 'written' WHERE id = 3", lock_timeout="1s"
+                )
             with pytest.raises(errors.LockNotAvailable):
                 attempt.result(timeout=60)
         assert schema_of(shop.target) == before
