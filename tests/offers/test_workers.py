@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import threading
-import traceback
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from django.db import connection
 
 from offers import book
 from offers.generated import OFFERS
@@ -20,7 +16,7 @@ from rollout.models import LogEntry, Rollout, RunState, Snapshot
 from rollout.plan import plans
 from tests.engine.test_every_phase import schema_lines
 from tests.support import rollouts
-from tests.support.dying_workers import SLOW, die_in_a_pass
+from tests.support.dying_workers import SLOW, die_in_a_pass, released
 from tests.support.processes import manage_process, stopped_after, wait_until
 from tests.support.rollouts import ADA
 from tests.support.servers import Database
@@ -28,72 +24,23 @@ from tests.test_crashes import wait_for
 
 pytestmark = pytest.mark.xdist_group("crashes")
 
-WRITTEN_ROWS = 20
 PRICES = "SELECT jsonb_object_agg(id, price) FROM offers"
 # What people decide that texts mean; all others are no price.
 MEANINGS = {"1.2m": "120000000", "850k": "85000000"}
 
 
-def by_sql(statement: str) -> Callable[[int, int], None]:
-    """How a release writes that never heard of modes."""
-
-    def write(key: int, cents: int) -> None:
-        with connection.cursor() as cursor:
-            cursor.execute(statement, {"key": key, "cents": cents, "text": f" {cents / 100:,.2f}"})
-
-    return write
-
-
+# A price of so many cents as a buyer types it.
+TYPED = "to_char(%(value)s / 100.0, ' FM999,999,990.00')"
 # By the names that the columns have before the cutover, and from it on.
-OLD = by_sql("UPDATE offers SET price = %(text)s WHERE id = %(key)s")
-NEW = by_sql("UPDATE offers SET price_cents = %(cents)s WHERE id = %(key)s")
-OLD_AFTER = by_sql("UPDATE offers SET price_legacy = %(text)s WHERE id = %(key)s")
-NEW_AFTER = by_sql("UPDATE offers SET price = %(cents)s WHERE id = %(key)s")
+OLD = f"UPDATE offers SET price = {TYPED} WHERE id = %(key)s"
+NEW = "UPDATE offers SET price_cents = %(value)s WHERE id = %(key)s"
+OLD_AFTER = f"UPDATE offers SET price_legacy = {TYPED} WHERE id = %(key)s"
+NEW_AFTER = "UPDATE offers SET price = %(value)s WHERE id = %(key)s"
 
 
 def application(key: int, cents: int) -> None:
     """The one release that works in every phase."""
     book.change_price(key, f"${cents / 100:,.2f}")
-
-
-class Release(threading.Thread):
-    """Writes the prices of offers of its own until it is retired."""
-
-    releases = 0
-
-    def __init__(self, write: Callable[[int, int], None]) -> None:
-        super().__init__(daemon=True)
-        first = 100 + Release.releases * WRITTEN_ROWS
-        Release.releases += 1
-        self.keys = range(first, first + WRITTEN_ROWS)
-        self.cents: dict[int, int] = {}
-        self.errors: list[str] = []
-        self._write = write
-        self._retired = threading.Event()
-        self.start()
-
-    def run(self) -> None:
-        number = 0
-        try:
-            while not self._retired.wait(0.01):
-                number += 1
-                key, cents = self.keys[number % WRITTEN_ROWS], 100_000 + number
-                try:
-                    self._write(key, cents)
-                except Exception:
-                    self.errors.append(traceback.format_exc())
-                else:
-                    self.cents[key] = cents
-        finally:
-            connection.close()
-
-    def retire(self) -> dict[int, int]:
-        """Stop once each row was written; what was written last to each."""
-        wait_until(lambda: self.errors != [] or len(self.cents) == WRITTEN_ROWS)
-        self._retired.set()
-        self.join()
-        assert self.errors == []
-        return self.cents
 
 
 def decide(rollout: Rollout) -> None:
@@ -121,21 +68,21 @@ def test_no_price_is_lost_on_the_way_to_phase_4_and_back_where_a_worker_dies(
         stopped_after(manage_process("rollout", "watchdog", env=env, log=tmp_path / "dog.log")),
         stopped_after(manage_process("qcluster", env=env, log=tmp_path / "qcluster.log")),
     ):
-        running, old = Release(application), Release(OLD)
+        running, old = released(application, range(100, 120)), released(OLD, range(120, 140))
         for phase in (0, 1):
             wait_for(rollouts.start(rollout, phase), RunState.DONE)
         decide(rollout)
         die_in_a_pass(lambda: rollouts.start(rollout, 2), "fill", rows=OFFERS)
-        expected = Release(NEW).retire() | old.retire()
+        expected = released(NEW, range(140, 160)).retire() | old.retire()
         wait_for(rollouts.start(rollout, 3), RunState.DONE)
-        new = Release(NEW_AFTER)
-        expected |= Release(OLD_AFTER).retire()
+        new = released(NEW_AFTER, range(160, 180))
+        expected |= released(OLD_AFTER, range(180, 200)).retire()
         verified_snapshot(rollout)
         wait_for(rollouts.start(rollout, 4), RunState.DONE)
         wait_for(runner.roll_back(rollout, 4, actor=ADA), RunState.DONE)
-        expected |= Release(OLD_AFTER).retire() | new.retire()
+        expected |= released(OLD_AFTER, range(200, 220)).retire() | new.retire()
         wait_for(runner.roll_back(rollout, 3, actor=ADA), RunState.DONE)
-        old = Release(OLD)
+        old = released(OLD, range(220, 240))
         for phase in (2, 1, 0):
             wait_for(runner.roll_back(rollout, phase, actor=ADA), RunState.DONE)
         expected |= old.retire() | running.retire()

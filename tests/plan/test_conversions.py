@@ -9,6 +9,7 @@ from rollout import plan as r
 from rollout.engine.catalog import compare, labels_of, read
 from rollout.engine.target import Target
 from tests.engine.actions import do_step
+from tests.engine.test_every_phase import schema_of
 from tests.schemas import MakeScenario, RefusedByPreflight, Scenario, plan_of, table
 
 OFFERS = """
@@ -88,10 +89,6 @@ NOTE = r.Lookup(
 )
 ALL = plan_of(PRICE, NAMES, DOC, SEEN, NOTE)
 LEGACY = "SELECT id, price, full_name, doc::text, seen, level, note FROM offer ORDER BY id"
-COLUMNS = """SELECT attname, format_type(atttypid, atttypmod), attnotnull,
-  pg_get_expr(d.adbin, d.adrelid) FROM pg_attribute AS a LEFT JOIN pg_attrdef AS d
-    ON d.adrelid = a.attrelid AND d.adnum = a.attnum
- WHERE a.attrelid = 'offer'::regclass AND attnum > 0 AND NOT attisdropped ORDER BY 1"""
 
 
 def both_releases_write(offers: Scenario) -> None:
@@ -120,7 +117,7 @@ def test_columns_convert_in_every_phase_and_come_back_to_the_letter(
     offers = scenario(OFFERS, ALL)
     assert offers.check() == []
     offers.application("UPDATE offer SET price = 'on request' WHERE id IN (7, 8)")
-    before, columns = offers.application(LEGACY), offers.application(COLUMNS)
+    before, schema = offers.application(LEGACY), schema_of(offers.target)
     offers.carry_out(0, 1, 2)
     report = offers.audit()
     assert report.mismatched == 0
@@ -164,7 +161,7 @@ def test_columns_convert_in_every_phase_and_come_back_to_the_letter(
     assert [row for row in after if row[0] in untouched] == [
         row for row in before if row[0] in untouched
     ]
-    assert offers.application(COLUMNS) == columns
+    assert schema_of(offers.target) == schema
 
 
 CENTS = plan_of(replace(PRICE, unconvertible="quarantine"))

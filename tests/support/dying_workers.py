@@ -1,10 +1,11 @@
 """Workers that die in the middle of a step while releases of the application write."""
 
 import threading
+import traceback
 from collections.abc import Callable, Sequence
 
 import psutil
-import psycopg
+from django.db import connection
 
 from rollout.models import BackfillJob, PhaseRun, RunState
 from tests.support import rollouts
@@ -25,7 +26,7 @@ CREATE TRIGGER slow AFTER UPDATE ON {table} REFERENCING NEW TABLE AS written
   FOR EACH STATEMENT EXECUTE FUNCTION slow();
 """
 HALT = """
-CREATE OR REPLACE FUNCTION halt() RETURNS event_trigger LANGUAGE plpgsql AS
+CREATE FUNCTION halt() RETURNS event_trigger LANGUAGE plpgsql AS
 $$ BEGIN PERFORM pg_sleep(120); END $$;
 CREATE EVENT TRIGGER halt ON {when} WHEN TAG IN ('{tag}') EXECUTE FUNCTION halt();
 """
@@ -35,42 +36,55 @@ WRITTEN = "SELECT coalesce(sum(updated), 0)::bigint FROM rollout.lanes WHERE job
 
 
 class Release(threading.Thread):
-    """A release of the application: writes its own rows until it is retired."""
+    """A release of the application: writes its own rows, by their keys, until it is retired."""
 
-    def __init__(self, statement: str, keys: Sequence[int]) -> None:
+    def __init__(self, write: Callable[[int, int], None], keys: Sequence[int]) -> None:
         super().__init__(daemon=True)
-        self.statement, self.keys = statement, keys
+        self.keys = keys
         self.values: dict[int, int] = {}
         self.errors: list[str] = []
+        self._write = write
         self._retired = threading.Event()
 
     def run(self) -> None:
-        with rollouts.target() as connection:
-            number = 0
+        number = 0
+        try:
             while not self._retired.wait(0.005):
                 number += 1
                 key, value = self.keys[number % len(self.keys)], 100_000 + number
                 try:
-                    connection.execute(self.statement.encode(), {"value": value, "key": key})
-                except psycopg.Error as error:
-                    self.errors.append(str(error))
+                    self._write(key, value)
+                except Exception:
+                    self.errors.append(traceback.format_exc())
                 else:
                     self.values[key] = value
+        finally:
+            connection.close()
 
     def retire(self) -> dict[int, int]:
-        """Stop; what was written last to each row."""
+        """Stop once each row was written; what was written last to each."""
+        wait_until(lambda: self.errors != [] or len(self.values) == len(self.keys))
         self._retired.set()
         self.join()
-        assert not self.errors, self.errors[:3]
-        assert len(self.values) == len(self.keys)
+        assert self.errors == []
         return self.values
 
 
-def released(statement: str, keys: Sequence[int]) -> Release:
-    """A release that writes from now on."""
-    release = Release(statement, keys)
+def released(write: Callable[[int, int], None] | str, keys: Sequence[int]) -> Release:
+    """A release that writes from now on: by a function of key and value, or by their statement."""
+    release = Release(by_sql(write) if isinstance(write, str) else write, keys)
     release.start()
     return release
+
+
+def by_sql(statement: str) -> Callable[[int, int], None]:
+    """How a release writes that never heard of modes."""
+
+    def write(key: int, value: int) -> None:
+        with connection.cursor() as cursor:
+            cursor.execute(statement, {"key": key, "value": value})
+
+    return write
 
 
 def die_in_a_pass(start: Callable[[], PhaseRun], kind: str, *, rows: int) -> None:
@@ -99,7 +113,7 @@ def die_in_a_statement(
     wait_until(lambda: rollouts.ask(HALTED) is not None, seconds=60)
     run.refresh_from_db()
     psutil.Process(int(run.worker.rpartition(":")[2])).kill()
-    rollouts.execute("DROP EVENT TRIGGER halt")
+    rollouts.execute("DROP FUNCTION halt() CASCADE")
     # The server notices at its next answer that nobody is there.
     rollouts.execute(f"SELECT pg_terminate_backend(pid) FROM ({HALTED}) AS halted")
     ten_seconds_pass(run)
