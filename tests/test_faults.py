@@ -47,7 +47,12 @@ from tests.support.faults import (
 )
 from tests.support.processes import manage_process, stopped_after
 from tests.support.rollouts import ADA
-from tests.support.servers import Database, copy_to_other_server, in_place_of_the_default
+from tests.support.servers import (
+    Database,
+    copy_cluster,
+    copy_to_other_server,
+    in_place_of_the_default,
+)
 
 if TYPE_CHECKING:
     from pytest_django.plugin import DjangoDbBlocker
@@ -78,6 +83,7 @@ def contracted_elsewhere(
     """The property rollout at the end of phase 4, on a server that may be crashed."""
     data = tmp_path / "postgres"
     try:
+        copy_cluster(data)
         url = embedded.start(data, settings=SETTINGS)
         copy_to_other_server(beginning, url)
         env = Database(url).env(LOG_LEVEL="INFO")

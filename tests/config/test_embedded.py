@@ -9,15 +9,24 @@ import psycopg
 import pytest
 
 from config import embedded, server_user
+from tests.support.servers import copy_cluster
 
 pytestmark = pytest.mark.slow
 
 
 @pytest.fixture
-def data(tmp_path: Path) -> Iterator[Path]:
+def place(tmp_path: Path) -> Iterator[Path]:
+    """Where a server will have its files."""
     directory = tmp_path / "postgres"
     yield directory
     embedded.remove(directory)
+
+
+@pytest.fixture
+def data(place: Path) -> Path:
+    """The files of a server that has not been started yet."""
+    copy_cluster(place)
+    return place
 
 
 def start(data: Path) -> str:
@@ -30,8 +39,8 @@ def server(data: Path) -> psutil.Process:
     return process
 
 
-def test_the_server_sorts_and_encodes_alike_on_every_machine(data: Path) -> None:
-    with psycopg.connect(start(data)) as connection:
+def test_the_server_sorts_and_encodes_alike_on_every_machine(place: Path) -> None:
+    with psycopg.connect(start(place)) as connection:
         order = connection.execute(
             "SELECT datlocprovider::text, datlocale, pg_encoding_to_char(encoding)"
             " FROM pg_database WHERE datname = current_database()"
@@ -73,11 +82,11 @@ def test_a_pid_file_that_names_somebody_else_is_no_obstacle(data: Path) -> None:
     assert server(data).pid != os.getpid()
 
 
-def test_an_interrupted_initdb_is_begun_again(data: Path) -> None:
-    draft = data.with_name("postgres.new")
+def test_an_interrupted_initdb_is_begun_again(place: Path) -> None:
+    draft = place.with_name("postgres.new")
     draft.mkdir(parents=True)
     (draft / "PG_VERSION").write_text("18\n")
-    start(data)
+    start(place)
     assert not draft.exists()
 
 

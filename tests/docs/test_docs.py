@@ -54,7 +54,7 @@ def test_a_link_leads_to_a_file_and_a_heading_that_are_there(document: Document)
         target = (document.path.parent / name) if name else document.path
         assert target.exists(), link
         if anchor and target.suffix == ".md":
-            assert anchor in Document(target).anchors, link
+            assert anchor in documents.document_at(target).anchors, link
 
 
 @each_document
@@ -65,9 +65,8 @@ def test_a_command_line_is_one_that_its_parser_takes(document: Document) -> None
 
 @each_document
 def test_names_in_sentences_exist(document: Document) -> None:
-    # A page may name what its own samples set.
-    known = documents.source() + "".join(document.samples("python"))
-    wrong = {code: documents.unknown_names(code, known) for code in document.code}
+    samples = "".join(document.samples("python"))
+    wrong = {code: documents.unknown_names(code, samples) for code in document.code}
     assert {code: reason for code, reason in wrong.items() if reason} == {}
 
 

@@ -12,6 +12,7 @@ import pytest
 
 from config import embedded, server_user
 from rollout.engine.target import Target
+from tests.support.servers import copy_cluster
 
 INSTALLED = Path("/usr/lib/postgresql")
 OLDEST_KNOWN = 14
@@ -39,11 +40,15 @@ def old_server() -> Iterator[Target]:
     home = Path(tempfile.mkdtemp(prefix="rollout-old-"))
     home.chmod(0o711)
     data = home / "postgres"
-    server_user.own(data)
-    try:
+
+    def make(draft: Path) -> None:
         _run(
-            bin_, "initdb", "-D", data, "-U", "postgres", "--auth=trust", "--no-sync", "-E", "UTF8"
+            *(bin_, "initdb", "-D", draft, "-U", "postgres", "--auth=trust", "--no-sync"),
+            *("-E", "UTF8"),
         )
+
+    try:
+        copy_cluster(data, name="old-cluster", make=make)
         lines = (
             f"{name} = '{value}'\n"
             for name, value in {

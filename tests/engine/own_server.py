@@ -10,6 +10,7 @@ from psycopg import conninfo
 
 from config import embedded, server_user
 from rollout.engine.target import Target
+from tests.support.servers import copy_cluster
 
 
 @contextmanager
@@ -19,6 +20,7 @@ def server(settings: Mapping[str, str]) -> Iterator[tuple[Target, Path]]:
     home.chmod(0o711)
     data = home / "postgres"
     try:
+        copy_cluster(data)
         url = embedded.start(data, settings={**embedded.TEST_SETTINGS, **settings})
         yield Target(conninfo.conninfo_to_dict(url)), data
     finally:

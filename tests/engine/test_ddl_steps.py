@@ -21,10 +21,9 @@ from rollout.engine.target import Connection, Target, fetch_bool
 from rollout.plan.actions import Lock, LockMode, Statement
 from rollout.plan.switch import lock_key
 from tests.engine.actions import NoControl, act, wait_until_somebody_waits
-from tests.engine.old_server import old_server
 from tests.engine.plan_statements import PLAN, Place, fill, places, statements
 from tests.engine.samples import BIGINT
-from tests.support.bare_databases import clear
+from tests.support.bare_databases import clear, database_on
 
 pytestmark = pytest.mark.slow
 
@@ -50,8 +49,8 @@ def either_server(request: pytest.FixtureRequest) -> Iterator[Target]:
     if request.param == "newest":
         yield request.getfixturevalue("target")
         return
-    with old_server() as old:
-        yield old
+    with database_on(request.getfixturevalue("old")) as oldest:
+        yield oldest
 
 
 @pytest.fixture

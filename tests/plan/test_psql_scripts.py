@@ -16,7 +16,6 @@ from rollout import plan as language
 from rollout.engine.target import Connection, Target, install
 from rollout.plan import Plan, SqlFiles, Step, Table
 from rollout.plan.psql_scripts import forward_script, rollback_script
-from tests.engine.old_server import old_server
 from tests.engine.sample_plans import before_drop, with_step
 from tests.engine.samples import BIGINT, DIRTY, ODD, PARTITIONED, REQUIRED, Sample
 from tests.engine.test_every_phase import schema_of, whole_schema_of
@@ -27,7 +26,7 @@ from tests.plan.test_vocabularies import CHECK, ENUM, ORDERS
 from tests.plan.test_vocabularies import plan_of as plan_of_words
 from tests.plan.test_wide_keys import TICKETS, create_shop, widening
 from tests.schemas import plan_of
-from tests.support.bare_databases import clear
+from tests.support.bare_databases import clear, database_on
 from tests.support.processes import completed
 from tests.support.servers import template_url
 
@@ -173,8 +172,8 @@ ON_OLDEST = CASES[0], CASES[3], CASES[6], CASES[7]
 
 
 @pytest.fixture(scope="module")
-def oldest() -> Iterator[Target]:
-    with old_server() as target:
+def oldest(old: Target) -> Iterator[Target]:
+    with database_on(old) as target:
         yield target
 
 

@@ -23,6 +23,22 @@ def new_database(template: str | None = None) -> Iterator[Target]:
         embedded.drop_database(url)
 
 
+@contextmanager
+def database_on(server: Target, how: str = "") -> Iterator[Target]:
+    """A database of a server for as long as this; ``how`` is the rest of its CREATE DATABASE."""
+    name = f"rollout_{uuid4().hex}"
+    with server.connect() as connection:
+        connection.execute(
+            sql.SQL("CREATE DATABASE {} {}").format(sql.Identifier(name), sql.SQL(how))
+        )
+        try:
+            yield Target({**server.parameters, "dbname": name})
+        finally:
+            connection.execute(
+                sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name))
+            )
+
+
 @pytest.fixture(scope="module")
 def target() -> Iterator[Target]:
     """An empty database of the module's own."""

@@ -5,6 +5,7 @@ import re
 import shlex
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache, cached_property
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
@@ -37,11 +38,11 @@ class Document:
     def __str__(self) -> str:
         return str(self.path.relative_to(ROOT))
 
-    @property
+    @cached_property
     def text(self) -> str:
         return self.path.read_text()
 
-    @property
+    @cached_property
     def prose(self) -> str:
         return FENCE.sub("", self.text)
 
@@ -69,7 +70,7 @@ class Document:
         pictures = re.findall(r'(?:src|srcset)="([^"]+)"', prose)
         return re.findall(r"\]\(([^)\s]+)[^)]*\)", prose) + pictures
 
-    @property
+    @cached_property
     def anchors(self) -> set[str]:
         """The names by which headings can be linked to."""
         return {anchor(title) for title in re.findall(r"^#+ (.+)$", self.prose, re.M)}
@@ -87,7 +88,13 @@ class Document:
 
 def documents() -> list[Document]:
     top = sorted(ROOT.glob("*.md"))
-    return [Document(path) for path in (*top, *sorted((ROOT / "docs").glob("*.md")))]
+    return [document_at(path) for path in (*top, *sorted((ROOT / "docs").glob("*.md")))]
+
+
+@cache
+def document_at(path: Path) -> Document:
+    """A file, taken apart once however often it is linked to."""
+    return Document(path)
 
 
 def anchor(title: str) -> str:
@@ -153,7 +160,10 @@ def _assert_gunicorn_takes(arguments: list[str]) -> None:
 
 def verbs_of(command: BaseCommand) -> dict[str, argparse.ArgumentParser]:
     """The verbs of a command, each with the parser of its arguments."""
-    parser = command.create_parser("manage.py", "rollout")
+    return _verbs(command.create_parser("manage.py", "rollout"))
+
+
+def _verbs(parser: argparse.ArgumentParser) -> dict[str, argparse.ArgumentParser]:
     actions = parser._actions
     return next(a for a in actions if isinstance(a, argparse._SubParsersAction)).choices
 
@@ -164,17 +174,23 @@ def _assert_command_takes(words: list[str]) -> None:
     if name == "startproject":
         return
     assert name in get_commands(), words
-    command = load_command_class(get_commands()[name], name)
     if name == "rollout" and given == ["VERB"]:
         return
+    parser = _parser_of(name)
     if name == "rollout" and len(given) == 1 and not given[0].startswith("-"):
         # The verb alone is how sentences name it.
-        assert given[0] in verbs_of(command), words
+        assert given[0] in _verbs(parser), words
         return
     # Raises CommandError with what the parser does not take.
-    command.create_parser("manage.py", name).parse_args(given)
+    parser.parse_args(given)
 
 
+@cache
+def _parser_of(name: str) -> argparse.ArgumentParser:
+    return load_command_class(get_commands()[name], name).create_parser("manage.py", name)
+
+
+@cache
 def source() -> str:
     """The text of everything that reads a setting or names a logger."""
     files = [ROOT / "Makefile"]
@@ -184,10 +200,15 @@ def source() -> str:
     return "\n".join(path.read_text() for path in files)
 
 
-def unknown_names(code: str, known: str) -> str:
+@cache
+def _words() -> frozenset[str]:
+    return frozenset(re.findall(r"\w+", source()))
+
+
+def unknown_names(code: str, samples: str) -> str:
     """What is wrong with a piece of code in a sentence; empty where it names what there is.
 
-    ``known`` is ``source()``.
+    A page may name what its own ``samples`` set.
     """
     if re.fullmatch(r"rollout\.[EW]\d{3}", code):
         return "" if code in set(CheckId) else "there is no such check"
@@ -198,12 +219,14 @@ def unknown_names(code: str, known: str) -> str:
     ):
         return "" if (ROOT / code).exists() else "there is no such file"
     if re.fullmatch(r"rollout(\.\w+)+", code) and not code.endswith(".py"):
-        return "" if _resolves(code) or f'"{code}"' in known else "nothing has this name"
+        in_code = f'"{code}"' in source() or f'"{code}"' in samples
+        return "" if _resolves(code) or in_code else "nothing has this name"
     if re.fullmatch(r"[A-Z][A-Z0-9]*(_[A-Z0-9]+)+", code):
-        is_setting = hasattr(global_settings, code) or re.search(rf"\b{code}\b", known)
-        return "" if is_setting else "nothing reads such a setting"
+        is_read = code in _words() or code in re.findall(r"\w+", samples)
+        return "" if hasattr(global_settings, code) or is_read else "nothing reads such a setting"
     if code.startswith("ROLLOUT["):
-        unread = [key for key in re.findall(r'"([A-Z_]+)"', code) if f'"{key}"' not in known]
+        keys = re.findall(r'"([A-Z_]+)"', code)
+        unread = [key for key in keys if f'"{key}"' not in source() + samples]
         return f"nothing reads {', '.join(unread)}" if unread else ""
     return ""
 
@@ -230,6 +253,7 @@ def permissions() -> set[str]:
     return {"view_rollout", *(codename for codename, _ in Rollout._meta.permissions)}
 
 
+@cache
 def screen() -> str:
     """The text of pages and messages, with literals that are written in parts put together."""
     files = [*(ROOT / "templates").rglob("*.html")]

@@ -12,6 +12,7 @@ from psycopg import conninfo, sql
 
 from rollout.engine.target import Target, install
 from tests.engine.old_server import old_server
+from tests.support.bare_databases import database_on
 
 # Loaded before Django is set up: what needs models is imported where it is used.
 if TYPE_CHECKING:
@@ -64,7 +65,7 @@ def scenario(request: pytest.FixtureRequest) -> Iterator[MakeScenario]:
         def make(
             statements: str, plan: r.Plan | None = None, *, template: str = "", user: str = ""
         ) -> Scenario:
-            target = _database(stack, _server_of(request), template)
+            target = stack.enter_context(database_on(_server_of(request), template))
             with target.connect() as owner:
                 owner.execute(
                     statements.replace("{database}", target.parameters["dbname"]).encode()
@@ -83,20 +84,6 @@ def _server_of(request: pytest.FixtureRequest) -> Target:
     asked = next(name for name in ("server", "newest", "old") if name in request.fixturenames)
     target: Target = request.getfixturevalue(asked)
     return target
-
-
-def _database(stack: ExitStack, server: Target, template: str) -> Target:
-    name = f"rollout_schemas_{uuid4().hex}"
-    connection = stack.enter_context(server.connect())
-    connection.execute(
-        sql.SQL("CREATE DATABASE {} {}").format(sql.Identifier(name), sql.SQL(template))
-    )
-    stack.callback(
-        lambda: connection.execute(
-            sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name))
-        )
-    )
-    return Target({**server.parameters, "dbname": name})
 
 
 @pytest.fixture
