@@ -135,8 +135,14 @@ def copy_to_other_server(name: str, url: str) -> None:
     subprocess.run(load, input=contents, check=True, capture_output=True)
 
 
+# What this process knows to be there.
+_made: set[str] = set()
+
+
 def _made_once(name: str, make: Callable[[str], object], *, template: str | None = None) -> str:
     """The first worker that asks makes it, under a draft's name until it is whole; others wait."""
+    if name in _made:
+        return name
     url = embedded.with_database(template_url(), name)
     with psycopg.connect(embedded.with_database(url, "postgres"), autocommit=True) as connection:
         connection.execute("SELECT pg_advisory_lock(hashtext(%s))", [name])
@@ -148,6 +154,7 @@ def _made_once(name: str, make: Callable[[str], object], *, template: str | None
             make(draft)
             embedded.create_database(url, template=f"{name}_draft")
             embedded.drop_database(draft)
+    _made.add(name)
     return name
 
 
