@@ -33,7 +33,7 @@ MAX_LINES = 100
 # Tables and their relations: what writes and reads them is tested where it does.
 WITHOUT_TESTS = {"models"}
 # The test file of a module that has none of its name. Once it gets one, its line goes.
-MAX_LINES_HERE = 55
+MAX_LINES_HERE = 52
 TESTED_BY = {
     "console/decision_pages.py": "console/views/test_mappings.py",
     "console/guardrails.py": "console/test_vitals.py",
@@ -42,10 +42,8 @@ TESTED_BY = {
     "console/urls.py": "console/http/test_access.py",
     "console/value_forms.py": "console/views/test_value_decisions.py",
     "console/http/shortcuts.py": "console/http/test_inputs.py",
-    "console/views/environments.py": "console/views/test_snapshots.py",
     "console/views/styles.py": "console/test_guides.py",
     "engine/catalog_sql.py": "engine/test_catalog.py",
-    "engine/column_groups.py": "queries/test_scaffolds.py",
     "engine/introspections.py": "queries/test_scaffolds.py",
     "engine/schema_stages.py": "runner/test_adoptions.py",
     "engine/value_previews.py": "console/views/test_value_decisions.py",
@@ -80,7 +78,6 @@ TESTED_BY = {
     "plan/value_decisions.py": "engine/test_value_decisions.py",
     "plan/vocabulary_columns.py": "plan/test_vocabularies.py",
     "queries/migration_effects.py": "queries/test_migrations.py",
-    "queries/preflights.py": "runner/test_phases_preflights.py",
     "queries/scaffold_parts.py": "queries/test_scaffolds.py",
     "queries/text_reports.py": "management/test_outputs.py",
     "runner/csv_files.py": "console/views/test_csv_files.py",
