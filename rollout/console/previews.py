@@ -279,7 +279,7 @@ def what_proves(plan: Plan, phase: int) -> list[str]:
             case Fill(keeps=kept) if kept:
                 proofs.append(
                     f"Each batch of {action.table.label} is rolled back unless {', '.join(kept)} "
-                    f"{'have' if kept[1:] else 'has'} the same fingerprint before and after it."
+                    f"{'have the same values' if kept[1:] else 'has the same value'} after it."
                 )
     if any(isinstance(action, Statement) and action.done is not None for action in actions):
         proofs.append("After each statement the result is checked in the catalog.")

@@ -110,9 +110,9 @@ class Fill:
     alone. ``named``, a condition that an index serves, confines it to a few blocks. ``source`` is a
     table of the engine's own that the values are read from, and that goes later. ``keeps`` are
     columns that a pass on the way back must leave as they are: a batch is rolled back unless each
-    row's fingerprint stays the same. Such a pass writes a row whether or not it meets the joins,
-    and may put no row in quarantine for good. ``careful`` is the same pass where rows raise: it
-    asks of each first whether it would. ``spared`` is written of a row in quarantine.
+    row has the same values in them after it. Such a pass writes a row whether or not it meets the
+    joins, and may put no row in quarantine for good. ``careful`` is the same pass where rows raise:
+    it asks of each first whether it would. ``spared`` is written of a row in quarantine.
     """
 
     kind: Literal["fill", "default", "clear", "restore", "repair"]
@@ -156,32 +156,31 @@ class Fill:
         """The UPDATE of those rows that meet a condition and are not already right.
 
         ``relation`` is the partition that holds them, where the table has partitions. A pass that
-        keeps columns reads each row first, as ``met``: its ``print``, and ``since``, handed on.
+        keeps columns reads each row first, as ``met``: what it keeps as ``kept``, and ``since``,
+        handed on.
         """
         relation = relation or self.table.identifier
         if self.keeps:
             return update_of_met(
                 *(relation, self.assignments, self.joins, self.matches),
                 *(condition, self.wrong),
-                print=self.print_of_kept,
+                kept=self._row_of_kept,
                 since=since or sql.SQL("false"),
             )
         conditions = (condition, *self.matches, self.wrong)
         return update(relation, self.assignments, self.joins, conditions)
 
     @property
-    def print_of_kept(self) -> sql.Composable:
-        """SQL of a number that changes with any of the columns that row ``t`` is to keep."""
+    def _row_of_kept(self) -> sql.Composable:
+        """SQL of the columns that row ``t`` is to keep, as one record."""
         kept = [sql.Identifier("t", c) for c in dict.fromkeys((*self.table.key, *self.keeps))]
-        # As bytes: a collation may take texts for equal that differ.
-        return sql.SQL('hashtextextended(ROW({})::text COLLATE "C", 0)').format(
-            sql.SQL(", ").join(kept)
-        )
+        return sql.SQL("ROW({})").format(sql.SQL(", ").join(kept))
 
     @property
     def is_kept(self) -> sql.Composable:
         """SQL of whether an updated row ``t`` has kept what it had as ``met``."""
-        return sql.SQL("met.print = {}").format(self.print_of_kept)
+        # By their bytes: a collation may take texts for equal that differ, and json has no "=".
+        return sql.SQL("record_image_eq(met.kept, {})").format(self._row_of_kept)
 
     def unfilled(self, except_for: sql.Composable) -> sql.Composed:
         """A query of one number: the rows of which ``except_for`` holds and ``left_unfilled``."""

@@ -380,4 +380,4 @@ def _counts(action: Pass, job: BackfillJob) -> str:
 
 def _kept(action: Fill) -> str:
     columns = ", ".join(action.keeps)
-    return f"The fingerprint of each batch proves {columns} of the written rows unchanged."
+    return f"Each batch compared {columns} of its rows before and after: unchanged."

@@ -53,8 +53,8 @@ def test_every_rollback_that_changes_anything_says_what_proves_it() -> None:
     proofs = {number: " ".join(previews.what_proves(plan, number)) for number in range(5)}
     assert proofs[0] == ""
     assert "No row of the application's tables is written." in proofs[1]
-    assert "unless type, status, created_at have the same fingerprint" in proofs[2]
-    assert "unless url has the same fingerprint" in proofs[2], "of one column"
+    assert "unless type, status, created_at have the same values" in proofs[2]
+    assert "unless url has the same value" in proofs[2], "of one column"
     assert "new columns with legacy ones" in proofs[3]
     assert "with its archived value, or with its lookup row" in proofs[4]
     assert not any("No row of" in proofs[number] for number in (2, 3, 4))

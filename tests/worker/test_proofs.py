@@ -58,7 +58,9 @@ def test_the_result_stands_on_the_page_and_in_the_log(contracted: Rollout, key: 
     rollouts.carry_back(contracted, 3, 2)
     (clear,) = BackfillJob.objects.filter(kind="clear", table="properties")
     (entry,) = LogEntry.objects.filter(event="backfill done", data__job=clear.pk)
-    assert "proves type, status, created_at of the written rows unchanged" in entry.message
+    assert (
+        "compared type, status, created_at of its rows before and after: unchanged" in entry.message
+    )
 
 
 def test_a_shell_that_waits_is_told_by_the_exit_status_and_the_rows_are_named(
