@@ -8,7 +8,15 @@ from django.utils.module_loading import import_string
 
 from rollout import journal, logs, queue
 from rollout.conf import setting
-from rollout.engine import backfill, copy_batches, lane_totals, lanes, planner, quarantine
+from rollout.engine import (
+    backfill,
+    column_statistics,
+    copy_batches,
+    lane_totals,
+    lanes,
+    planner,
+    quarantine,
+)
 from rollout.engine.control import Control, pause
 from rollout.engine.health import Signal, read_signals
 from rollout.engine.lane_totals import Totals
@@ -237,6 +245,8 @@ def run_job(
             if not _swept(connection, action, job, step_run, control):
                 return None
             _write_end(connection, action, job, step_run)
+            if isinstance(action, Fill | Compute):
+                column_statistics.gather(connection, action)
         # Where it was finished before, a worker died between the ends of the job and of its step.
         lanes.forget(connection, job.pk)
         return _counts(action, job)

@@ -28,6 +28,14 @@ def test_scanned_rows_were_updated_or_already_right(expanded: Rollout) -> None:
     assert (progress.done, progress.fraction, progress.already_right) == (True, 1.0, 0)
 
 
+def test_the_planner_knows_the_values_of_filled_columns_at_once(filled: Rollout) -> None:
+    known = rollouts.ask(
+        "SELECT count(*) FROM pg_stats WHERE tablename = 'properties'"
+        " AND attname IN ('property_type_id', 'currency', 'is_listed')"
+    )
+    assert known == 3
+
+
 def test_rows_written_before_the_scan_came_by_are_counted_as_already_right(
     expanded: Rollout,
 ) -> None:
