@@ -52,7 +52,7 @@ def lines(
 ) -> Iterator[str]:
     yield (
         f"{'rows':>12} {'fill/s':>12} {'archive/s':>12} {'restore/s':>12} {'audit/s':>12}"
-        f" {'worker MB':>10} {'checkpoints kB':>15} {'journal kB':>11}"
+        f" {'worker MB':>10} {'checkpoints kB':>15} {'journal kB':>11} {'disk B/row':>11}"
     )
     for rows, figures in results.items():
         speeds = [f"{figures[f'{name}_rows_per_s']:>12,.0f}" for name in SPEEDS]
@@ -60,6 +60,7 @@ def lines(
             f"{figures['worker_bytes'] / 1e6:>10.0f}",
             f"{figures['checkpoint_bytes'] / 1e3:>15,.0f}",
             f"{figures['journal_bytes'] / 1e3:>11,.0f}",
+            f"{figures['disk_bytes_a_row']:>11,.0f}",
         ]
         yield " ".join([f"{rows:>12,}", *speeds, *sizes])
     for rows in left_out:

@@ -55,7 +55,7 @@ def figures(server: Database, rows: int, requests: int) -> dict[str, Any]:
         with database.connect() as connection:
             application.load(connection, rows)
         with workers(database, number=1), watched(database.home) as memory:
-            result = _speeds(rows, requests)
+            result = _speeds(database, rows, requests)
             result["worker_bytes"] = memory.most
             with database.connect() as connection:
                 sizes = connection.execute(SIZES).fetchone()
@@ -69,27 +69,39 @@ def figures(server: Database, rows: int, requests: int) -> dict[str, Any]:
         embedded.drop_database(database.url)
 
 
-def _speeds(rows: int, requests: int) -> dict[str, Any]:
-    """Rows a second of each pass over the properties, and of the last full audit; and the
-    application's pages after each phase.
+def _speeds(database: Database, rows: int, requests: int) -> dict[str, Any]:
+    """Rows a second of each pass over the properties, and of the last full audit; the disk that
+    the database takes at most; and the application's pages after each phase.
     """
     runs: list[PhaseRun] = []
     pages: dict[str, Any] = {}
-    for number in range(5):
-        say(f"{rows:,} rows: phase {number}")
-        runs.append(carry_out(PLAN, number))
+    most_bytes = 0
+    for number, direction in (
+        *((number, Direction.FORWARD) for number in range(5)),
+        (4, Direction.BACKWARD),
+    ):
+        done = f"{'rollback of ' if direction == Direction.BACKWARD else ''}phase {number}"
+        say(f"{rows:,} rows: {done}")
+        runs.append(carry_out(PLAN, number, direction))
+        most_bytes = max(most_bytes, _bytes_of(database))
         for address in APPLICATION_PAGES:
-            pages[f"{address} after phase {number}"] = measured(address, requests)
-    say(f"{rows:,} rows: rollback of phase 4")
-    runs.append(carry_out(PLAN, 4, Direction.BACKWARD))
+            pages[f"{address} after {done}"] = measured(address, requests)
     jobs = BackfillJob.objects.filter(step_run__run__in=runs, table="properties")
     speeds = {f"{kind}_rows_per_s": _speed(jobs.filter(kind=kind).latest("pk")) for kind in KINDS}
     audit = AuditReport.objects.filter(mode="full", finished_at__isnull=False).latest("pk")
     assert audit.finished_at is not None
     return speeds | {
         "audit_rows_per_s": audit.rows / (audit.finished_at - audit.started_at).total_seconds(),
+        "disk_bytes_a_row": most_bytes / rows,
         "pages": pages,
     }
+
+
+def _bytes_of(database: Database) -> int:
+    with database.connect() as connection:
+        row = connection.execute("SELECT pg_database_size(current_database())").fetchone()
+    assert row is not None
+    return int(row[0])
 
 
 def _speed(job: BackfillJob) -> float:

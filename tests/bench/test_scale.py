@@ -16,7 +16,7 @@ pytestmark = pytest.mark.xdist_group("bench")
 
 FIGURES = {
     *(f"{name}_rows_per_s" for name in scale_report.SPEEDS),
-    *("worker_bytes", "checkpoint_bytes", "journal_bytes", "pages"),
+    *("worker_bytes", "checkpoint_bytes", "journal_bytes", "disk_bytes_a_row", "pages"),
 }
 
 
