@@ -183,7 +183,7 @@ def review(
         value = values.setdefault(spelling.normal, Value(normal=spelling.normal))
         value.spellings.append(spelling.spelling)
         value.name = spelling.name if value.name is None else value.name
-        value.proposed = spelling.proposed
+        value.proposed = spelling.proposed or value.proposed
         value.reviewer, value.decided_at = spelling.reviewer, spelling.decided_at
         value.is_new = value.is_new or spelling.is_new
     for value in values.values():
@@ -263,7 +263,8 @@ class _Row:
     proposed: str | None
     named: str | None
     """The name's normal form."""
-    tidy: str
+    tidy: str | None
+    """None of a text that the mapping knows."""
     spelling: Spelling
     reviewer: str
     decided_at: datetime | None
@@ -292,8 +293,10 @@ def _spellings(
     decisions: sql.Composable = sql.SQL(
         "(SELECT NULL::text AS normal, NULL::text AS reviewer, NULL::timestamptz AS at WHERE false)"
     )
+    mapping: sql.Composable = known
     if mapped:
         known, named = _known(lookup, plan), lookup.lookup_sql
+        mapping = in_target(lookup.mapping_name(plan.name))
     if decided:
         decisions = sql.SQL("(SELECT * FROM {} AS d WHERE {})").format(
             DECISIONS, decisions_of(lookup, plan.name, "d")
@@ -301,22 +304,27 @@ def _spellings(
     known_rows = dict.fromkeys(texts, 0) if counts is None else counts
     rows = connection.execute(
         sql.SQL(
-            "SELECT d.legacy, {form}, {tidy}, d.rows, m.at, m.legacy IS NOT NULL, l.name, m.why,"
+            "SELECT d.legacy, {form}, CASE WHEN m.legacy IS NULL THEN {tidy} END,"
+            " d.rows, m.at, m.legacy IS NOT NULL, l.name, m.why,"
             " CASE WHEN length(says.name) <= %s THEN says.name END, {named_form}, says.why,"
             " people.reviewer, people.at, coalesce(m.is_new, false)"
             " FROM (SELECT c.legacy, max(c.rows) AS rows FROM ("
             "   SELECT * FROM unnest(%s::text[], %s::bigint[]) AS c (legacy, rows)"
-            "   UNION ALL SELECT k.legacy, 0 FROM {known} AS k"
+            "   UNION ALL SELECT k.legacy, 0 FROM {mapping} AS k"
             "    WHERE k.normal <> '' OR %s) AS c GROUP BY 1) AS d"
             " LEFT JOIN {known} AS m ON m.legacy = d.legacy"
             " LEFT JOIN {named} AS l ON l.id = m.lookup_id"
             " LEFT JOIN {decisions} AS people ON people.normal = {form}"
-            " CROSS JOIN LATERAL ({meaning}) AS says"
+            # What is mapped means what its mapping says.
+            " LEFT JOIN LATERAL (SELECT * FROM ({meaning}) AS says"
+            "  WHERE m.legacy IS NULL OR m.why = 'unmapped') AS says ON true"
         ).format(
-            form=normal(text),
+            # The mapping has the normal form of each text that it knows.
+            form=sql.SQL("coalesce(m.normal, {})").format(normal(text)),
             tidy=tidy(text),
             named_form=normal(sql.Identifier("says", "name")),
             known=known,
+            mapping=mapping,
             named=named,
             decisions=decisions,
             meaning=meaning(lookup, plan.name, text, decided=decided),
