@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any, cast
 
 from django import forms
@@ -92,6 +93,13 @@ class SearchForm(forms.Form):
     price_to = forms.DecimalField(
         label="Maximum price", min_value=0, max_digits=12, decimal_places=2, required=False
     )
+
+    def clean_text(self) -> str:
+        text = str(self.cleaned_data["text"])
+        # For less the index of trigrams is of no use: the whole table would be read.
+        if text and not re.search(r"[^\W_]{3}", text):
+            raise forms.ValidationError("Search for a word of at least 3 letters or digits.")
+        return text
 
     def clean(self) -> dict[str, Any]:
         cleaned = self.cleaned_data

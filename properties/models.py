@@ -81,9 +81,12 @@ class PropertyImage(ImageColumns):
 
 
 class PropertyListingCount(models.Model):
-    """A row of the materialized view that phase 4 adds: listings per type, status and city."""
+    """A row of the materialized view that phase 4 adds: listings per type, status and city.
 
-    pk = models.CompositePrimaryKey("type", "status", "city")
+    Without a city it counts the listings of all.
+    """
+
+    pk = models.CompositePrimaryKey("city", "type", "status")
     type = models.TextField()
     status = models.TextField()
     city = models.TextField()

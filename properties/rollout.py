@@ -81,12 +81,13 @@ IMAGE_METADATA = r.Computed(
     function="properties.images.facts_of_stored",
 )
 
+# A row without a city counts all of them.
 COUNTS = """
   SELECT t.name AS type, s.name AS status, p.city, count(*) AS listings
     FROM properties AS p
     JOIN property_types AS t ON t.id = p.property_type_id
     JOIN property_statuses AS s ON s.id = p.property_status_id
-   GROUP BY t.name, s.name, p.city"""
+   GROUP BY GROUPING SETS ((t.name, s.name, p.city), (t.name, s.name))"""
 
 
 # The flows of the application that every phase must leave working.
@@ -266,6 +267,13 @@ CONTRACT = r.Phase(
             name="properties_type_status_idx",
             columns=("type", "status"),
         ),
+        r.DropIndex(
+            id="drop-legacy-status-index",
+            description="Drop index on (status)",
+            table=PROPERTIES,
+            name="properties_status_idx",
+            columns=("status",),
+        ),
         r.DropLegacy(
             id="drop-legacy",
             description="Drop legacy columns and dual-write triggers",
@@ -291,7 +299,7 @@ CONTRACT = r.Phase(
             description="Create materialized view of search counts",
             name="property_listing_counts",
             query=COUNTS,
-            key=("type", "status", "city"),
+            key=("city", "type", "status"),
             refresh_every=timedelta(minutes=1),
         ),
         r.UseFeature(

@@ -11,7 +11,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from django.db.models import F, QuerySet, Sum, TextField, Value
+from django.db.models import F, QuerySet, TextField, Value
 from django.db.models.expressions import Combinable
 from django.db.models.functions import Coalesce
 
@@ -113,9 +113,9 @@ class Shape:
 
     def groups(self) -> Iterable[Group]:
         """How many listings there are of each type and status."""
-        counts = PropertyListingCount.objects.using(self.using).values("type", "status")
-        for row in counts.annotate(total=Sum("listings")):
-            yield row["type"], row["type"], row["status"], row["status"], row["total"]
+        counts = PropertyListingCount.objects.using(self.using).filter(city__isnull=True)
+        for type_, status, listings in counts.values_list("type", "status", "listings"):
+            yield type_, type_, status, status, listings
 
     def estimates(self) -> list[list[CountedValue]] | None:
         """About how many there are of each type, and of each status. None: count the groups."""

@@ -93,9 +93,9 @@ class Migration(migrations.Migration):
                 (
                     "pk",
                     models.CompositePrimaryKey(
+                        "city",
                         "type",
                         "status",
-                        "city",
                         blank=True,
                         editable=False,
                         primary_key=True,
@@ -181,7 +181,9 @@ class Migration(migrations.Migration):
                 "indexes": [
                     models.Index(fields=["city"], name="properties_city_idx"),
                     models.Index(fields=["created_at"], name="properties_created_idx"),
+                    models.Index(fields=["price"], name="properties_price_idx"),
                     models.Index(fields=["type", "status"], name="properties_type_status_idx"),
+                    models.Index(fields=["status"], name="properties_status_idx"),
                     *(
                         GinIndex(
                             OpClass(Upper(column), name="gin_trgm_ops"),

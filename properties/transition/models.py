@@ -21,7 +21,9 @@ class LegacyProperty(PropertyColumns):
         indexes = [
             models.Index(fields=["city"], name="properties_city_idx"),
             models.Index(fields=["created_at"], name="properties_created_idx"),
+            models.Index(fields=["price"], name="properties_price_idx"),
             models.Index(fields=["type", "status"], name="properties_type_status_idx"),
+            models.Index(fields=["status"], name="properties_status_idx"),
             # Of what a search for words looks at: no page reads the whole table.
             *(
                 GinIndex(

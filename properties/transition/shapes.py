@@ -18,8 +18,9 @@ from properties import facet_estimates
 from properties.listings import Listing
 from properties.models import Property, PropertyImage, PropertyStatus, PropertyType
 from properties.shapes import PLAN, CountedValue, Group, Shape
-from properties.text import UNSPECIFIED, given, normal_form, shown
+from properties.text import UNSPECIFIED, normal_form, shown
 from properties.transition.models import LegacyProperty, LegacyPropertyImage
+from properties.transition.spellings import spelt_like
 from rollout import shadow
 from rollout.lookups import lookup_id
 from rollout.modes import Modes, current_modes
@@ -110,11 +111,7 @@ class TextShape(Shape):
         return model._default_manager.using(self.using)
 
     def having(self, rows: QuerySet[Any], name: str, text: str) -> QuerySet[Any]:
-        form = f"{name}_form"
-        matching: QuerySet[Any] = rows.alias(**{form: normal_form(F(name))}).filter(
-            **{form: normal_form(given(text))}
-        )
-        return matching
+        return rows.filter(spelt_like(name, text, using=self.using))
 
     def classification(
         self, texts: Mapping[str, str | None], *, created_at: datetime

@@ -242,7 +242,9 @@ class TestTheShippedPlan:
         schema, data = schema_of(target), self.data(connection)
         for number in range(5):
             do_phase(target, connection, PLAN, number)
-        counted = connection.execute("SELECT sum(listings) FROM property_listing_counts").fetchone()
+        counted = connection.execute(
+            "SELECT sum(listings) FROM property_listing_counts WHERE city IS NULL"
+        ).fetchone()
         assert counted == (len(DIRTY),)
         for number in reversed(range(5)):
             undo_phase(target, connection, PLAN, number)

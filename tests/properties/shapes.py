@@ -54,7 +54,8 @@ COUNT = """
 CREATE MATERIALIZED VIEW property_listing_counts AS
   SELECT t.name AS type, s.name AS status, p.city, count(*) AS listings FROM properties AS p
     JOIN property_types AS t ON t.id = p.property_type_id
-    JOIN property_statuses AS s ON s.id = p.property_status_id GROUP BY 1, 2, 3;
+    JOIN property_statuses AS s ON s.id = p.property_status_id
+    GROUP BY GROUPING SETS ((t.name, s.name, p.city), (t.name, s.name));
 """
 
 

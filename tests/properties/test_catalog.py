@@ -206,6 +206,31 @@ def test_a_search_for_words_can_start_from_trigrams(shape: ShapeName) -> None:
         assert f"properties_{column}_trgm" in plan
 
 
+@pytest.mark.parametrize(
+    ("filters", "indexes"),
+    [
+        (Filters(price_from=Decimal(5), price_to=Decimal(6)), ["properties_price_idx"]),
+        (Filters(type="loft"), ["properties_type_status_idx"]),
+        (Filters(status="sold"), ["properties_status_idx"]),
+        (Filters(status="unspecified"), ["properties_status_idx"]),
+    ],
+    ids=str,
+)
+def test_a_search_of_texts_that_finds_little_can_start_from_an_index(
+    db: None, filters: Filters, indexes: list[str]
+) -> None:
+    create("A", type=" Loft", status="SOLD"), create("B", type=None, status=None)
+    with CaptureQueriesContext(connection) as queries:
+        catalog.search(filters)
+    search = next(query["sql"] for query in queries if "ORDER BY" in query["sql"][-300:])
+    with connection.cursor() as cursor:
+        # A table this small is read in full otherwise, or in the order of its listings.
+        cursor.execute("SET LOCAL enable_seqscan = off; DROP INDEX properties_created_idx")
+        cursor.execute(f"EXPLAIN {search}")
+        plan = "\n".join(line for (line,) in cursor)
+    assert [index for index in indexes if index in plan] == indexes, plan
+
+
 def test_signs_that_mean_something_to_like_are_plain_text(shape: ShapeName) -> None:
     create("50% off"), create("50 steps off")
     assert titles(Filters(text="50% o")) == ["50% off"]

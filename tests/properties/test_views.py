@@ -58,7 +58,11 @@ def test_an_empty_list_says_what_to_do(signed_in: Client) -> None:
 
 
 @pytest.mark.parametrize(
-    "query", [{"text": "a\0b"}, {"price_from": "cheap"}, {"type": "x" * 200}, {"price_to": "1e99"}]
+    "query",
+    [
+        *({"text": "a\0b"}, {"text": "NY"}, {"text": "a_b %%%"}),
+        *({"price_from": "cheap"}, {"type": "x" * 200}, {"price_to": "1e99"}),
+    ],
 )
 def test_a_search_that_makes_no_sense_says_so(signed_in: Client, query: dict[str, str]) -> None:
     response = signed_in.get(LIST, query)
