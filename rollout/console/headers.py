@@ -53,7 +53,10 @@ TABS: Mapping[str, _Tab] = {
     "mappings": _Tab(
         "Mapping review",
         frozenset(
-            {"mapping", "mapping_preview", "mapping_apply", "correct", "values", "decide_values"}
+            {
+                *("mapping", "mapping_preview", "mapping_apply", "correct"),
+                *("values", "values_preview", "decide_values"),
+            }
         ),
         lambda waiting, _: waiting.open_values,
         "open values to review",

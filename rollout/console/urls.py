@@ -52,6 +52,7 @@ _lookup: Addresses = [
 
 _conversion: Addresses = [
     path("", value_decisions.values, name="values"),
+    path("preview/", value_decisions.preview, name="values_preview"),
     path("decide/", value_decisions.decide, name="decide_values"),
     path("export.csv", value_decisions.download, name="values_csv"),
 ]

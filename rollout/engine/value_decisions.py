@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -9,16 +10,15 @@ from datetime import datetime
 from functools import cached_property
 from typing import Any
 
-import psycopg
 from psycopg import errors, sql
 
 from rollout.engine.catalog import columns_of
 from rollout.engine.kept_names import with_names_of_now
-from rollout.engine.plain_words import in_plain_words
 from rollout.engine.quarantine import key_of
 from rollout.engine.target import Connection, fetch_bool, install, own
+from rollout.engine.typed_values import UnfitValue, as_stored
 from rollout.plan import facts
-from rollout.plan.conversions import Conversion, cast
+from rollout.plan.conversions import Conversion
 from rollout.plan.errors import RolloutError
 from rollout.plan.extraction_conflicts import (
     conflicting_keys,
@@ -28,7 +28,6 @@ from rollout.plan.extraction_conflicts import (
     source_of_key,
 )
 from rollout.plan.extractions import Extract
-from rollout.plan.names import code
 from rollout.plan.plan import Plan
 from rollout.plan.refusals import refusal, refusal_definition, refusal_name
 from rollout.plan.session_settings import ANNOUNCE
@@ -48,10 +47,10 @@ _LOCK_TIMEOUT = "1s"
 
 
 class CannotDecideValues(RolloutError):
-    """Decisions that are refused. ``problems`` holds the reason by source."""
+    """Decisions that are refused. ``problems`` holds the reasons by source and column."""
 
-    def __init__(self, problems: Mapping[str, str]) -> None:
-        super().__init__(" ".join(problems.values()))
+    def __init__(self, problems: Mapping[str, Mapping[str, str]]) -> None:
+        super().__init__(" ".join(reason for of in problems.values() for reason in of.values()))
         self.problems = dict(problems)
 
 
@@ -94,6 +93,11 @@ class UnconvertibleValue:
     def key(self) -> str:
         """A short name of it for forms and files."""
         return hashlib.sha256(self.source.encode()).hexdigest()[:16]
+
+    @property
+    def more(self) -> int:
+        """How many rows have the value beside those whose keys are named."""
+        return self.rows - len(self.examples)
 
     @property
     def is_open(self) -> bool:
@@ -244,16 +248,18 @@ def decide_values(
     decisions: Mapping[str, Decision],
     *,
     reviewer: str,
+    keep: bool = True,
 ) -> dict[str, tuple[Decision, Decision]]:
     """Apply decisions by source in one transaction: what was decided before, and what is now.
 
-    Only those that differ. Raises CannotDecideValues, DecisionsLocked and psycopg.Error.
+    Only those that differ. Without ``keep`` it is rolled back: what a preview tells is what would
+    be. Raises CannotDecideValues, DecisionsLocked and psycopg.Error.
     """
     install(connection)
     wanted = _checked(connection, plan, conversion, decisions)
     about = decisions_about(conversion, plan.name, "d")
     try:
-        with connection.transaction():
+        with connection.transaction(force_rollback=not keep):
             connection.execute(f"SET LOCAL lock_timeout = '{_LOCK_TIMEOUT}'".encode())
             connection.execute("LOCK TABLE rollout.value_decisions IN SHARE ROW EXCLUSIVE MODE")
             earlier: dict[str, Decision] = dict(
@@ -300,56 +306,23 @@ def _checked(
 ) -> dict[str, Decision]:
     """The decisions with their values as the target writes them. Raises CannotDecideValues."""
     checked: dict[str, Decision] = {}
-    problems: dict[str, str] = {}
+    problems: dict[str, dict[str, str]] = defaultdict(dict)
     with connection.transaction(force_rollback=True):
         _make_types(connection, plan, conversion)
         for source, decision in decisions.items():
             if decision is None:
                 checked[source] = None
                 continue
-            try:
-                checked[source] = {
-                    column: _as_stored(connection, conversion, column, decision.get(column))
-                    for column in conversion.decides
-                }
-            except ValueError as error:
-                problems[source] = str(error)
+            stored: dict[str, str | None] = {}
+            for column in conversion.decides:
+                try:
+                    stored[column] = as_stored(connection, conversion, column, decision.get(column))
+                except UnfitValue as error:
+                    problems[source][column] = str(error)
+            checked[source] = stored
     if problems:
         raise CannotDecideValues(problems)
     return checked
-
-
-def _as_stored(
-    connection: Connection, conversion: Conversion, column: str, text: str | None
-) -> str | None:
-    """A value as its column writes it. Raises ValueError with what is wrong with it."""
-    if text is None:
-        if not conversion.decides_empty:
-            raise ValueError(f"{column} becomes NOT NULL. Enter a value.")
-        return None
-    if "\x00" in text:
-        raise ValueError(f"{column} cannot contain NUL characters. Enter another value.")
-    if isinstance(conversion, VocabularyColumn) and text not in conversion.vocabulary:
-        known = ", ".join(conversion.vocabulary)
-        raise ValueError(f"{column} takes only these values: {known}. Enter one of them.")
-    type_ = conversion.decides[column].type
-    value = cast(sql.SQL("{}::text").format(sql.Literal(text)), type_)
-    try:
-        with connection.transaction():
-            row = connection.execute(
-                sql.SQL(
-                    "SELECT v::text, v::{} IS NOT DISTINCT FROM v FROM (SELECT {}) AS s (v)"
-                ).format(code(type_), value)
-            ).fetchone()
-    except psycopg.Error as error:
-        message = error.diag.message_primary or str(error)
-        reason = in_plain_words(message)
-        raise ValueError(f"{column} cannot hold this value: {reason}.") from error
-    assert row is not None
-    stored, fits = row
-    if not fits:
-        raise ValueError(f"{column} is {type_}: this value is too long. Enter a shorter one.")
-    return str(stored)
 
 
 def of_now(connection: Connection, plan: Plan, conversion: Conversion) -> tuple[Plan, Conversion]:

@@ -25,14 +25,28 @@ class Example:
     new: Texts
 
 
-def names_now(connection: Connection, plan: Plan, conversion: Conversion) -> dict[str, str]:
-    """By new column as declared, the name that it has now, if another."""
+@dataclass(frozen=True)
+class Unit:
+    """In what new columns count: a row that converts, and by column as declared its name now, if
+    another."""
+
+    names: Mapping[str, str]
+    example: Example | None
+
+
+def unit_of(
+    connection: Connection, plan: Plan, conversion: Conversion, *, are_gone: bool = False
+) -> Unit:
+    """``are_gone`` says that no legacy column is left of which an example could be read."""
     now = of_now(connection, plan, conversion)[1]
     names = zip(conversion.decides, now.decides, strict=True)
-    return {declared: name for declared, name in names if declared != name}
+    return Unit(
+        {declared: name for declared, name in names if declared != name},
+        None if are_gone else _example_of(connection, plan, conversion),
+    )
 
 
-def example_of(connection: Connection, plan: Plan, conversion: Conversion) -> Example | None:
+def _example_of(connection: Connection, plan: Plan, conversion: Conversion) -> Example | None:
     """A row that converts, which shows the unit; None where none does or can be read."""
     now, current = of_now(connection, plan, conversion)
     if isinstance(current, Extract):

@@ -54,5 +54,5 @@ from rollout.runner.snapshots import (
     verify_snapshot,
 )
 from rollout.runner.sql_files import accept_files
-from rollout.runner.value_decisions import decide_values
+from rollout.runner.value_decisions import decide_values, preview_decisions
 from rollout.runner.waivers import unwaive, waive

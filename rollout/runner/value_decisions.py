@@ -1,16 +1,22 @@
 """Decisions about values that do not convert, and about keys in conflict."""
 
+import hashlib
+import json
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from rollout.engine import value_decisions
+from rollout.engine.target import Connection
 from rollout.engine.value_decisions import (
     CannotDecideValues,
     Decision,
     DecisionsLocked,
+    UnconvertibleValue,
     functions_exist,
     unconvertible_values,
 )
+from rollout.engine.value_previews import Texts, as_legacy
 from rollout.journal import activity_log
 from rollout.journal.actors import Actor, Refused
 from rollout.journal.environments import target_of
@@ -26,48 +32,98 @@ from rollout.runner.mappings import refusal_to_review
 _CHANGES_LOGGED = 50
 
 
+@dataclass(frozen=True)
+class DecisionChange:
+    """A value that is decided about otherwise from then on.
+
+    ``moved`` is whether filled rows must follow; ``reads_as``, by legacy column, what who reads it
+    sees of a decided value.
+    """
+
+    value: UnconvertibleValue
+    before: Decision
+    after: Decision
+    moved: bool
+    reads_as: Texts
+
+
+@dataclass(frozen=True)
+class DecisionsPreview:
+    """What decisions would change now; or why they cannot be applied.
+
+    ``problems`` says by source and column what is wrong with a decision, ``refusal`` what stands
+    against any. ``seen`` is the digest of what is shown here: ``decide_values`` takes it, and
+    refuses when something else would come of the same decisions by then.
+    """
+
+    changes: list[DecisionChange] = field(default_factory=list)
+    is_filled: bool = False
+    """Whether phase 2 has begun, so that the application's writes follow at once."""
+    problems: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    refusal: str = ""
+
+    @property
+    def rows(self) -> int:
+        """Rows whose values mean something else from then on, filled or not."""
+        return sum(change.value.rows for change in self.changes)
+
+    @property
+    def rows_affected(self) -> int:
+        """Filled rows that hold something else than is decided from then on."""
+        return sum(change.value.rows for change in self.changes if change.moved)
+
+    @property
+    def seen(self) -> str:
+        """Of everything but the numbers of rows, which change meanwhile."""
+        shown_here = [(c.value.source, c.before, c.after, c.moved) for c in self.changes]
+        content = json.dumps([self.is_filled, shown_here], sort_keys=True)
+        return hashlib.sha256(content.encode()).hexdigest()[:16]
+
+
+def preview_decisions(
+    rollout: Rollout, conversion: Conversion, decisions: Mapping[str, Decision], *, actor: Actor
+) -> DecisionsPreview:
+    """What ``decide_values`` would change now; changes nothing. Raises psycopg.Error."""
+    if refusal := refusal_to_review(rollout):
+        return DecisionsPreview(refusal=refusal)
+    try:
+        with target_of(rollout.environment).connect() as connection:
+            return _Decisions(connection, rollout, conversion, decisions, actor).apply(keep=False)
+    except CannotDecideValues as error:
+        return DecisionsPreview(problems=error.problems)
+    except Refused as error:
+        return DecisionsPreview(refusal=str(error))
+
+
 def decide_values(
     rollout: Rollout,
     conversion: Conversion,
     decisions: Mapping[str, Decision],
     *,
     actor: Actor,
+    seen: str | None = None,
     source: str = "web",
 ) -> MappingChange:
     """Decide, by source, what values become. Raises Refused, CannotDecideValues, psycopg.Error.
 
+    ``seen`` is the digest of the preview that the actor has read; None skips the check.
     The target commits before the journal, as with a mapping review.
     """
-    plan = plan_of(rollout)
     with alone_with(rollout):
         if refusal := refusal_to_review(rollout):
             raise Refused(refusal)
         if not decisions:
             raise Refused("No value is decided. Enter what a value is to become first.")
         with target_of(rollout.environment).connect() as connection:
-            known = {v.source: v for v in unconvertible_values(connection, plan, conversion)}
-            if gone := [source for source in decisions if source not in known]:
+            wanted = _Decisions(connection, rollout, conversion, decisions, actor)
+            preview = wanted.apply(keep=False)
+            if not preview.changes:
+                raise Refused("No changes: every value has this decision already.")
+            if seen is not None and seen != preview.seen:
                 raise Refused(
-                    f"{counted(len(gone), 'value')} of these converts by now, or is gone. Open the "
-                    "page again."
+                    "The values or the decisions changed since your preview. Preview them again."
                 )
-            is_filled = functions_exist(connection, plan, conversion)
-            # The row of a key holds what is decided at once; no row of the table changes.
-            follows = is_filled and not isinstance(conversion, Extract)
-            try:
-                changed = value_decisions.decide_values(
-                    connection, plan, conversion, decisions, reviewer=actor.get_username()
-                )
-            except DecisionsLocked as error:
-                raise Refused(str(error)) from error
-        if not changed:
-            raise Refused("No changes: every value has this decision already.")
-        rows = sum(known[source].rows for source in changed)
-        # Rows of a value that nobody had decided on are empty: left so, they need no update.
-        moved = {
-            source: follows and _filled(before) != _filled(after)
-            for source, (before, after) in changed.items()
-        }
+            outcome = wanted.apply(keep=True)
         change = MappingChange.objects.create(
             rollout=rollout,
             table=conversion.table.label,
@@ -76,21 +132,80 @@ def decide_values(
             at=by_the_database(),
             changes=[
                 {
-                    "legacy": known[source].text,
-                    "before": shown(before),
-                    "after": shown(after),
-                    "rows": known[source].rows,
-                    "moved": moved[source],
-                    "unmapped": before is None,
+                    "legacy": decided.value.text,
+                    "before": shown(decided.before),
+                    "after": shown(decided.after),
+                    "rows": decided.value.rows,
+                    "moved": decided.moved,
+                    "unmapped": decided.before is None,
                 }
-                for source, (before, after) in changed.items()
+                for decided in outcome.changes
             ],
-            mapped=is_filled,
-            rows_affected=sum(known[source].rows for source in changed if moved[source]),
-            rows_changed=rows,
+            mapped=outcome.is_filled,
+            rows_affected=outcome.rows_affected,
+            rows_changed=outcome.rows,
         )
         _record(change, conversion, source)
     return change
+
+
+class _Decisions:
+    """Decisions about the values that do not convert at present. Raises Refused."""
+
+    def __init__(
+        self,
+        connection: Connection,
+        rollout: Rollout,
+        conversion: Conversion,
+        decisions: Mapping[str, Decision],
+        actor: Actor,
+    ) -> None:
+        self.connection = connection
+        self.plan = plan_of(rollout)
+        self.conversion = conversion
+        self.decisions = decisions
+        self.reviewer = actor.get_username()
+        listed = unconvertible_values(connection, self.plan, conversion)
+        self.values = {value.source: value for value in listed}
+        if gone := [source for source in decisions if source not in self.values]:
+            raise Refused(
+                f"{counted(len(gone), 'value')} of these converts by now, or is gone. Open the "
+                "page again."
+            )
+
+    def apply(self, *, keep: bool) -> DecisionsPreview:
+        """What changes; without ``keep``, what would. Raises CannotDecideValues, psycopg.Error."""
+        connection, plan, conversion = self.connection, self.plan, self.conversion
+        is_filled = functions_exist(connection, plan, conversion)
+        # The row of a key holds what is decided at once; no row of the table changes.
+        follows = is_filled and not isinstance(conversion, Extract)
+        try:
+            changed = value_decisions.decide_values(
+                *(connection, plan, conversion, self.decisions),
+                reviewer=self.reviewer,
+                keep=keep,
+            )
+        except DecisionsLocked as error:
+            raise Refused(str(error)) from error
+        given = {
+            source: after for source, (_, after) in changed.items() if after and _filled(after)
+        }
+        reads_as = as_legacy(connection, conversion, given)
+        return DecisionsPreview(
+            changes=[
+                DecisionChange(
+                    self.values[source],
+                    before,
+                    after,
+                    # Rows of a value that nobody had decided on are empty: left so, they need no
+                    # update.
+                    follows and _filled(before) != _filled(after),
+                    reads_as.get(source, {}),
+                )
+                for source, (before, after) in changed.items()
+            ],
+            is_filled=is_filled,
+        )
 
 
 def shown(decision: Decision) -> str | None:
@@ -130,4 +245,4 @@ def _record(change: MappingChange, conversion: Conversion, source: str) -> None:
     )
 
 
-__all__ = ["CannotDecideValues", "decide_values", "shown"]
+__all__ = ["CannotDecideValues", "decide_values", "preview_decisions", "shown"]

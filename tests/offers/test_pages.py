@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from html import unescape
 from typing import TYPE_CHECKING
 
 from offers import book
@@ -12,6 +11,7 @@ from offers.generated import NO_NUMBERS, OFFERS
 from offers.traffic import traffic
 from rollout.models import AuditReport, RunState
 from tests.console import journal
+from tests.console.views import value_pages
 from tests.support import rollouts
 
 if TYPE_CHECKING:
@@ -28,21 +28,15 @@ def prices() -> dict[int, str | None]:
         return dict(connection.execute("SELECT id, price FROM offers").fetchall())
 
 
-def hidden_fields(html: str) -> dict[str, str]:
-    pairs = re.findall(r'<input type="hidden" name="((?:source|was)-\d+)" value="([^"]*)"', html)
-    return {name: unescape(value) for name, value in pairs}
-
-
 def decide(browser: Client) -> None:
     """Two texts are prices; the others are none."""
-    fields = hidden_fields(journal.text_of(browser, VALUES))
+    fields = value_pages.fields_of(browser, VALUES)
     for name, value in list(fields.items()):
         kind, _, number = name.partition("-")
         if kind == "source":
             cents = {'["1.2m"]': "120000000", '["850k"]': "85000000"}.get(value)
             fields |= {f"value-{number}-0": cents} if cents else {f"empty-{number}": "on"}
-    answer = browser.post(f"{VALUES}decide/", fields, follow=True).content.decode()
-    assert "6 decisions saved." in answer
+    assert "6 decisions saved." in value_pages.decide(browser, VALUES, fields)
 
 
 def test_the_list_has_both_rollouts_and_the_guide_stays_with_the_first(demo_lead: Client) -> None:
@@ -66,7 +60,7 @@ def test_the_generator_plants_texts_that_people_have_to_decide_about(demo_lead: 
     rows = journal.text_of(demo_lead, VALUES).split("<tbody>")[1].split("<tr")[1:]
     listed = {}
     for row in rows:
-        (source,) = (v for k, v in hidden_fields(row).items() if k.startswith("source"))
+        (source,) = (v for k, v in value_pages.hidden_fields(row).items() if k.startswith("source"))
         listed[source] = re.findall(r'<td class="number">(\d+)</td>', row)
     assert listed == {f'["{text}"]': [str(number)] for text, number in NO_NUMBERS.items()}
 

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import psycopg
+from django.contrib import messages
 from django.http import HttpResponse
 from django.shortcuts import redirect, render
 from django.views.decorators.http import require_POST, require_safe
@@ -21,7 +22,7 @@ from rollout.console.decision_pages import (
 from rollout.console.http.access import ConsoleRequest, may
 from rollout.console.http.links import rollout_url
 from rollout.console.http.shortcuts import conversion_or_404, rollout_or_404
-from rollout.console.value_forms import ORDERS, ValueFilter, asked_in, rows_of
+from rollout.console.value_forms import ORDERS, ValueFilter, asked_in, rows_of, to_carry
 from rollout.console.views.runs import perform
 from rollout.engine.value_decisions import (
     CannotDecideValues,
@@ -30,12 +31,11 @@ from rollout.engine.value_decisions import (
     unconvertible_values,
 )
 from rollout.engine.value_previews import (
-    Example,
     Texts,
+    Unit,
     as_legacy,
     decided_values,
-    example_of,
-    names_now,
+    unit_of,
 )
 from rollout.journal.environments import target_of
 from rollout.logs.texts import counted
@@ -61,27 +61,45 @@ def values(
 
 @may("review_mapping")
 @require_POST
-def decide(
+def preview(
     request: ConsoleRequest, plan: str, environment: str, table: str, column: str
 ) -> HttpResponse:
-    """Decide about the values that a form or a file names."""
+    """What decisions of a form or a file would change; with ``edit`` back to the values."""
     rollout = rollout_or_404(plan, environment)
     conversion = conversion_or_404(rollout, table, column)
     asked = asked_in(request.POST, conversion)
+    if "edit" in request.POST:
+        return _page(request, rollout, conversion, asked)
     try:
         if (data := uploaded_file(request)) is not None:
             asked |= value_csv.decisions_in(data, conversion, _values(rollout, conversion))
-        is_done = perform(
-            request,
-            lambda: runner.decide_values(rollout, conversion, asked, actor=request.user),
-            _decided,
-        )
     except InvalidMappingFile as error:
         return _page(request, rollout, conversion, unreadable=error, status=422)
+    if not asked:
+        messages.info(request, "No changes to preview. Decide about a value first.")
+        return redirect(_address(request, rollout, conversion))
+    return _preview_page(request, rollout, conversion, asked)
+
+
+@may("review_mapping")
+@require_POST
+def decide(
+    request: ConsoleRequest, plan: str, environment: str, table: str, column: str
+) -> HttpResponse:
+    """Decide as a preview has shown."""
+    rollout = rollout_or_404(plan, environment)
+    conversion = conversion_or_404(rollout, table, column)
+    asked, seen = asked_in(request.POST, conversion), request.POST.get("seen", "")
+    try:
+        is_done = perform(
+            request,
+            lambda: runner.decide_values(rollout, conversion, asked, actor=request.user, seen=seen),
+            _decided,
+        )
     except CannotDecideValues as error:
         return _page(request, rollout, conversion, asked, problems=error.problems, status=422)
     if not is_done and asked:
-        return _page(request, rollout, conversion, asked, status=409)
+        return _preview_page(request, rollout, conversion, asked, status=409)
     return redirect(_address(request, rollout, conversion))
 
 
@@ -109,8 +127,7 @@ class _Read:
     values: list[UnconvertibleValue]
     are_gone: bool
     """Whether phase 4 has dropped the legacy columns: only the decisions are left."""
-    names: Mapping[str, str]
-    example: Example | None
+    unit: Unit
     reads_as: Mapping[str, Texts]
 
 
@@ -128,8 +145,7 @@ def _read(rollout: Rollout, conversion: Conversion) -> _Read:
         return _Read(
             listed,
             are_gone,
-            names_now(connection, plan, conversion),
-            None if are_gone else example_of(connection, plan, conversion),
+            unit_of(connection, plan, conversion, are_gone=are_gone),
             as_legacy(connection, conversion, decisions),
         )
 
@@ -148,13 +164,38 @@ def _address(request: ConsoleRequest, rollout: Rollout, conversion: Conversion) 
     return f"{at}{query_of(request)}"
 
 
+def _preview_page(
+    request: ConsoleRequest,
+    rollout: Rollout,
+    conversion: Conversion,
+    asked: Mapping[str, Decision],
+    *,
+    status: int = 200,
+) -> HttpResponse:
+    preview = runner.preview_decisions(rollout, conversion, asked, actor=request.user)
+    if preview.problems:
+        return _page(request, rollout, conversion, asked, problems=preview.problems, status=422)
+    with target_of(rollout.environment).connect_briefly(READ_SECONDS) as connection:
+        unit = unit_of(connection, plans.get(rollout.plan), conversion)
+    page = {
+        "rollout": rollout,
+        "conversion": conversion,
+        "preview": preview,
+        "unit": unit,
+        "is_of_keys": isinstance(conversion, Extract),
+        "decisions": to_carry(asked, conversion),
+        "query": query_of(request),
+    }
+    return render(request, "rollout/values_preview.html", page, status=status)
+
+
 def _page(
     request: ConsoleRequest,
     rollout: Rollout,
     conversion: Conversion,
     asked: Mapping[str, Decision] | None = None,
     *,
-    problems: Mapping[str, str] | None = None,
+    problems: Mapping[str, Mapping[str, str]] | None = None,
     unreadable: InvalidMappingFile | None = None,
     status: int = 200,
 ) -> HttpResponse:
@@ -166,14 +207,13 @@ def _page(
         table=conversion.table.label,
         column=conversion.name,
         history=history_of(rollout, conversion.table.label, ", ".join(conversion.decided_about)),
-        names=("values", "decide_values", "values_csv"),
+        names=("values", "values_preview", "values_csv"),
         refusal=runner.refusal_to_review(rollout),
         unreadable=unreadable,
     )
     page |= {
         "conversion": conversion,
         "filters": filters,
-        "problems": problems.values(),
         "empty_mark": value_csv.EMPTY,
         "leave_mark": value_csv.LEAVE,
         "key": "source",
@@ -185,16 +225,28 @@ def _page(
     except psycopg.Error as error:
         return failed_page(request, _template(conversion), page, error)
     listed = read.values
-    in_work = [value for value in listed if value.source in asked]
-    others = [value for value in filters.matching(listed) if value.source not in asked]
+    order = {source: number for number, source in enumerate([*problems, *asked])}
+    in_work = [value for value in listed if value.source in order]
+    in_work.sort(key=lambda value: order[value.source])
+    others = [value for value in filters.matching(listed) if value.source not in order]
     on_page, shown = page_of_values(request, in_work, others, orders=ORDERS, key="source")
+    rows = rows_of(on_page, conversion, asked, problems, read.reads_as)
+    on_page_too = {value.source for value in on_page}
     page |= {
         "read": read,
+        "unit": read.unit,
         "values": shown,
         "number": len(listed),
         "undecided": sum(value.is_open for value in listed),
         "undecided_rows": sum(value.rows for value in listed if value.is_open),
-        "rows": rows_of(on_page, conversion, asked, problems, read.reads_as),
+        "rows": rows,
+        "problems": [
+            (f"value-{row.number}-{field.number}", row.value, field.problem)
+            for row in rows
+            for field in row.fields
+            if field.problem
+        ],
+        "carried": to_carry({s: d for s, d in asked.items() if s not in on_page_too}, conversion),
         "matching": len(others) + len(in_work),
     }
     return render(request, _template(conversion), page, status=status)

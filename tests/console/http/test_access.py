@@ -128,6 +128,7 @@ WHO_MAY = {
     "{rollout}/mappings/{text}/apply/": (AUDITORS, AUDITORS),
     "{rollout}/mappings/{text}/export.csv": (READERS, READERS),
     "{rollout}/values/{text}/": (READERS, READERS),
+    "{rollout}/values/{text}/preview/": (AUDITORS, AUDITORS),
     "{rollout}/values/{text}/decide/": (AUDITORS, AUDITORS),
     "{rollout}/values/{text}/export.csv": (READERS, READERS),
 }

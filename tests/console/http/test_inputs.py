@@ -57,8 +57,8 @@ POSTED: dict[str, tuple[str, ...]] = {
     # Its other fields are read as the preview's are.
     "apply": ("decisions", "name-0", "seen"),
     "decide": (
-        *("source-0", "value-0-0", "empty-0", "was-0", "chosen", "bulk", "to-0"),
-        *("group-0", "frequent-0"),
+        *("decisions", "source-0", "value-0-0", "empty-0", "was-0", "chosen", "bulk", "to-0"),
+        *("group-0", "frequent-0", "seen"),
     ),
     "pace": ("target_ms", "duty_percent", "rows_per_second", "workers", "commit_limit_ms"),
     "audits": ("sample", "seed"),

@@ -14,6 +14,7 @@ from django.core.files.uploadedfile import SimpleUploadedFile
 
 from rollout.models import AuditReport, Rollout, RunState
 from tests.console.journal import audited, browser_of, text_of
+from tests.console.views.value_pages import decide, fields_of, hidden_fields, preview, saved_by
 from tests.support import rollouts
 from tests.support.offers import PLAN, offers
 
@@ -25,13 +26,6 @@ LIST = f"/rollout/{PLAN}/production/mappings/"
 PAGE = f"/rollout/{PLAN}/production/values/offer/price_cents/"
 
 
-def fields_of(browser: Client, address: str = PAGE) -> dict[str, str]:
-    """The hidden fields of the form, by their names."""
-    html = browser.get(address).content.decode()
-    pairs = re.findall(r'<input type="hidden" name="((?:source|was)-\d+)" value="([^"]*)"', html)
-    return {name: unescape(value) for name, value in pairs}
-
-
 @pytest.mark.usefixtures("committed_db", "own_plans")
 def test_undecided_values_are_counted_on_the_tab_and_wait_in_the_inbox() -> None:
     rollout = offers()
@@ -41,11 +35,10 @@ def test_undecided_values_are_counted_on_the_tab_and_wait_in_the_inbox() -> None
     waits = '<span class="visually-hidden"> open values to review'
     leads_to_decisions(engineer)
     assert f'number">2{waits}' in text_of(engineer, PAGE)
-    fields = {**fields_of(engineer), "value-0-0": "0"}
-    engineer.post(f"{PAGE}decide/", fields)
+    decide(engineer, PAGE, {**fields_of(engineer, PAGE), "value-0-0": "0"})
     assert "Decide about values" in text_of(engineer, INBOX)
     assert "1 in 1 row " in text_of(engineer, PAGE)
-    engineer.post(f"{PAGE}decide/", {**fields_of(engineer, f"{PAGE}?show=open"), "empty-0": "on"})
+    decide(engineer, PAGE, {**fields_of(engineer, f"{PAGE}?show=open"), "empty-0": "on"})
     assert "Decide about values" not in text_of(engineer, INBOX)
     text = text_of(engineer, PAGE)
     assert waits not in text
@@ -103,38 +96,50 @@ def test_people_decide_about_values_in_the_browser_one_by_one_together_and_by_a_
     html = viewer.get(PAGE).content.decode()
     assert "<h1>Values that do not convert: <code>" in html
     assert "&lt;b&gt;request&lt;/b&gt;" in html
-    assert "Save decisions" not in html
-    assert viewer.post(f"{PAGE}decide/").status_code == 403
+    assert "Preview decisions" not in html
+    for verb in ("preview", "decide"):
+        assert viewer.post(f"{PAGE}{verb}/").status_code == 403
     assert viewer.get(f"{PAGE}nonsense/").status_code == 404
 
     # What cannot be kept is still in its field, with the reason beside it.
-    fields = fields_of(engineer)
+    fields = fields_of(engineer, PAGE)
     assert json.loads(fields["source-0"]) == ["free"]
     wrong = {**fields, "value-0-0": "much", "value-1-0": " 12 "}
-    response = engineer.post(f"{PAGE}decide/", wrong)
+    response = engineer.post(f"{PAGE}preview/", wrong)
     assert (response.status_code, decisions()) == (422, {})
-    assert 'value="much"' in response.content.decode()
-    assert "price_cents cannot hold this value" in response.content.decode()
+    html = response.content.decode()
+    assert 'value="much"' in html
+    assert 'value="12"' in html
+    assert "price_cents cannot hold this value" in html
+    assert 'aria-invalid="true" aria-describedby="problem-0-0"' in html
+    assert '<a href="#value-0-0">' in html
 
     # What nobody typed decides nothing; a source that the browser made up is refused.
-    response = engineer.post(f"{PAGE}decide/", {**fields, "value-0-0": "0"}, follow=True)
-    assert "1 decision saved. Phase 2 will use them." in response.content.decode()
+    answer = engineer.post(f"{PAGE}preview/", fields, follow=True)
+    assert "No changes to preview." in answer.content.decode()
+    text = decide(engineer, PAGE, {**fields, "value-0-0": "0"})
+    assert "1 decision saved. Phase 2 will use them." in text
     assert decisions() == {"free": {"price_cents": "0"}}
     for hostile in ('["5"]', "{", "[" * 2000, "\ud800".encode("utf-16", "surrogatepass")):
         made_up = {"source-0": hostile, "was-0": "null", "value-0-0": "1"}
+        assert "converts by now, or is gone" in preview(engineer, PAGE, made_up)
         assert engineer.post(f"{PAGE}decide/", made_up).status_code == 409
-    stale = {**fields, "value-1-0": "7"}
-    assert engineer.post(f"{PAGE}decide/", stale).status_code == 302
+    decide(engineer, PAGE, {**fields, "value-1-0": "7"})
     assert decisions() == {
         "free": {"price_cents": "0"},
         "=on <b>request</b>": {"price_cents": "7"},
     }
 
-    selected = {**fields_of(engineer), "chosen": ["0", "1"]}
-    assert engineer.post(f"{PAGE}decide/", {**selected, "bulk": "empty"}).status_code == 302
+    # What is typed beside values that are ticked is kept; nothing to set decides nothing.
+    ticked = {**fields_of(engineer, PAGE), "chosen": ["0"], "value-0-0": "0", "value-1-0": "8"}
+    decide(engineer, PAGE, {**ticked, "bulk": "set", "to-0": " "})
+    assert decisions()["=on <b>request</b>"] == {"price_cents": "8"}
+    assert decisions()["free"] == {"price_cents": "0"}
+    selected = {**fields_of(engineer, PAGE), "chosen": ["0", "1"]}
+    decide(engineer, PAGE, {**selected, "bulk": "empty"})
     assert set(map(str, decisions().values())) == {"{'price_cents': None}"}
-    selected = {**fields_of(engineer), "chosen": ["1"]}
-    assert engineer.post(f"{PAGE}decide/", {**selected, "bulk": "leave"}).status_code == 302
+    both = {**fields_of(engineer, PAGE), "empty-0": "on", "empty-1": "on"}
+    decide(engineer, PAGE, {**both, "chosen": ["1"], "bulk": "leave"})
     assert list(decisions()) == ["free"]
     assert "1 in 1 row " in text_of(viewer, PAGE)
     assert "free" not in fields_of(engineer, f"{PAGE}?show=open")["source-0"]
@@ -145,13 +150,74 @@ def test_people_decide_about_values_in_the_browser_one_by_one_together_and_by_a_
         (b"\xff", 422, "Not UTF-8 text"),
         (b"key,becomes_price_cents\nx,1\n", 422, "No value has this key"),
         (b"key,other\nx,1\n", 422, "The header lacks becomes_price_cents"),
-        (f"key,becomes_price_cents\n{keys['free']},(leave)\n".encode(), 302, ""),
     )
     for data, status, message in uploads:
         upload = SimpleUploadedFile("values.csv", data)
-        response = engineer.post(f"{PAGE}decide/", {"file": upload})
+        response = engineer.post(f"{PAGE}preview/", {"file": upload})
         assert (response.status_code, message in response.content.decode()) == (status, True)
+    lines = f"key,becomes_price_cents\n{keys['free']},(leave)\n".encode()
+    decide(engineer, PAGE, {"file": SimpleUploadedFile("values.csv", lines)})
     assert decisions() == {}
+
+
+@pytest.mark.usefixtures("committed_db", "own_plans")
+def test_decisions_are_previewed_with_unit_and_rows_and_nothing_typed_is_lost() -> None:
+    rollout = offers()
+    rollouts.carry_out(rollout, 0, 1)
+    rollouts.work_off(rollouts.start(rollout, 2), RunState.FAILED)
+    engineer = browser_of("engineer")
+    at = f"{PAGE}?order=a-to-z"
+    fields = fields_of(engineer, at)
+    number = next(k[-1] for k, v in fields.items() if v == '["free"]')
+    other = "1" if number == "0" else "0"
+    typed = {**fields, f"value-{number}-0": "1200", f"empty-{other}": "on"}
+    response = engineer.post(f"{PAGE}preview/?order=a-to-z", typed)
+    html = response.content.decode()
+    text = " ".join(re.sub(r"<[^>]+>", " ", html).split())
+    assert decisions() == {}
+    assert "2 decisions about 3 rows" in text
+    # The rows of what becomes empty are empty.
+    assert "Filled rows to update 2 " in text
+    assert "Becomes price_cents bigint" in text
+    assert re.search(r"free Key 7, 8 2 undecided 1200 as legacy price : 12.00 to be upd", text)
+    assert re.search(r"request</b> Key 9 1 undecided empty unchanged", unescape(text))
+    assert f'href="{at}"' in html
+
+    # Back to editing, all of it is there, whatever the page shows; from there it is saved.
+    sent = saved_by(html)
+    back = engineer.post(f"{PAGE}preview/?q=nothing", {**sent, "edit": "1"}).content.decode()
+    assert 'value="1200"' in back
+    assert len(re.findall(r'name="empty-\d" checked', back)) == 1
+    again = {**hidden_fields(back), "value-0-0": "1300", "empty-1": "on"}
+    sent = saved_by(preview(engineer, PAGE, again))
+    assert engineer.post(f"{PAGE}decide/", {**sent, "seen": ""}).status_code == 409
+    for made_up in ("[1]", "null", "[" * 2000, '{"a": ["\\ud800"]}', '{"a": {"b": 1}}'):
+        response = engineer.post(f"{PAGE}decide/", {**sent, "decisions": made_up})
+        assert (response.status_code, decisions()) == (302, {}), made_up
+    assert engineer.post(f"{PAGE}decide/", sent).status_code == 302
+    assert {str(d) for d in decisions().values()} == {
+        "{'price_cents': '1300'}",
+        "{'price_cents': None}",
+    }
+    repeated = engineer.post(f"{PAGE}decide/", sent)
+    assert repeated.status_code == 409
+    assert "every value has this decision already" in repeated.content.decode()
+
+
+@pytest.mark.usefixtures("committed_db", "own_plans")
+def test_a_preview_that_others_have_overtaken_is_previewed_again() -> None:
+    offers()
+    first, second = browser_of("engineer"), browser_of("lead")
+    fields = {**fields_of(first, PAGE), "value-0-0": "1"}
+    sent = saved_by(preview(first, PAGE, fields))
+    decide(second, PAGE, {**fields, "value-0-0": "2"})
+    refused = first.post(f"{PAGE}decide/", sent)
+    assert refused.status_code == 409
+    html = refused.content.decode()
+    assert "since your preview" in html
+    assert decisions() == {"free": {"price_cents": "2"}}
+    first.post(f"{PAGE}decide/", saved_by(html))
+    assert decisions() == {"free": {"price_cents": "1"}}
 
 
 @pytest.mark.usefixtures("committed_db", "own_plans")
@@ -165,10 +231,10 @@ def test_a_decision_is_shown_with_its_unit_and_what_readers_of_the_legacy_column
     assert "Not a number" in text
     for raw in ("invalid input syntax", "as legacy"):
         assert raw not in text, raw
-    wrong = {**fields_of(engineer), "value-0-0": "1,200"}
-    answer = engineer.post(f"{PAGE}decide/", wrong).content.decode()
-    assert "“1,200” is not a whole number, written as digits." in answer
-    engineer.post(f"{PAGE}decide/", {**fields_of(engineer), "value-0-0": "1200"})
+    wrong = {**fields_of(engineer, PAGE), "value-0-0": "1,200"}
+    answer = engineer.post(f"{PAGE}preview/", wrong).content.decode()
+    assert "“1,200” is not a whole number, written as digits. Enter 1200." in answer
+    decide(engineer, PAGE, {**fields_of(engineer, PAGE), "value-0-0": "1200"})
     text = " ".join(re.sub(r"<[^>]+>", "", text_of(engineer, PAGE)).split())
     assert "as legacy price: 12.00" in text
     mappings = text_of(engineer, LIST)

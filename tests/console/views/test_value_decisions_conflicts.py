@@ -11,7 +11,8 @@ from rollout import plan as r
 from rollout.gates import Evidence
 from rollout.models import LogEntry, MappingChange, Rollout, RunState
 from tests.console.journal import browser_of, text_of
-from tests.console.views.test_value_decisions import INBOX, fields_of
+from tests.console.views.test_value_decisions import INBOX
+from tests.console.views.value_pages import decide, fields_of, preview
 from tests.plan.test_extraction_conflicts import DECIDED
 from tests.plan.test_extractions import CONFLICTS, HOMES
 from tests.schemas import plan_of
@@ -55,12 +56,16 @@ def test_people_choose_which_group_of_values_the_row_of_a_key_holds() -> None:
     # Nonsense for a group chooses none.
     fields = fields_of(engineer, PAGE)
     assert json.loads(fields["source-0"]) == ["a0@x.test"]
-    for hostile in ("{", '["a"]', "[1, 2]", "[" * 2000, "null"):
-        engineer.post(f"{PAGE}decide/", {**fields, "group-0": hostile})
+    for hostile in ("{", '["a"]', "[1, 2]", "[" * 2000, "null", '["\\ud800", "x"]'):
+        answer = engineer.post(f"{PAGE}preview/", {**fields, "group-0": hostile}, follow=True)
+        assert "No changes to preview." in answer.content.decode()
+    group = {**fields, "group-0": json.dumps(["Agent 0", "099"])}
+    shown = preview(engineer, PAGE, group)
+    assert "follow at once" in shown
     assert MappingChange.objects.count() == 0
-    group = json.dumps(["Agent 0", "099"])
-    response = engineer.post(f"{PAGE}decide/", {**fields, "group-0": group}, follow=True)
-    assert "1 decision saved. Their rows hold them now." in response.content.decode()
+    assert rollouts.ask(PHONE) != "099"
+    text = decide(engineer, PAGE, group)
+    assert "1 decision saved. Their rows hold them now." in text
     assert rollouts.ask(PHONE) == "099"
     assert "agent_email" in LogEntry.objects.get(event="values decided").message
 
@@ -72,7 +77,7 @@ def test_people_choose_which_group_of_values_the_row_of_a_key_holds() -> None:
         for source in (fields[f"source-{number}"],)
     }
     chosen = {**fields, **frequent, "chosen": ["0", "1"], "bulk": "frequent"}
-    assert engineer.post(f"{PAGE}decide/", chosen).status_code == 302
+    decide(engineer, PAGE, chosen)
     assert rollouts.ask(PHONE) == "00"
     assert gate(rollout) == ("pass", "No value waits for a decision.")
     assert "Decide about keys" not in text_of(engineer, INBOX)
