@@ -22,6 +22,7 @@ from rollout.models import (
     ChainState,
     Direction,
     LogEntry,
+    MappingChange,
     PhaseRun,
     Rehearsal,
     RunState,
@@ -266,10 +267,12 @@ def report_of(status: RolloutStatus, phase: PhaseStatus) -> AuditReport | None:
 
 @dataclass(frozen=True)
 class NextStep:
-    """What to do about a phase that failed, and the page of it, if it is not this one."""
+    """What to do about a phase that failed, and the page of it, if it is not this one; the review
+    whose rows have to follow first."""
 
     text: str
     url: str = ""
+    to_update: MappingChange | None = None
 
 
 def next_step_of(
@@ -293,6 +296,7 @@ def next_step_of(
             f"People have decided about values since audit {report.pk}. Check that none is left "
             f"undecided and that rows are updated, then retry phase {phase.number}.",
             url,
+            facts.rows_to_update(report),
         )
     return NextStep(f"Decide about the values of these rows, then retry phase {phase.number}.", url)
 

@@ -36,9 +36,11 @@ from rollout.models import (
     Snapshot,
     SnapshotState,
 )
-from rollout.queries.inboxes import Waiting, audits_to_repair, cure_of, cure_url, reviews_of
+from rollout.queries.inboxes import audits_to_repair, cure_of, cure_url, reviews_of
+from rollout.queries.row_updates import updates_of
 from rollout.queries.status import RolloutSummary
 from rollout.queries.stops import stop_of_run
+from rollout.queries.waits import Waiting
 
 # The order of the index: by the id alone, a rollout without entries would read all others'.
 INDEX_ORDER = ("plan", "environment", "-id")
@@ -78,7 +80,8 @@ def rows_of(summaries: Sequence[RolloutSummary]) -> list[OverviewRow]:
     )
     to_repair = {audit.rollout_id: audit for audit in audits_to_repair(rollout__in=rollouts)}
     runs = [run for summary in summaries for run in summary.runs.values()]
-    reviews = {review.rollout.pk: review for review in reviews_of(runs, lambda *_: True)}
+    people = (*updates_of(runs, lambda *_: True), *reviews_of(runs, lambda *_: True))
+    reviews = {item.rollout.pk: item for item in people}
     under_way = Rehearsal.objects.filter(rollout__in=rollouts, state__in=REHEARSAL_UNDER_WAY)
     rehearsals = {rehearsal.rollout_id: rehearsal for rehearsal in under_way}
     last = last_entries(rollouts)
@@ -118,7 +121,8 @@ def _waits_for(
     """What a rollout waits for, and the page of it: what the inboxes of those have, if anybody.
 
     A lead is named only where an approval asks one to start, as the inbox does. ``audit`` has rows
-    to repair, ``review`` is one that the gates before phase 3 wait for.
+    to repair, ``review`` is one that the gates before phase 3 wait for, or the update of the rows
+    that have to follow one.
     """
     status, run, here = state.status, state.run, state.status.rollout.get_absolute_url()
     if run is not None:

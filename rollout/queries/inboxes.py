@@ -1,10 +1,8 @@
 """What waits for a person: approvals, starts, restores, reviews, mismatches, stopped phases."""
 
 from collections import defaultdict
-from collections.abc import Callable, Container, Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
-from datetime import datetime
-from enum import IntEnum
+from collections.abc import Container, Iterable, Iterator, Mapping
+from dataclasses import replace
 from itertools import groupby
 
 from django.contrib.auth.models import User
@@ -39,45 +37,19 @@ from rollout.plan.extractions import Extract
 from rollout.plan.gates import MappingReviewed, ValuesDecided
 from rollout.plan.plan import BACKFILL, ENFORCE
 from rollout.plan.registry import UnknownPlan
+from rollout.queries.row_updates import updates_of
 from rollout.queries.stops import Stop, stop_of_rollout
+from rollout.queries.waits import Gravity, May, Waiting, newest_of_phases
 
 # Enough for a page; more of them wait for a meeting, not for a click.
 MAX_OF_A_KIND = 50
-
-May = Callable[[str, Rollout], bool]
-
-
-class Gravity(IntEnum):
-    """What comes first in the inbox, however long other things have waited."""
-
-    HARM = 0
-    """Wrong rows, and phases that failed."""
-    STANDSTILL = 1
-    DECISION = 2
-
-
-@dataclass(frozen=True)
-class Waiting:
-    """Something that a person has to decide: since when, and on which page."""
-
-    rollout: Rollout
-    what: str
-    asked_by: str
-    since: datetime
-    url: str
-    """Address of the page that has the button."""
-    comment: str = ""
-    addressees: tuple[str, ...] = ()
-    """Users whom a request names; empty for all who may decide."""
-    reminded_at: datetime | None = None
-    gravity: Gravity = Gravity.DECISION
 
 
 def waiting_for(user: User) -> list[Waiting]:
     """Return what waits for a user who may decide on it: the gravest first, then the oldest.
 
     What is addressed to others by name comes last. Nobody is asked for what they asked for
-    themselves. Six queries at most, whatever there is: each page's navigation has the number.
+    themselves. Seven queries at most, whatever there is: each page's navigation has the number.
     """
     home, username = homes(), user.get_username()
 
@@ -92,6 +64,7 @@ def waiting_for(user: User) -> list[Waiting]:
         *_signatures(runs, username, may),
         *_restores(username, may),
         *reviews,
+        *updates_of(runs, may),
         *_mismatches(may, {review.rollout.pk for review in reviews}),
         *_stopped_runs(runs, may),
     ]
@@ -112,14 +85,9 @@ def _newest_runs(environments: Iterable[str]) -> list[PhaseRun]:
     return sorted(newest, key=lambda run: run.pk)
 
 
-def _of_phases(runs: list[PhaseRun]) -> dict[tuple[int, int], PhaseRun]:
-    """The newest run of each phase of each rollout; a repair changes no phase's state."""
-    return {(run.rollout_id, run.phase): run for run in runs if run.direction != Direction.REPAIR}
-
-
 def _signatures(runs: list[PhaseRun], username: str, may: May) -> list[Waiting]:
     """Requests, second signatures and approved starts that wait, of phases as they are now."""
-    of_phases = _of_phases(runs)
+    of_phases = newest_of_phases(runs)
     sign_offs = SignOff.objects.select_related("rollout").filter(
         Q(kind=SignOffKind.REQUEST)
         | Q(kind=SignOffKind.OVERRIDE, confirmed_at=None)

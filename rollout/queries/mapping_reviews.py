@@ -4,10 +4,12 @@ from collections.abc import Iterable, Sequence
 
 from rollout.engine import mapping
 from rollout.engine.mapping import Decision, Review, Value
+from rollout.gates import newest_runs
 from rollout.journal.audits import audited_texts
 from rollout.journal.environments import target_of
 from rollout.models import AuditMode, AuditReport, AuditStatus, MappingChange, Rollout
 from rollout.plan import plans
+from rollout.plan.plan import BACKFILL
 from rollout.plan.translations import Lookup
 
 
@@ -30,13 +32,14 @@ def confirmations(values: Iterable[Value]) -> dict[str, Decision]:
 
 
 def uncorrected(rollout: Rollout, history: Sequence[MappingChange]) -> list[MappingChange]:
-    """The reviews whose rows have not followed: no correction has, and no audit says so."""
+    """The reviews whose rows have not followed: no correction has, no audit says so, and phase 2
+    has not begun again since."""
+    moving = [change for change in history if change.moves_rows and not change.is_followed]
+    if not moving:
+        return []
     clean = AuditReport.objects.filter(
         rollout=rollout, mode=AuditMode.FULL, tables=[], status=AuditStatus.CLEAN
     ).values_list("started_at", flat=True)[:1]
-    last = next(iter(clean), None)
-    return [
-        change
-        for change in history
-        if change.moves_rows and not change.is_followed and (last is None or last < change.at)
-    ]
+    backfill = newest_runs(rollout).get(BACKFILL)
+    since = [*clean, *([backfill.created_at] if backfill else [])]
+    return [change for change in moving if all(moment < change.at for moment in since)]

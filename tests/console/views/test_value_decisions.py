@@ -45,6 +45,10 @@ def test_undecided_values_are_counted_on_the_tab_and_wait_in_the_inbox() -> None
     # What is left empty was empty: two rows of the three have to follow.
     assert re.findall(r">Update ([\d,]+ rows?)</a>", text) == ["2 rows"]
     (correct,) = re.findall(r'href="([^"]+/correct/)"', text)
+    update = f'<a href="{correct}">Update 2 rows of offer, then retry phase 2</a>'
+    assert update in text_of(engineer, INBOX)
+    here = text_of(engineer, f"/rollout/{PLAN}/production/")
+    assert f'href="{correct}">Update 2 rows</a>' in here
     assert "2 rows will be written" in text_of(engineer, correct)
     assert f'<a class="button" href="{LIST}">Cancel</a>' in text_of(engineer, correct)
     leads_to_a_retry(engineer, rollout)
