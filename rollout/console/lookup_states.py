@@ -14,6 +14,7 @@ from rollout.journal.environments import target_of
 from rollout.models import MappingChange, Rollout
 from rollout.plan import plans
 from rollout.plan.conversions import Conversion
+from rollout.plan.extractions import Extract
 from rollout.plan.plan import Plan
 from rollout.plan.translations import Lookup
 
@@ -36,10 +37,7 @@ class LookupState:
 
 
 def lookup_states(rollout: Rollout) -> list[LookupState]:
-    last: dict[tuple[str, str], MappingChange] = {}
-    for change in MappingChange.objects.filter(rollout=rollout).order_by("id").defer("changes"):
-        last[change.table, change.legacy_column] = change
-    plan = plans.get(rollout.plan)
+    last, plan = _last_changes(rollout), plans.get(rollout.plan)
 
     def changed(lookup: Lookup) -> MappingChange | None:
         return last.get((lookup.table.label, lookup.legacy))
@@ -53,6 +51,12 @@ def lookup_states(rollout: Rollout) -> list[LookupState]:
     except psycopg.Error as problem:
         error = reason_of(problem)
         return [LookupState(lookup, changed(lookup), error=error) for lookup in plan.lookups]
+
+
+def _last_changes(rollout: Rollout) -> dict[tuple[str, str], MappingChange]:
+    """The newest decisions about each table's legacy columns."""
+    changes = MappingChange.objects.filter(rollout=rollout).order_by("id").defer("changes")
+    return {(change.table, change.legacy_column): change for change in changes}
 
 
 def _state_of(
@@ -80,20 +84,27 @@ class ConversionState:
     """A conversion in the same list, and the values that wait for people; None before phase 2."""
 
     conversion: Conversion
+    last: MappingChange | None
     waiting: Undecided | None = None
     error: str = ""
+
+    @property
+    def is_of_keys(self) -> bool:
+        return isinstance(self.conversion, Extract)
 
 
 def conversion_states(rollout: Rollout) -> list[ConversionState]:
     plan = plans.get(rollout.plan)
+    changes = _last_changes(rollout) if plan.reviewed_conversions else {}
     states: list[ConversionState] = []
     for conversion in plan.reviewed_conversions:
+        last = changes.get((conversion.table.label, ", ".join(conversion.decided_about)))
         try:
             with target_of(rollout.environment).connect_briefly(LOOKUP_SECONDS) as connection:
                 waiting = undecided_values(connection, plan, conversion)
-                states.append(ConversionState(conversion, waiting))
+                states.append(ConversionState(conversion, last, waiting))
         except psycopg.Error as problem:
-            states.append(ConversionState(conversion, error=reason_of(problem)))
+            states.append(ConversionState(conversion, last, error=reason_of(problem)))
     return states
 
 
