@@ -267,11 +267,15 @@ def report_of(status: RolloutStatus, phase: PhaseStatus) -> AuditReport | None:
 
 @dataclass(frozen=True)
 class NextStep:
-    """What to do about a phase that failed, and the page of it, if it is not this one; the review
-    whose rows have to follow first."""
+    """What to do about a phase that failed, and the page of it, if it is not this one.
+
+    ``is_first`` says that nothing else helps before; ``to_update`` is the review whose rows have to
+    follow first.
+    """
 
     text: str
     url: str = ""
+    is_first: bool = False
     to_update: MappingChange | None = None
 
 
@@ -296,9 +300,10 @@ def next_step_of(
             f"People have decided about values since audit {report.pk}. Check that none is left "
             f"undecided and that rows are updated, then retry phase {phase.number}.",
             url,
-            facts.rows_to_update(report),
+            to_update=facts.rows_to_update(report),
         )
-    return NextStep(f"Decide about the values of these rows, then retry phase {phase.number}.", url)
+    text = f"Decide about the values of these rows, then retry phase {phase.number}."
+    return NextStep(text, url, is_first=True)
 
 
 def jobs_of(steps: Iterable[StepStatus]) -> list[JobView]:

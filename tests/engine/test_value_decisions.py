@@ -77,7 +77,7 @@ def test_the_preflight_of_every_phase_leaves_out_values_that_people_have_decided
         OFFERS + spoilt + "UPDATE offer SET price = 'free' WHERE id = 10;", plan_of(asking)
     )
     decide(offers, asking, free={"price_cents": "0"})
-    assert '"on request"' in offers.item(0, "expressions").evidence
+    assert "“on request”" in offers.item(0, "expressions").evidence
     decide(offers, asking, on_request={"price_cents": None})
     offers.carry_out(0, 1)
     assert offers.item(2, "expressions").level == "pass"

@@ -12,6 +12,7 @@ from typing import Any
 import psycopg
 from psycopg import errors, sql
 
+from rollout.engine.plain_words import in_plain_words
 from rollout.engine.preflight.item import Item, Scope, oids_of, one_row, rows
 from rollout.engine.quarantine import is_of_a_row
 from rollout.engine.target import Connection, own
@@ -178,7 +179,8 @@ class _Trial:
         except psycopg.Error as error:
             if not self._is_expected(error):
                 return self._why(error)
-            self.outcome = f"some row does not convert ({error.diag.message_primary})"
+            reason = in_plain_words(error.diag.message_primary or "")
+            self.outcome = f"some row does not convert ({reason})"
             return self._of_the_moment()
         if length and row and row[1] > int(length[1]) and not self._may_fail:
             return (
