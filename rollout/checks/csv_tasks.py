@@ -6,9 +6,8 @@ from collections.abc import Iterator
 from rollout.checks.ids import CheckId
 from rollout.checks.problems import Problem, numbered_steps
 from rollout.plan.csv_tasks import DONE, LINE, RunCsvTask
+from rollout.plan.names import MAX_IDENTIFIER_BYTES
 from rollout.plan.plan import Plan
-
-_MAX_BYTES = 63
 
 
 def csv_problems(plan: Plan) -> Iterator[Problem]:
@@ -36,5 +35,13 @@ def _columns(step: RunCsvTask) -> Iterator[str]:
             yield f"'{name}' is named twice"
         elif name in (LINE, DONE):
             yield f"'{name}' is a column that the engine adds"
-        elif not name or name != name.strip() or "\0" in name or len(name.encode()) > _MAX_BYTES:
-            yield f"'{name}' is empty, longer than {_MAX_BYTES} bytes, or has blanks around it"
+        elif (
+            not name
+            or name != name.strip()
+            or "\0" in name
+            or len(name.encode()) > MAX_IDENTIFIER_BYTES
+        ):
+            yield (
+                f"'{name}' is empty, longer than {MAX_IDENTIFIER_BYTES} bytes, or has blanks "
+                "around it"
+            )

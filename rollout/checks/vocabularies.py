@@ -8,6 +8,7 @@ from rollout.checks.ids import CheckId
 from rollout.checks.problems import Problem, numbered_steps
 from rollout.plan.constraints import AddCheck
 from rollout.plan.enum_types import EnumType
+from rollout.plan.names import MAX_IDENTIFIER_BYTES
 from rollout.plan.plan import Plan
 from rollout.plan.vocabularies import CreateEnum
 from rollout.plan.vocabulary_columns import VocabularyColumn, condition_of
@@ -15,7 +16,6 @@ from rollout.plan.vocabulary_columns import VocabularyColumn, condition_of
 _TEXT = re.compile(r"text|character varying(?:\((\d+)\))?")
 # No built-in type has such a name, and of SQL's words only those of the present session and time.
 _TYPE_NAME = re.compile(r"(?!current_|session_|system_)[a-z][a-z0-9]*(_[a-z0-9]+)+")
-_MAX_BYTES = 63
 
 
 def vocabulary_problems(plan: Plan) -> Iterator[Problem]:
@@ -53,8 +53,10 @@ def _values(column: VocabularyColumn) -> Iterator[str]:
             yield f"the value {value!r} begins or ends with white space, or has more than a blank"
         elif longest is not None and len(value) > longest:
             yield f"the value {value!r} is too long for {column.of_legacy.type}"
-        elif column.enum and len(value.encode()) > _MAX_BYTES:
-            yield f"the value {value!r} is longer than the {_MAX_BYTES} bytes of an enum's"
+        elif column.enum and len(value.encode()) > MAX_IDENTIFIER_BYTES:
+            yield (
+                f"the value {value!r} is longer than the {MAX_IDENTIFIER_BYTES} bytes of an enum's"
+            )
     for form, number in Counter(value.lower() for value in column.vocabulary).items():
         if number > 1:
             yield f"{number} values are {form!r} but for their case"
@@ -80,7 +82,7 @@ def _is_tidy(text: str) -> bool:
 
 
 def _type(plan: Plan, enum: EnumType) -> Iterator[str]:
-    if not _TYPE_NAME.fullmatch(enum.name) or len(enum.name) > _MAX_BYTES:
+    if not _TYPE_NAME.fullmatch(enum.name) or len(enum.name) > MAX_IDENTIFIER_BYTES:
         yield (
             f"type={enum.name!r} is not made of two or more words in lower case with underscores "
             "between them"

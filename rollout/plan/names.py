@@ -12,7 +12,7 @@ TWIN = "^rollout_[0-9]+$"
 # Characters; a longer legacy text is no lookup value and stays unmapped until a person decides.
 MAX_LOOKUP_CHARACTERS = 200
 
-_MAX_IDENTIFIER_BYTES = 63
+MAX_IDENTIFIER_BYTES = 63
 # With an E, the backslashes are safe from a session that reads plain literals in the old way.
 _TIDY = r"btrim(regexp_replace({}, E'[\\s\\u00a0]+', ' ', 'g'))"
 
@@ -21,10 +21,10 @@ def identifier(*parts: str) -> str:
     """Join parts to one PostgreSQL identifier, shortened by a digest where it would be cut off."""
     name = "_".join(parts)
     encoded = name.encode()
-    if len(encoded) <= _MAX_IDENTIFIER_BYTES:
+    if len(encoded) <= MAX_IDENTIFIER_BYTES:
         return name
     digest = hashlib.sha256(encoded).hexdigest()[:8]
-    return encoded[: _MAX_IDENTIFIER_BYTES - 9].decode(errors="ignore") + "_" + digest
+    return encoded[: MAX_IDENTIFIER_BYTES - 9].decode(errors="ignore") + "_" + digest
 
 
 def django_name(table: str, columns: Sequence[str], suffix: str = "") -> str:
@@ -38,9 +38,9 @@ def django_name(table: str, columns: Sequence[str], suffix: str = "") -> str:
         digest.update(part.encode())
     end = digest.hexdigest()[:8] + suffix
     name = "_".join((table, *columns, end))
-    if len(name) > _MAX_IDENTIFIER_BYTES:
-        end = end[: _MAX_IDENTIFIER_BYTES // 3]
-        length = (_MAX_IDENTIFIER_BYTES - len(end)) // 2 - 1
+    if len(name) > MAX_IDENTIFIER_BYTES:
+        end = end[: MAX_IDENTIFIER_BYTES // 3]
+        length = (MAX_IDENTIFIER_BYTES - len(end)) // 2 - 1
         name = f"{table[:length]}_{'_'.join(columns)[:length]}_{end}"
     # Django counts characters and the server bytes.
     return identifier(name)

@@ -15,11 +15,12 @@ from django.db.migrations.operations.base import Operation
 from django.db.migrations.operations.fields import FieldOperation
 from django.db.migrations.state import ModelState, ProjectState
 
+from rollout.plan.names import MAX_IDENTIFIER_BYTES
+
 Verb = Literal["makes", "drops", "renames", "alters", "seems to change"]
 
 # Options of a field that do not concern the database, besides those that Django knows.
 _OF_PYTHON_ALONE = frozenset({"default", "auto_now", "auto_now_add", "upload_to", "storage"})
-_LONGEST_NAME = 63
 _COMMENT = re.compile(r"--[^\n]*|/\*.*?\*/", re.DOTALL)
 _WORD = re.compile(r'"((?:[^"]|"")+)"|([\w$]+)')
 _CHANGES = frozenset({"alter", "drop", "rename"})
@@ -174,5 +175,5 @@ def _table_of(model: ModelState) -> str:
 
 def _table(app: str, name: str, options: Mapping[str, Any]) -> str:
     """A model's table. Written as ``schema"."table`` Django finds it in another schema."""
-    table: str = options.get("db_table") or truncate_name(f"{app}_{name}", _LONGEST_NAME)
+    table: str = options.get("db_table") or truncate_name(f"{app}_{name}", MAX_IDENTIFIER_BYTES)
     return table.strip('"').replace('"."', ".")
