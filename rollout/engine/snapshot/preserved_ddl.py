@@ -14,6 +14,9 @@ from rollout.engine.snapshot.contents import Relation
 from rollout.engine.snapshot.failures import SnapshotError
 from rollout.engine.target import Connection
 
+# What a right is on, or the role that has it.
+_IS_GONE = (errors.UndefinedColumn, errors.UndefinedTable, errors.UndefinedObject)
+
 
 @dataclass(frozen=True)
 class _Part:
@@ -48,7 +51,7 @@ class PreservedDDL:
             if relation and (name := _name(connection, relation, part)):
                 connection.execute(f"{part.before} {name} {part.after}".encode())
         for statement in self.of_dropped_columns:
-            with suppress(errors.UndefinedColumn, errors.UndefinedTable), connection.transaction():
+            with suppress(*_IS_GONE), connection.transaction():
                 connection.execute(statement.encode())
 
 
@@ -92,7 +95,7 @@ def preserved_ddl_of(
     return PreservedDDL(
         [
             _Part(labels[oid], *rest)
-            for question in (_OWNERS, _RIGHTS, _COLUMN_RIGHTS, _SEQUENCE_RIGHTS, _FOREIGN_KEYS)
+            for question in _QUESTIONS
             for oid, *rest in connection.execute(question, {"oids": oids}).fetchall()
         ],
         names,
@@ -100,6 +103,18 @@ def preserved_ddl_of(
     )
 
 
+_GRANTEE = "CASE a.grantee WHEN 0 THEN 'PUBLIC' ELSE quote_ident(pg_get_userbyid(a.grantee)) END"
+# What ALTER DEFAULT PRIVILEGES gives on what a restore creates.
+_DEFAULTS = """JOIN pg_default_acl AS p ON pg_get_userbyid(p.defaclrole) = current_user
+   AND p.defaclnamespace IN (0, c.relnamespace)
+   AND p.defaclobjtype = CASE c.relkind WHEN 'S' THEN 'S' ELSE 'r' END::"char",
+       aclexplode(p.defaclacl) AS a
+ WHERE a.grantee <> p.defaclrole"""
+_NO_RIGHTS = """
+SELECT DISTINCT c.oid::bigint, 'REVOKE ALL ON', format('FROM %%s', {grantee})
+  FROM pg_class AS c {defaults} AND c.oid = ANY (%(oids)s::oid[])
+ ORDER BY 1, 3
+""".replace("{defaults}", _DEFAULTS).replace("{grantee}", _GRANTEE)
 _OWNERS = """
 SELECT c.oid::bigint, CASE c.relkind WHEN 'm' THEN 'ALTER MATERIALIZED VIEW' ELSE 'ALTER TABLE' END,
        format('OWNER TO %%I', pg_get_userbyid(c.relowner))
@@ -107,8 +122,7 @@ SELECT c.oid::bigint, CASE c.relkind WHEN 'm' THEN 'ALTER MATERIALIZED VIEW' ELS
  WHERE c.oid = ANY (%(oids)s::oid[]) AND pg_get_userbyid(c.relowner) <> current_user
  ORDER BY c.oid
 """
-_TO = """format('TO %%s%%s',
-              CASE a.grantee WHEN 0 THEN 'PUBLIC' ELSE quote_ident(pg_get_userbyid(a.grantee)) END,
+_TO = f"""format('TO %%s%%s', {_GRANTEE},
               CASE WHEN a.is_grantable THEN ' WITH GRANT OPTION' ELSE '' END)"""
 _RIGHTS = """
 SELECT c.oid::bigint, format('GRANT %%s ON', a.privilege_type), {to}
@@ -124,15 +138,27 @@ SELECT c.oid::bigint, format('GRANT %%s (%%I) ON', a.privilege_type, t.attname),
  ORDER BY c.oid, 2, 3
 """.replace("{to}", _TO)
 # A serial column's sequence, or an identity column's.
+_SEQUENCES = """
+  FROM pg_depend AS d JOIN pg_class AS c ON c.oid = d.objid AND c.relkind = 'S'
+   AND d.classid = 'pg_class'::regclass AND d.refclassid = 'pg_class'::regclass
+   AND d.deptype IN ('a', 'i') AND d.refobjid = ANY (%(oids)s::oid[])
+  JOIN pg_attribute AS t ON t.attrelid = d.refobjid AND t.attnum = d.refobjsubid
+"""
+_NO_SEQUENCE_RIGHTS = (
+    """
+SELECT DISTINCT d.refobjid::bigint, 'REVOKE ALL ON SEQUENCE', format('FROM %%s', {grantee}),
+       t.attname, true {sequences} {defaults}
+ ORDER BY 1, 4, 3
+""".replace("{sequences}", _SEQUENCES)
+    .replace("{defaults}", _DEFAULTS)
+    .replace("{grantee}", _GRANTEE)
+)
 _SEQUENCE_RIGHTS = """
 SELECT d.refobjid::bigint, format('GRANT %%s ON SEQUENCE', a.privilege_type), {to}, t.attname, true
-  FROM pg_depend AS d JOIN pg_class AS c ON c.oid = d.objid AND c.relkind = 'S'
-  JOIN pg_attribute AS t ON t.attrelid = d.refobjid AND t.attnum = d.refobjsubid,
-       aclexplode(c.relacl) AS a
- WHERE d.classid = 'pg_class'::regclass AND d.refclassid = 'pg_class'::regclass
-   AND d.deptype IN ('a', 'i') AND d.refobjid = ANY (%(oids)s::oid[]) AND a.grantee <> c.relowner
+{sequences}, aclexplode(c.relacl) AS a
+ WHERE a.grantee <> c.relowner
  ORDER BY d.refobjid, 2, 3
-""".replace("{to}", _TO)
+""".replace("{sequences}", _SEQUENCES).replace("{to}", _TO)
 _KEPT_RIGHTS = """
 SELECT statement FROM rollout.attributes
  WHERE plan = %s AND starts_with(statement, 'GRANT ') ORDER BY table_label, position
@@ -145,3 +171,8 @@ SELECT f.conrelid::bigint, 'ALTER TABLE',
    AND NOT f.confrelid = ANY (%(oids)s::oid[])
  ORDER BY f.oid
 """
+# In the order in which their statements run: who creates a relation takes the defaults back.
+_QUESTIONS = (
+    *(_NO_RIGHTS, _NO_SEQUENCE_RIGHTS, _OWNERS),
+    *(_RIGHTS, _COLUMN_RIGHTS, _SEQUENCE_RIGHTS, _FOREIGN_KEYS),
+)
