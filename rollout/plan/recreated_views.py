@@ -29,6 +29,8 @@ VIEWS = """, needed (view, depth) AS (
 # Who reads a view locks it before its tables. A statement that changes nothing locks it alone.
 LOCKS = """SELECT format('ALTER VIEW %s OWNER TO %I', label, pg_get_userbyid(relowner)), 0,
   -depth::bigint FROM views"""
+_GRANTEE = "CASE g.grantee WHEN 0 THEN 'PUBLIC' ELSE g.grantee::regrole::text END"
+_TO = f"{_GRANTEE} || CASE WHEN g.is_grantable THEN ' WITH GRANT OPTION' ELSE '' END"
 STATEMENTS = """SELECT 0, -depth::bigint, format('DROP VIEW %s', label) FROM views
   UNION ALL
   SELECT 9, depth, format('CREATE VIEW %s (%s)%s AS %s', label,
@@ -42,19 +44,19 @@ STATEMENTS = """SELECT 0, -depth::bigint, format('DROP VIEW %s', label) FROM vie
     FROM views AS v JOIN pg_attrdef AS d ON d.adrelid = v.oid
     JOIN pg_attribute AS a ON a.attrelid = v.oid AND a.attnum = d.adnum
   UNION ALL
+  SELECT DISTINCT 10, depth, format('REVOKE ALL ON %s FROM %s', label, {grantee})
+    FROM views AS v JOIN pg_roles AS own ON own.rolname = current_user
+    JOIN pg_default_acl AS d ON d.defaclrole = own.oid AND d.defaclobjtype = 'r'
+     AND d.defaclnamespace IN (0, v.relnamespace)
+    CROSS JOIN LATERAL aclexplode(d.defaclacl) AS g WHERE g.grantee <> own.oid
+  UNION ALL
   SELECT 11, depth, format('ALTER VIEW %s OWNER TO %I', label, pg_get_userbyid(relowner))
     FROM views
   UNION ALL
-  SELECT 12, depth, format('GRANT %s ON %s TO %s', g.privilege_type, label,
-         CASE g.grantee WHEN 0 THEN 'PUBLIC'
-         ELSE g.grantee::regrole::text END || CASE WHEN g.is_grantable THEN ' WITH GRANT OPTION'
-         ELSE '' END)
+  SELECT 12, depth, format('GRANT %s ON %s TO %s', g.privilege_type, label, {to})
     FROM views AS v CROSS JOIN LATERAL aclexplode(v.relacl) AS g WHERE g.grantee <> v.relowner
   UNION ALL
-  SELECT 12, depth, format('GRANT %s (%I) ON %s TO %s', g.privilege_type, a.attname, label,
-         CASE g.grantee WHEN 0 THEN 'PUBLIC'
-         ELSE g.grantee::regrole::text END || CASE WHEN g.is_grantable THEN ' WITH GRANT OPTION'
-         ELSE '' END)
+  SELECT 12, depth, format('GRANT %s (%I) ON %s TO %s', g.privilege_type, a.attname, label, {to})
     FROM views AS v JOIN pg_attribute AS a ON a.attrelid = v.oid
     CROSS JOIN LATERAL aclexplode(a.attacl) AS g WHERE g.grantee <> v.relowner
   UNION ALL
@@ -63,7 +65,8 @@ STATEMENTS = """SELECT 0, -depth::bigint, format('DROP VIEW %s', label) FROM vie
          label || coalesce('.' || quote_ident(t.attname), ''), a.description)
     FROM views AS v JOIN LATERAL (SELECT objsubid AS attnum, description FROM pg_description
       WHERE classoid = 'pg_class'::regclass AND objoid = v.oid) AS a ON true
-    LEFT JOIN pg_attribute AS t ON t.attrelid = v.oid AND t.attnum = a.attnum AND a.attnum > 0"""
+    LEFT JOIN pg_attribute AS t ON t.attrelid = v.oid AND t.attnum = a.attnum AND a.attnum > 0
+""".replace("{to}", _TO).replace("{grantee}", _GRANTEE)
 
 # What keeps one of these views from being created again.
 _NOT_CREATED_AGAIN = (

@@ -108,3 +108,25 @@ def test_a_view_that_cannot_be_created_again_is_refused_by_name_before_phase_0(
             shop.carry_out(0)
         shop.application(take_away)
     assert [item for item in shop.failing(0) if item.level == "blocks"] == []
+
+
+DEFAULTS = """
+ALTER DEFAULT PRIVILEGES GRANT SELECT, UPDATE ON TABLES TO pg_monitor;
+ALTER DEFAULT PRIVILEGES IN SCHEMA reports GRANT ALL ON TABLES TO PUBLIC;
+"""
+RIGHTS = """SELECT c.relname, x.grantee, x.privilege_type, x.is_grantable FROM pg_class AS c,
+  aclexplode(c.relacl) AS x WHERE c.relkind = 'v' AND c.oid >= 16384 AND x.grantee <> c.relowner
+ ORDER BY 1, 2, 3"""
+
+
+def test_a_view_that_is_created_again_has_no_rights_that_new_views_have_by_default(
+    scenario: MakeScenario, server: Target
+) -> None:
+    shop = scenario(SHOP + VIEWS + DEFAULTS, widening(KEY))
+    before = shop.application(RIGHTS)
+    assert [(view, right) for view, _, right, _ in before] == [("open", "SELECT")]
+    shop.carry_out(0, 1, 2, 3, 4)
+    assert shop.application(TYPES)[0][2] == "bigint"
+    assert shop.application(RIGHTS) == before
+    shop.take_back(4, 3, 2, 1, 0)
+    assert shop.application(RIGHTS) == before
