@@ -176,19 +176,20 @@ def _keys_in_conflict(
     connection: Connection, plan: Plan, extract: Extract
 ) -> list[UnconvertibleValue]:
     """Every key with several groups of values, that with most rows first, and every decided one."""
-    install(connection)
-    keys = conflicting_keys(extract, with_rows=functions_exist(connection, plan, extract))
-    rows = connection.execute(
-        own(
-            sql.SQL(
-                "SELECT coalesce(v.source, d.source) AS source, coalesce(v.rows, 0) AS rows,"
-                " v.first, v.last, v.groups, d.decided, coalesce(d.reviewer, '') AS reviewer, d.at"
-                " FROM ({}) AS v"
-                " FULL JOIN (SELECT * FROM {} AS d WHERE {}) AS d ON d.source = v.source"
-                " ORDER BY 2 DESC, 1"
-            ).format(keys, VALUE_DECISIONS, decisions_about(extract, plan.name, "d"))
-        )
-    ).fetchall()
+    with connection.transaction(force_rollback=True):
+        install(connection)
+        keys = conflicting_keys(extract, with_rows=functions_exist(connection, plan, extract))
+        rows = connection.execute(
+            own(
+                sql.SQL(
+                    "SELECT coalesce(v.source, d.source) AS source, coalesce(v.rows, 0) AS rows,"
+                    " v.first, v.last, v.groups, d.decided, coalesce(d.reviewer, '') AS reviewer,"
+                    " d.at FROM ({}) AS v"
+                    " FULL JOIN (SELECT * FROM {} AS d WHERE {}) AS d ON d.source = v.source"
+                    " ORDER BY 2 DESC, 1"
+                ).format(keys, VALUE_DECISIONS, decisions_about(extract, plan.name, "d"))
+            )
+        ).fetchall()
     values = []
     for source, number, first, last, listed, chosen, reviewer, at in rows:
         groups = tuple((tuple(texts), of_group) for texts, of_group in listed or ())

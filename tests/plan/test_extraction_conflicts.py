@@ -117,3 +117,12 @@ def test_a_decision_is_tried_by_the_column_of_the_new_table(
     homes = scenario(HOMES + CONFLICTS, plan_of(DECIDED))
     with pytest.raises(CannotDecideValues, match="this value is too long"):
         decide(homes, "a0@x.test", {"name": "x" * 41, "phone": None})
+
+
+def test_keys_in_conflict_are_read_without_a_trace_before_phase_0(
+    scenario: MakeScenario, newest: Target
+) -> None:
+    homes = scenario(HOMES + CONFLICTS, plan_of(DECIDED))
+    homes.application("DROP SCHEMA rollout CASCADE")
+    assert [value.text for value in listed(homes)] == ["a0@x.test"]
+    assert homes.application("SELECT to_regnamespace('rollout')") == [(None,)]
