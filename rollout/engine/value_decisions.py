@@ -309,7 +309,7 @@ def _checked(
     checked: dict[str, Decision] = {}
     problems: dict[str, dict[str, str]] = defaultdict(dict)
     with connection.transaction(force_rollback=True):
-        _make_types(connection, plan, conversion)
+        make_types(connection, plan, conversion)
         for source, decision in decisions.items():
             if decision is None:
                 checked[source] = None
@@ -343,14 +343,14 @@ def functions(connection: Connection, plan: Plan, conversion: Conversion) -> Ite
     with connection.transaction(force_rollback=True):
         if not functions_exist(connection, plan, conversion):
             install(connection)
-            _make_types(connection, plan, conversion)
+            make_types(connection, plan, conversion)
             connection.execute(refusal_definition(conversion, plan.name))
             connection.execute(decided_definition(conversion, plan.name))
         yield
 
 
-def _make_types(connection: Connection, plan: Plan, conversion: Conversion) -> None:
-    """The enum type of a new column, for a transaction that is rolled back before phase 1."""
+def make_types(connection: Connection, plan: Plan, conversion: Conversion) -> None:
+    """Make the enum type of a new column, unless one of its name is there."""
     enum = conversion.enum if isinstance(conversion, VocabularyColumn) else None
     if enum is not None and not fetch_bool(connection, enum.is_there):
         connection.execute(enum.create(plan.name).sql)

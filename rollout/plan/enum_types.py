@@ -1,10 +1,11 @@
 """An enum type that a plan makes."""
 
 import re
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from psycopg import sql
 
+from rollout.plan import facts
 from rollout.plan.actions import Statement
 from rollout.plan.table import Named
 
@@ -56,10 +57,6 @@ class EnumType(Named):
             done=self.has_values(plan),
         )
 
-    def create_if_absent(self, plan: str) -> Statement:
-        """The same for a database that may have the type already."""
-        return replace(self.create(plan), done=self.is_there)
-
     @property
     def is_there(self) -> sql.Composed:
         """SQL condition: a type of this name is there, whoever made it."""
@@ -75,5 +72,5 @@ class EnumType(Named):
         """The statement that takes it away; one of the application's is left alone."""
         return Statement(
             sql=sql.SQL("DROP TYPE {}").format(self.identifier),
-            done=sql.SQL("NOT {}").format(self.is_made(plan)),
+            done=facts.no(self.is_made(plan)),
         )

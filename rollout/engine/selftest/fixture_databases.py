@@ -24,6 +24,7 @@ from rollout.engine.snapshot.programs import Programs
 from rollout.engine.snapshot.restore import prepare
 from rollout.engine.snapshot.scripts import label_of
 from rollout.engine.target import Connection, Target, fetch_bool
+from rollout.engine.value_decisions import make_types
 from rollout.plan import facts
 from rollout.plan.actions import Statement
 from rollout.plan.archives import archive_name
@@ -38,7 +39,6 @@ from rollout.plan.schema import CreateLookupTable
 from rollout.plan.table import Column, Table
 from rollout.plan.transition import triggers
 from rollout.plan.translations import Computed, Lookup
-from rollout.plan.vocabulary_columns import VocabularyColumn
 
 _PREFIX = "rollout_selftest"
 _LOCK = "SELECT pg_try_advisory_lock(hashtext('rollout audit self-test'))"
@@ -140,8 +140,7 @@ def _build(copy: Connection, plan: Plan) -> None:
     for table in plan.audited_tables:
         copy.execute(sql.SQL("CREATE SCHEMA IF NOT EXISTS {}").format(sql.Identifier(table.schema)))
         for conversion in plan.conversions_of(table):
-            if isinstance(conversion, VocabularyColumn) and (enum := conversion.enum):
-                ddl.apply(copy, enum.create_if_absent(plan.name), NullControl())
+            make_types(copy, plan, conversion)
         copy.execute(
             sql.SQL("CREATE TABLE {} ({}, PRIMARY KEY ({}))").format(
                 table.identifier,
