@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 from psycopg import sql
 
+from rollout.plan import facts
 from rollout.plan.actions import Statement
 from rollout.plan.expressions import Condition
-from rollout.plan.facts import relation_exists
 from rollout.plan.hazards import Hazard
 from rollout.plan.names import SCHEMA, identifier
 from rollout.plan.plan import BACKFILL, CONTRACT, ENFORCE, Actions, Plan, Step
@@ -44,7 +44,7 @@ class CsvFile:
     @property
     def is_there(self) -> sql.Composable:
         """SQL condition: a file is uploaded, and not yet removed."""
-        return relation_exists(self.table.identifier)
+        return facts.relation_exists(self.table.identifier)
 
     @property
     def create(self) -> sql.Composed:
@@ -137,8 +137,7 @@ class RunCsvTask(Step):
     def backward(self, plan: Plan) -> Actions:
         """Rows in quarantine go with the file; what the function did stays."""
         file = self.file(plan)
-        there = sql.SQL("NOT {}").format(file.is_there)
-        return (Statement(sql=sql.Composed([file.drop]), done=there),)
+        return (Statement(sql=file.drop, done=facts.no(file.is_there)),)
 
     def hazards(self, plan: Plan) -> tuple[Hazard, ...]:
         return (self.file(plan).missing,)
