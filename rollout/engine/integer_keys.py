@@ -10,6 +10,7 @@ from datetime import UTC, datetime, timedelta
 
 from psycopg import errors, sql
 
+from rollout.engine.catalog_sql import LABEL
 from rollout.engine.target import Connection
 from rollout.plan.table import Table
 
@@ -42,7 +43,7 @@ WITH drawn AS (
    GROUP BY relation, attnum
 )
 SELECT n.nspname, c.relname, c.relkind = 'p', a.attname, format_type(a.atttypid, NULL),
-       t.last, s.drawn,
+       t.last, s.drawn, now(),
        has_column_privilege(c.oid, a.attnum, 'SELECT') AND EXISTS (
          SELECT FROM pg_index AS x JOIN pg_class AS i ON i.oid = x.indexrelid
            JOIN pg_am AS m ON m.oid = i.relam AND m.amname = 'btree'
@@ -63,10 +64,9 @@ SELECT n.nspname, c.relname, c.relkind = 'p', a.attname, format_type(a.atttypid,
    AND t.last < 9223372036854775807
    AND (s.relation IS NOT NULL OR EXISTS (SELECT FROM pg_index AS x WHERE x.indrelid = c.oid
      AND x.indisprimary AND x.indnkeyatts = 1 AND x.indkey[0] = a.attnum))
-   AND (%(labels)s::text[] IS NULL OR CASE n.nspname WHEN 'public' THEN c.relname
-     ELSE n.nspname || '.' || c.relname END = ANY (%(labels)s))
+   AND (%(labels)s::text[] IS NULL OR {label} = ANY (%(labels)s))
  ORDER BY 1, 2, 4
-"""
+""".replace("{label}", LABEL.format(n="n", c="c"))
 
 
 @dataclass(frozen=True)
@@ -93,7 +93,7 @@ class IntegerKey:
     at: datetime
     """When it was read."""
     is_read: bool = True
-    """Whether the role may read it, and could in time."""
+    """Whether how much is used is known, from its rows or its sequence."""
 
     @property
     def name(self) -> str:
@@ -115,7 +115,7 @@ class IntegerKey:
         if self.rate is None:
             return None
         days = (self.last - self.used) / self.rate.per_day
-        return min(timedelta(days=min(days, _FARTHEST.days)), _FARTHEST)
+        return timedelta(days=min(days, _FARTHEST.days))
 
     @property
     def usage(self) -> str:
@@ -125,7 +125,10 @@ class IntegerKey:
     def sentences(self) -> str:
         """How much is used, and when it runs out."""
         if not self.is_read:
-            return f"{self.name} could not be read in time, or the role may not read it."
+            return (
+                f"How much {self.name} has used is unknown: no index begins with it, the role may "
+                "not read it, or reading took too long."
+            )
         return f"{self.name} has used {self.usage}. {self._forecast}"
 
     @property
@@ -170,11 +173,11 @@ def _key(
     type_: str,
     last: int,
     drawn: int | None,
+    at: datetime,
     is_indexed: bool,
     times: Sequence[str],
 ) -> IntegerKey:
     table = Table(name=name, schema=schema, key=(column,), columns={}, partitioned=partitioned)
-    (at,) = connection.execute("SELECT now()").fetchone() or (datetime.now(UTC),)
     places: list[tuple[int, ...]] = []
     is_read = is_indexed or drawn is not None
     if is_indexed:

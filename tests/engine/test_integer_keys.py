@@ -115,6 +115,17 @@ def test_every_integer_key_of_a_database_is_read_the_most_used_first(
     assert sorted(keys[2:]) == [("numbered.number", 0), ("parted.id", 900), ("unused.id", 0)]
 
 
+def test_a_column_without_an_index_whose_sequence_has_given_nothing_is_unknown(
+    connection: Connection,
+) -> None:
+    connection.execute("CREATE TABLE numbered (name text, number serial)")
+    key = key_of(connection, "numbered")
+    assert not key.is_read
+    assert "no index begins with it" in key.sentences
+    connection.execute("INSERT INTO numbered (name) VALUES ('first')")
+    assert key_of(connection, "numbered").sentences.startswith("numbered.number has used 1 of")
+
+
 def test_a_key_that_the_role_may_not_read_is_named(connection: Connection) -> None:
     connection.execute(ORDERS.encode())
     connection.execute("ALTER TABLE orders ALTER id DROP DEFAULT; DROP SEQUENCE orders_id_seq")
@@ -123,7 +134,7 @@ def test_a_key_that_the_role_may_not_read_is_named(connection: Connection) -> No
         connection.execute("SET ROLE reads_nothing")
         key = key_of(connection)
         assert not key.is_read
-        assert "orders.id could not be read" in key.sentences
+        assert "How much orders.id has used is unknown" in key.sentences
     finally:
         connection.execute("RESET ROLE")
         connection.execute("DROP ROLE reads_nothing")

@@ -5,6 +5,7 @@ from datetime import timedelta
 from functools import cached_property
 from typing import Any, Literal, get_args
 
+from rollout.engine.catalog_sql import LABEL
 from rollout.engine.target import Connection
 from rollout.plan.actions import Compute, Fill, Lock, LockMode, Statement
 from rollout.plan.plan import Plan
@@ -117,16 +118,12 @@ def oids_by_label(connection: Connection, tables: list[str]) -> dict[str, list[i
     """By its label, the oid of each table that exists, with those of its partitions."""
     rows = connection.execute(
         """
-        SELECT CASE WHEN n.nspname = 'public' THEN c.relname
-                    ELSE n.nspname || '.' || c.relname END,
-               array_agg(DISTINCT coalesce(p.relid, c.oid)::oid::bigint)
+        SELECT {label}, array_agg(DISTINCT coalesce(p.relid, c.oid)::oid::bigint)
           FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
           LEFT JOIN LATERAL pg_partition_tree(c.oid) AS p ON c.relkind = 'p'
-         WHERE c.relkind IN ('r', 'p', 'm')
-           AND CASE WHEN n.nspname = 'public' THEN c.relname
-                    ELSE n.nspname || '.' || c.relname END = ANY (%s)
+         WHERE c.relkind IN ('r', 'p', 'm') AND {label} = ANY (%s)
          GROUP BY 1
-        """,
+        """.replace("{label}", LABEL.format(n="n", c="c")).encode(),
         [tables],
     ).fetchall()
     return dict(rows)
