@@ -76,11 +76,14 @@ def test_the_preflight_of_every_phase_leaves_out_values_that_people_have_decided
     offers = scenario(
         OFFERS + spoilt + "UPDATE offer SET price = 'free' WHERE id = 10;", plan_of(asking)
     )
+    assert offers.item(0, "expressions").level == "warns"
     decide(offers, asking, free={"price_cents": "0"})
     assert "“on request”" in offers.item(0, "expressions").evidence
     decide(offers, asking, on_request={"price_cents": None})
     offers.carry_out(0, 1)
-    assert offers.item(2, "expressions").level == "pass"
+    tried = offers.item(2, "expressions")
+    assert tried.level == "pass"
+    assert tried.evidence == "offer.price_cents: no row without a decision raises an error"
     offers.carry_out(2)
     assert offers.item(3, "expressions").level == "pass"
     offers.application("INSERT INTO offer (price) VALUES ('10m')")

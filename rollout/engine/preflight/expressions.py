@@ -15,8 +15,9 @@ from psycopg import errors, sql
 from rollout.engine.plain_words import in_plain_words
 from rollout.engine.preflight.item import Item, Scope, oids_of, one_row, rows
 from rollout.engine.quarantine import is_of_a_row
-from rollout.engine.target import Connection, own
+from rollout.engine.target import Connection, fetch_bool, own
 from rollout.engine.value_decisions import undecided_values
+from rollout.plan import facts
 from rollout.plan.conversions import Conversion
 from rollout.plan.names import SCHEMA, code
 from rollout.plan.plan import CONTRACT, ENFORCE, Plan
@@ -28,7 +29,6 @@ NAME = "expressions"
 # Each is evaluated a few times: what a preflight waits for is seconds.
 MAX_SAMPLED_ROWS = 100_000
 COMPARED_ROWS = 20_000
-_DECISIONS = "rollout.value_decisions"
 _MOMENT = (
     "now|current_date|current_time|current_timestamp|localtime|localtimestamp|clock_timestamp|"
     "statement_timestamp|transaction_timestamp|timeofday|random|gen_random_uuid|uuidv4|uuidv7|"
@@ -71,8 +71,9 @@ def expressions(connection: Connection, scope: Scope) -> Item:
     doubts: list[tuple[str, str]] = []
     tried = []
     connection.execute("SAVEPOINT trial")
+    has_decisions = fetch_bool(connection, facts.relation_exists(VALUE_DECISIONS))
     trials = [
-        _Trial(connection, scope.plan.name, t, c)
+        _Trial(connection, scope.plan.name if has_decisions else None, t, c)
         for t in conversions
         if t.is_tried
         for c in t.added
@@ -115,10 +116,13 @@ def _undecided(
 
 
 class _Trial:
-    """One expression, tried in a read-only transaction."""
+    """One expression, tried in a read-only transaction.
+
+    Decisions of ``plan`` count; those of none before the target keeps any.
+    """
 
     def __init__(
-        self, connection: Connection, plan: str, conversion: Conversion, column: str
+        self, connection: Connection, plan: str | None, conversion: Conversion, column: str
     ) -> None:
         self.connection, self.conversion, self.column = connection, conversion, column
         self.type = conversion.added[column].type
@@ -133,11 +137,10 @@ class _Trial:
         )
         self.decided = self._decided(plan)
 
-    def _decided(self, plan: str) -> sql.Composable:
+    def _decided(self, plan: str | None) -> sql.Composable | None:
         """Leave out the rows about whose values people have decided: they need not convert."""
-        # The first decision makes the table that keeps them.
-        if not self.conversion.asks_people or not oids_of(self.connection, [_DECISIONS]):
-            return sql.SQL("")
+        if plan is None or not self.conversion.asks_people:
+            return None
         return sql.SQL(" WHERE {} NOT IN (SELECT d.source FROM {} AS d WHERE {})").format(
             source_of(self.conversion, "new"),
             VALUE_DECISIONS,
@@ -146,9 +149,10 @@ class _Trial:
 
     @property
     def rows_tried(self) -> str:
-        if self._share(MAX_SAMPLED_ROWS) is None:
-            return "no row raises an error"
-        return f"no row of a sample of about {MAX_SAMPLED_ROWS:,} raises an error"
+        of = "" if self.decided is None else " without a decision"
+        if self._share(MAX_SAMPLED_ROWS) is not None:
+            of += f" in a sample of about {MAX_SAMPLED_ROWS:,}"
+        return f"no row{of} raises an error"
 
     def _share(self, most: int) -> float | None:
         """Percentage of pages that hold about this many rows; None for all."""
@@ -164,7 +168,7 @@ class _Trial:
             sql.SQL("")
             if share is None
             else sql.SQL(" TABLESAMPLE SYSTEM ({}) REPEATABLE (0)").format(sql.Literal(share)),
-            self.decided,
+            self.decided or sql.SQL(""),
         )
 
     def fault(self) -> tuple[str, str] | None:
@@ -209,7 +213,7 @@ class _Trial:
             "SELECT count(*) FROM (SELECT {} AS v, {} AS again FROM {} AS new{} LIMIT {})"
             " AS tried WHERE v IS NOT NULL AND again IS DISTINCT FROM v"
         ).format(
-            *(value, again, self.conversion.table.identifier, self.decided),
+            *(value, again, self.conversion.table.identifier, self.decided or sql.SQL("")),
             sql.Literal(COMPARED_ROWS),
         )
         name = "backward=" if self.conversion.drops else "back="
