@@ -9,8 +9,9 @@ from psycopg import errors, sql
 from rollout.engine.target import Connection
 from rollout.plan.table import Table
 
+# Maximum time to count a column's texts; after it a part of the table stands for the rest.
 COUNT_SECONDS = 20
-_PART_ROWS = 100_000
+PART_ROWS = 100_000
 # A group repeats if it has this many rows for each of its different values.
 _REPEATS = 2
 # The share of keys that may have more than one group of values.
@@ -126,7 +127,7 @@ def _numbers(
             ).format(
                 names=names,
                 table=table.identifier,
-                limit=sql.SQL(" LIMIT {}").format(sql.Literal(_PART_ROWS))
+                limit=sql.SQL(" LIMIT {}").format(sql.Literal(PART_ROWS))
                 if in_part
                 else sql.SQL(""),
                 present=present,

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from psycopg import errors, sql
 
 from rollout.engine import integer_keys
-from rollout.engine.column_groups import ColumnGroup, repeated_groups
+from rollout.engine.column_groups import COUNT_SECONDS, PART_ROWS, ColumnGroup, repeated_groups
 from rollout.engine.integer_keys import IntegerKey
 from rollout.engine.referrers import key_of, referrers_of
 from rollout.engine.target import Connection
@@ -14,9 +14,6 @@ from rollout.plan.errors import RolloutError
 from rollout.plan.names import normal
 from rollout.plan.table import Column, Table
 
-# Maximum time to count a column's texts; after it a part of the table stands for the rest.
-COUNT_SECONDS = 20
-_PART_ROWS = 100_000
 # What other types texts look like, by regular expressions over normal forms. The first of two that
 # fit as many rows is taken.
 KINDS = {
@@ -243,7 +240,7 @@ def _count(connection: Connection, table: Table, column: str, *, in_part: bool) 
     rows = sql.SQL("SELECT {}::text AS legacy FROM {}{}").format(
         sql.Identifier(column),
         table.identifier,
-        sql.SQL(f" LIMIT {_PART_ROWS}" if in_part else ""),
+        sql.SQL(f" LIMIT {PART_ROWS}" if in_part else ""),
     )
     form = normal(sql.SQL("coalesce(legacy, '')"))
     with connection.transaction():
