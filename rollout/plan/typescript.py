@@ -6,7 +6,6 @@ Tables and columns are in the order of their names: a rollback adds a column aga
 
 import re
 from collections.abc import Mapping, Sequence
-from types import MappingProxyType
 
 from rollout.plan.table import Column, Shape
 
@@ -41,7 +40,7 @@ _PLAIN_NAME = re.compile(r"[A-Za-z_$][A-Za-z0-9_$]*")
 Enums = Mapping[str, Sequence[str]]
 
 
-def interfaces(plan: str, shape: Shape, enums: Enums = MappingProxyType({})) -> str:
+def interfaces(plan: str, shape: Shape, enums: Enums) -> str:
     """One interface for a row of each table, in a file that says how it is made."""
     blocks = [f"// Made by: manage.py rollout types {plan}\n"]
     for table, columns in sorted(shape.items()):

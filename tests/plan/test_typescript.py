@@ -7,7 +7,7 @@ from rollout.plan.typescript import first_difference, interface_name, interfaces
 
 
 def type_of(type_: str, *, null: bool = False) -> str:
-    line = interfaces("p", {"t": {"c": Column(type_, null)}}).splitlines()[3]
+    line = interfaces("p", {"t": {"c": Column(type_, null)}}, {}).splitlines()[3]
     return line.removeprefix("  c: ").removesuffix(";")
 
 
@@ -47,7 +47,7 @@ def test_a_file_has_an_interface_for_each_table() -> None:
         "properties": {"id": Column("uuid", null=False), "price": Column("numeric(12,2)")},
         "Mixed Case.Ta.ble": {'Ke"y': Column("bigint", null=False)},
     }
-    assert interfaces("some-plan", shape) == (
+    assert interfaces("some-plan", shape, {}) == (
         "// Made by: manage.py rollout types some-plan\n"
         "\n"
         "export interface MixedCaseTaBle {\n"
