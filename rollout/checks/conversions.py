@@ -10,6 +10,7 @@ from rollout.plan.conversions import Conversion, Convert
 from rollout.plan.cutovers import CutOver
 from rollout.plan.expressions import fault_of
 from rollout.plan.extractions import Extract
+from rollout.plan.kept_columns import KeptColumn
 from rollout.plan.plan import Plan
 from rollout.plan.vocabulary_columns import VocabularyColumn
 from rollout.plan.wide_columns import WideColumn
@@ -41,13 +42,15 @@ def unreadable_expressions(plan: Plan) -> Iterator[Problem]:
     """
     for t in (t for t in plan.translations if isinstance(t, Conversion)):
         written = (*t.expressions.values(), *t.ways_back.values())
-        names = {*t.legacy, *t.added} if isinstance(t, Extract | WideColumn) else set()
+        names = {*t.legacy, *t.added} if isinstance(t, Extract | KeptColumn) else set()
         odd = sorted(name for name in names if _ENDS_OF_NAMES & set(name))
-        reason = f"names '{odd[0]}', which no expression can name" if odd else ""
-        if fault := next(filter(None, map(fault_of, written)), ""):
-            reason = f"has an expression that {fault}"
-        if reason:
-            yield _unreadable(f"The translation of {t.table.label}.{t.name} {reason}.")
+        label = f"{t.table.label}.{t.name}"
+        if odd:
+            yield _unreadable(
+                f"The translation of {label} names '{odd[0]}', which no expression can name."
+            )
+        elif fault := next(filter(None, map(fault_of, written)), ""):
+            yield _unreadable(f"The translation of {label} has an expression that {fault}.")
     for number, step in numbered_steps(plan):
         for parameter, expression in step.expressions.items():
             if fault := fault_of(expression):

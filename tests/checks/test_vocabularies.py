@@ -84,3 +84,14 @@ def test_a_conversion_of_a_vocabulary_is_named_by_its_kind() -> None:
         error.msg.startswith("The ToEnum of order.state is invalid: unconvertible='null'")
         for error in check_plan(plan_of(undropped))
     )
+
+
+@pytest.mark.parametrize("vocabulary", [ENUM, CHECK], ids=["enum", "check"])
+@pytest.mark.parametrize("name", ["state:normal", "state!", "sta}te", "sta}te{"])
+def test_a_column_whose_name_ends_early_in_an_expression_is_e073(
+    vocabulary: r.ToEnum | r.ToCheck, name: str
+) -> None:
+    columns = {**TABLE.columns, name: TABLE.columns["state"]}
+    plan = plan_of(replace(vocabulary, table=replace(TABLE, columns=columns), column=name))
+    message, *_ = (error.msg for error in check_plan(plan) if error.id == "rollout.E073")
+    assert message.endswith(f"names '{name}', which no expression can name.")
