@@ -9,7 +9,7 @@ from rollout.engine.target import Connection
 from rollout.engine.wal_compression import SessionCompression
 from tests.engine.samples import BIGINT
 
-ROLE = "compresses_wal"
+ROLE = "Compresses WAL"
 
 
 def test_a_session_compresses_cheaply_all_the_time_and_costly_only_while_others_write(
@@ -39,20 +39,21 @@ def test_a_server_that_compresses_by_itself_keeps_its_setting(connection: Connec
 
 
 def test_a_session_compresses_where_its_role_may(connection: Connection) -> None:
-    connection.execute(f"CREATE ROLE {ROLE}")
+    connection.execute(f'CREATE ROLE "{ROLE}"')
     try:
-        connection.execute(f"SET ROLE {ROLE}")
+        connection.execute(f'SET ROLE "{ROLE}"')
         SessionCompression(connection).follow(others_write=True)
         assert not wal_compression.read(connection).is_on
         item = wal.compression(connection, Scope(BIGINT.plan, 2, []))
         assert item.level == "info"
-        assert f"GRANT SET ON PARAMETER wal_compression TO {ROLE}" in item.advice
+        statement = f'GRANT SET ON PARAMETER wal_compression TO "{ROLE}"'
+        assert f"{statement}: " in item.advice
         connection.execute("RESET ROLE")
-        connection.execute(f"GRANT SET ON PARAMETER wal_compression TO {ROLE}")
-        connection.execute(f"SET ROLE {ROLE}")
+        connection.execute(statement.encode())
+        connection.execute(f'SET ROLE "{ROLE}"')
         SessionCompression(connection).follow(others_write=True)
         assert wal_compression.read(connection).is_on
     finally:
         connection.execute("RESET ROLE")
-        connection.execute(f"DROP OWNED BY {ROLE}")
-        connection.execute(f"DROP ROLE {ROLE}")
+        connection.execute(f'DROP OWNED BY "{ROLE}"')
+        connection.execute(f'DROP ROLE "{ROLE}"')

@@ -65,7 +65,7 @@ def compression(connection: Connection, scope: Scope) -> Item:
         return Item(
             name, "pass", f"Rollout's sessions compress full pages with {now.method}{when}."
         )
-    (role,) = one_row(connection, "SELECT current_user")
+    (role,) = one_row(connection, "SELECT quote_ident(current_user)")
     return Item(
         name,
         "info",
