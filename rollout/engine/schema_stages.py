@@ -18,6 +18,7 @@ from rollout.plan.cutovers import CutOver
 from rollout.plan.errors import RolloutError
 from rollout.plan.expected_catalogs import expected, known_parts
 from rollout.plan.facts import relation_exists
+from rollout.plan.kept_rights import FORGET_RIGHTS_OF_GONE_ROLES
 from rollout.plan.mapping import mapping_table
 from rollout.plan.plan import BACKFILL, EXPAND, Plan
 from rollout.plan.removals import UseFeature
@@ -138,6 +139,7 @@ def undo_phases(connection: Connection, plan: Plan, first: int, last: int) -> No
     """Run the statements that undo phases, the last first. Raises as ``run_phases`` does."""
     _refuse_rows(connection, plan.tables)
     install(connection)
+    ddl.apply(connection, FORGET_RIGHTS_OF_GONE_ROLES, NullControl())
     for statement in statements(plan, first, last, back=True):
         ddl.apply(connection, statement, NullControl())
 

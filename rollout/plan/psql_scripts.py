@@ -23,7 +23,8 @@ from rollout.plan.actions import (
 )
 from rollout.plan.copies import Copy
 from rollout.plan.csv_tasks import CsvTask
-from rollout.plan.plan import PREPARE, ROLES, Plan, Step
+from rollout.plan.kept_rights import FORGET_RIGHTS_OF_GONE_ROLES
+from rollout.plan.plan import CONTRACT, PREPARE, ROLES, Plan, Step
 from rollout.plan.psql_procedures import SETUP
 from rollout.plan.session_settings import ANNOUNCE, BY_KEY
 
@@ -61,6 +62,8 @@ def rollback_script(plan: Plan, number: int) -> str:
     lines = _top(plan, number, (psql_blocks.ROLLBACK_HEAD, psql_blocks.ROLLBACK_END), order)
     lines += _newer(plan, number, "Roll it back first, with its own script.")
     lines += [*_after_the_earlier(plan, number, forward=False), "\\endif", ""]
+    if number == CONTRACT:
+        lines += [_echo("Rights of roles that are gone"), _statement(FORGET_RIGHTS_OF_GONE_ROLES)]
     for step in reversed(plan.phases[number].steps):
         actions = plan.backward(step).actions
         begun: list[str] = []

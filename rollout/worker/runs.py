@@ -35,6 +35,7 @@ from rollout.plan.actions import (
 )
 from rollout.plan.copies import Copy
 from rollout.plan.gates import NoLegacyReaders
+from rollout.plan.kept_rights import FORGET_RIGHTS_OF_GONE_ROLES
 from rollout.plan.plan import Plan, Step
 from rollout.worker import audits, backfills, lost_triggers, probes, repairs
 from rollout.worker.calm_moments import wait_for_calm
@@ -131,6 +132,8 @@ class RunJob(LeasedJob[PhaseRun]):
         with target_of(self.run.rollout.environment).connect() as connection:
             fences.take_over(connection, self.plan.name, self.lease)
             install(connection)
+            if self._backward:
+                ddl.apply(connection, FORGET_RIGHTS_OF_GONE_ROLES, self.lease)
             if self._repairs:
                 repairs.count_before(self.run, connection, self.lease)
             for position, step in enumerate(self.steps):
@@ -178,8 +181,7 @@ class RunJob(LeasedJob[PhaseRun]):
         row.save(
             update_fields=[
                 *("state", "started_at", "finished_at", "attempts", "error", "waiting_for"),
-                "activity",
-                "began_with",
+                *("activity", "began_with"),
             ]
         )
         step_actions = self.plan.backward(step) if self._backward else self.plan.forward(step)

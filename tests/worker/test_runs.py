@@ -230,6 +230,24 @@ def test_a_rollback_undoes_the_steps_that_were_begun_the_newest_first(
     ]
 
 
+def test_a_rollback_gives_columns_back_without_the_rights_of_a_role_that_is_gone(
+    enforced: Rollout,
+) -> None:
+    with rollouts.target() as connection:
+        connection.execute("CREATE ROLE reads_types")
+        try:
+            connection.execute("GRANT SELECT (type) ON properties TO reads_types, pg_monitor")
+            rollouts.carry_out(enforced, 4)
+            connection.execute("DROP OWNED BY reads_types; DROP ROLE reads_types")
+            rollouts.carry_back(enforced, 4)
+        finally:
+            connection.execute("DROP ROLE IF EXISTS reads_types")
+    assert rollouts.ask(
+        "SELECT array_agg(x.grantee::regrole::text) FROM pg_attribute AS a,"
+        " aclexplode(a.attacl) AS x WHERE attrelid = 'properties'::regclass AND attname = 'type'"
+    ) == ["pg_monitor"]
+
+
 def test_a_step_that_waits_for_a_lock_says_for_whose(
     prepared: Rollout, worker_threads: list[threading.Thread]
 ) -> None:
