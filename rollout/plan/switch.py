@@ -5,6 +5,7 @@ from typing import Literal
 
 from psycopg import sql
 
+from rollout.plan import facts
 from rollout.plan.actions import Statement
 from rollout.plan.plan import Plan
 
@@ -112,4 +113,4 @@ def stop_using_feature(plan: str, feature: str) -> Statement:
     name = sql.Literal(feature)
     change = sql.SQL("features = array_remove(features, {})").format(name)
     used = _modes_are(plan, sql.SQL("{} = ANY (features)").format(name))
-    return Statement(sql=_switch(plan, change), done=sql.SQL("NOT {}").format(used))
+    return Statement(sql=_switch(plan, change), done=facts.no(used))

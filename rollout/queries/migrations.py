@@ -19,6 +19,7 @@ from django.db.migrations.operations.base import Operation
 from django.db.migrations.recorder import MigrationRecorder
 
 from rollout import journal
+from rollout.engine.catalog_sql import LABEL
 from rollout.engine.preflight import Item
 from rollout.journal.environments import UnknownEnvironment, alias_of
 from rollout.journal.moments import in_words
@@ -299,12 +300,10 @@ def _there(connection: BaseDatabaseWrapper, plan: Plan) -> tuple[Columns, dict[s
 
 
 _THERE = """
-SELECT CASE WHEN n.nspname = 'public' THEN c.relname ELSE n.nspname || '.' || c.relname END,
-       c.relname, pg_table_is_visible(c.oid), array_agg(a.attname::text)
+SELECT {label}, c.relname, pg_table_is_visible(c.oid), array_agg(a.attname::text)
   FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace
   JOIN pg_attribute AS a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
  WHERE c.relkind IN ('r', 'p')
-   AND CASE WHEN n.nspname = 'public' THEN c.relname
-            ELSE n.nspname || '.' || c.relname END = ANY (%s)
+   AND {label} = ANY (%s)
  GROUP BY n.nspname, c.relname, c.oid
-"""
+""".format(label=LABEL.format(n="n", c="c"))

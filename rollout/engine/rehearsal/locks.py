@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from threading import Event
 from typing import NamedTuple
 
+from rollout.engine.catalog_sql import LABEL
 from rollout.engine.rehearsal.fingerprints import WITNESS
 from rollout.engine.target import APPLICATION_NAME, Connection
 
@@ -68,16 +69,16 @@ def watch(connection: Connection, stop: Event, tell: Callable[[Seen], None], pac
 def _label_of(connection: Connection, oid: int) -> str | None:
     """The name of a table or view; None for indexes, for our own, and for what is not there yet."""
     row = connection.execute(
-        "SELECT CASE WHEN n.nspname = 'public' THEN c.relname"
-        "            ELSE n.nspname || '.' || c.relname END"
-        "  FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace"
-        " WHERE c.oid = %s AND c.relkind IN ('r', 'p', 'm') AND n.nspname !~ '^pg_'"
-        "   AND n.nspname <> %s",
+        _LABEL.encode(),
         [oid, WITNESS],
     ).fetchone()
     return row[0] if row else None
 
 
+_LABEL = """
+SELECT {label} FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace
+ WHERE c.oid = %s AND c.relkind IN ('r', 'p', 'm') AND n.nspname !~ '^pg_' AND n.nspname <> %s
+""".format(label=LABEL.format(n="n", c="c"))
 # Locks that go with everything that an application does are left out, and the one that only keeps
 # others from writing to a materialized view, which nobody does while it is refreshed.
 _LOCKS = """
