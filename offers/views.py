@@ -6,14 +6,15 @@ from django.shortcuts import render
 from django.views.decorators.http import require_safe
 
 from offers import book
-from rollout.telemetry import leave_out
+from offers.traffic import SHOWN
+from rollout.telemetry import leave_out, operation
 
-SHOWN = 50
 
-
+# Who has not logged in sees no offers: that is left out.
 @leave_out
 @login_required
 @require_safe
+@operation("list-offers")
 def offers(request: HttpRequest) -> HttpResponse:
     """The newest offers."""
     return render(request, "offers/list.html", {"offers": book.newest_offers(SHOWN)})

@@ -99,7 +99,7 @@ def current_modes(plan: str, *, using: str = "default") -> Iterator[Modes]:
             modes = overridden.get(plan) or (
                 _seen(cursor, plan, using) if exists else _remembered(cursor, plan, using)
             )
-        telemetry.using_modes(read=modes.read, write=modes.write)
+        telemetry.using_modes(plan, read=modes.read, write=modes.write)
         yield modes
 
 

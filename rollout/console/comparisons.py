@@ -46,11 +46,11 @@ class Compared:
         return status
 
 
-def with_last_minute(rows: list[Compared], until: datetime) -> list[Compared]:
+def with_last_minute(rows: list[Compared], until: datetime, plan: str) -> list[Compared]:
     """Several operations with their last minute, which is read if any of them is bad."""
     if all(row.status not in _BAD for row in rows):
         return rows
-    last = stats_by_operation(until - LAST, until)
+    last = stats_by_operation(until - LAST, until, plan=plan)
     last["all"] = merged(last.values())
     return [replace(row, last_minute=last.get(row.operation)) for row in rows]
 

@@ -5,7 +5,6 @@ from datetime import timedelta
 
 from rollout.journal.environments import is_protected
 from rollout.models import Direction, Measurement, SignOffKind, Snapshot, SnapshotState
-from rollout.plan import plans
 from rollout.plan.archives import ArchiveLegacy, archive_name
 from rollout.plan.conversions import Conversion
 from rollout.plan.names import SCHEMA
@@ -32,8 +31,6 @@ class Completion:
 
     columns: list[str]
     operations: list[str]
-    has_other_plans: bool
-    """Whether they may have asked for the modes of another plan: that is not measured."""
     archives: list[str]
     snapshot: Snapshot | None
     records: list[PhaseRecord]
@@ -48,7 +45,6 @@ def completion_of(status: RolloutStatus) -> Completion | None:
     return Completion(
         columns=_columns(status.plan),
         operations=_operations(status) if is_protected(status.rollout.environment) else [],
-        has_other_plans=any(plan.name != status.plan.name for plan in plans),
         archives=_archives(status.plan),
         snapshot=next(verified, None),
         records=_records(status),
@@ -82,7 +78,9 @@ def _archives(plan: Plan) -> list[str]:
 
 
 def _operations(status: RolloutStatus) -> list[str]:
-    recent = Measurement.objects.filter(at__gt=status.evidence.now - RECENT).exclude(read_mode="")
+    recent = Measurement.objects.filter(
+        at__gt=status.evidence.now - RECENT, plan=status.rollout.plan
+    )
     return list(recent.order_by("operation").values_list("operation", flat=True).distinct())
 
 

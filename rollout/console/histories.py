@@ -171,7 +171,7 @@ def _url(rollout: Rollout, moments: Sequence[Moment]) -> str:
 def _plot(rollout: Rollout, since: datetime, until: datetime, width: timedelta) -> Plot | None:
     if not is_protected(rollout.environment):
         return None
-    points, _ = points_and_lately(since, until, width=width, operation="")
+    points, _ = points_and_lately(since, until, width=width, plan=rollout.plan, operation="")
     measured = [(point.at, p95) for point in points if (p95 := point.stats.p95) is not None]
     if not measured:
         return None

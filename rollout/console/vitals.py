@@ -70,7 +70,9 @@ def _of_application(status: RolloutStatus, rules: Iterable[RuleRow], now: dateti
     width = width_of_points(SPAN, most=MAX_POINTS)
     # Until the end of the current interval: the line changes with what is measured, not by itself.
     since = interval_start(now, int(width.total_seconds())) + width - SPAN
-    points, recent = points_and_lately(since, now, width=width, operation="", lately=RECENT)
+    points, recent = points_and_lately(
+        since, now, width=width, plan=status.rollout.plan, operation="", lately=RECENT
+    )
     newest = max(status.evidence.runs.values(), key=lambda run: run.pk, default=None)
     compared = compared_with_baseline(newest, recent)
     if not compared and not points:

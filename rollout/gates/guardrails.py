@@ -18,7 +18,12 @@ from rollout.plan.gates import InBounds, MaintenanceWindow, ProbesPassed, Soak
 from rollout.plan.guardrails import COUNTED, Guardrail
 from rollout.plan.plan import PREPARE
 from rollout.telemetry.baselines import baseline_of
-from rollout.telemetry.operation_stats import OperationStats, merged, stats_by_operation
+from rollout.telemetry.operation_stats import (
+    OperationStats,
+    merged,
+    of_plan,
+    stats_by_operation,
+)
 from rollout.telemetry.signals import MIN_CALLS, baseline_value_of, stats_of, value_of, with_unit
 
 
@@ -62,7 +67,7 @@ def soak(gate: Soak, evidence: Evidence) -> GateResult:
             ready_at=ready,
             progress=watched / gate.time,
         )
-    calls = _calls_since(since)
+    calls = _calls_since(since, evidence.plan.name)
     if 0 < calls < gate.fewest_calls:
         return pending(
             "wait",
@@ -84,9 +89,11 @@ def soak(gate: Soak, evidence: Evidence) -> GateResult:
     )
 
 
-def _calls_since(moment: datetime) -> int:
+def _calls_since(moment: datetime, plan: str) -> int:
     """How many calls of the application were measured since then."""
-    measured = Measurement.objects.filter(at__gte=moment).aggregate(calls=Sum("calls"))
+    measured = Measurement.objects.filter(of_plan(plan), at__gte=moment).aggregate(
+        calls=Sum("calls")
+    )
     return measured["calls"] or 0
 
 
@@ -100,7 +107,7 @@ def in_bounds(gate: InBounds, evidence: Evidence) -> GateResult:
     before = evidence.run_before
     baseline = baseline_of(before) if before is not None else {}
     now = timezone.now()
-    stats = stats_by_operation(now - timedelta(seconds=gate.seconds), now)
+    stats = stats_by_operation(now - timedelta(seconds=gate.seconds), now, plan=evidence.plan.name)
     calls = merged(stats.values()).calls
     if calls < gate.fewest_calls:
         return unknown(

@@ -20,7 +20,7 @@ from prometheus_client.registry import Collector
 from rollout import gates, queue
 from rollout.engine import lane_totals
 from rollout.engine.lane_totals import Totals
-from rollout.health.families import FAMILIES, AnyFamily
+from rollout.health.families import FAMILIES, OF_AN_OPERATION, AnyFamily
 from rollout.journal import heartbeats
 from rollout.journal.environments import configured, target_of
 from rollout.models import (
@@ -263,7 +263,7 @@ def _snapshots(figures: Figures) -> None:
 
 def _operations(figures: Figures) -> None:
     for operation in OperationTotal.objects.all():
-        labels = (operation.operation, operation.read_mode, operation.write_mode)
+        labels = tuple(getattr(operation, label) for label in OF_AN_OPERATION)
         figures.add_histogram(
             "rollout_operation_duration_seconds",
             Histogram.of_json(operation.durations),

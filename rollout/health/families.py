@@ -11,7 +11,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 OF_A_ROLLOUT = ("plan", "environment")
 OF_A_PHASE = (*OF_A_ROLLOUT, "phase")
 OF_A_JOB = (*OF_A_PHASE, "table", "kind")
-OF_AN_OPERATION = ("operation", "read_mode", "write_mode")
+OF_AN_OPERATION = ("operation", "plan", "read_mode", "write_mode")
 
 Kind = Literal["counter", "gauge", "histogram"]
 AnyFamily = CounterMetricFamily | GaugeMetricFamily | HistogramMetricFamily

@@ -214,6 +214,7 @@ class Migration(migrations.Migration):
                 ("at", models.DateTimeField()),
                 ("seconds", models.PositiveIntegerField()),
                 ("operation", models.CharField(max_length=100)),
+                ("plan", models.CharField(blank=True, max_length=100)),
                 ("read_mode", models.CharField(blank=True, max_length=10)),
                 ("write_mode", models.CharField(blank=True, max_length=10)),
                 ("process", models.CharField(blank=True, max_length=200)),
@@ -240,6 +241,7 @@ class Migration(migrations.Migration):
                     ),
                 ),
                 ("operation", models.CharField(max_length=100)),
+                ("plan", models.CharField(blank=True, max_length=100)),
                 ("read_mode", models.CharField(blank=True, max_length=10)),
                 ("write_mode", models.CharField(blank=True, max_length=10)),
                 ("calls", models.BigIntegerField(default=0)),
@@ -250,10 +252,11 @@ class Migration(migrations.Migration):
                 ("durations", models.JSONField(default=dict)),
             ],
             options={
-                "ordering": ["operation", "read_mode", "write_mode"],
+                "ordering": ["operation", "plan", "read_mode", "write_mode"],
                 "constraints": [
                     models.UniqueConstraint(
-                        fields=("operation", "read_mode", "write_mode"), name="rollout_total_once"
+                        fields=("operation", "plan", "read_mode", "write_mode"),
+                        name="rollout_total_once",
                     )
                 ],
             },

@@ -53,6 +53,8 @@ class Measurement(models.Model):
     seconds = models.PositiveIntegerField()
     """The interval's length."""
     operation = models.CharField(max_length=100)
+    plan = models.CharField(max_length=100, blank=True)
+    """The plan whose modes it asked for; empty if it asked for none."""
     read_mode = models.CharField(max_length=10, blank=True)
     write_mode = models.CharField(max_length=10, blank=True)
     process = models.CharField(max_length=200, blank=True)
@@ -76,6 +78,7 @@ class OperationTotal(models.Model):
     """All-time totals of one operation, as monotonic counters."""
 
     operation = models.CharField(max_length=100)
+    plan = models.CharField(max_length=100, blank=True)
     read_mode = models.CharField(max_length=10, blank=True)
     write_mode = models.CharField(max_length=10, blank=True)
     calls = models.BigIntegerField(default=0)
@@ -87,10 +90,10 @@ class OperationTotal(models.Model):
     """Buckets of ``rollout.telemetry.histograms`` to counts."""
 
     class Meta:
-        ordering = ["operation", "read_mode", "write_mode"]
+        ordering = ["operation", "plan", "read_mode", "write_mode"]
         constraints = [
             models.UniqueConstraint(
-                fields=["operation", "read_mode", "write_mode"], name="rollout_total_once"
+                fields=["operation", "plan", "read_mode", "write_mode"], name="rollout_total_once"
             )
         ]
 

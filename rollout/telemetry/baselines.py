@@ -26,7 +26,7 @@ def baseline_of(run: PhaseRun) -> dict[str, OperationStats]:
     """Each operation in the hour before a run was requested, by name."""
     if run.baseline is not None:
         return {operation: _read(kept) for operation, kept in run.baseline.items()}
-    return stats_by_operation(run.created_at - BASELINE, run.created_at)
+    return _before(run)
 
 
 def inherited_baseline(rollout: Rollout) -> dict[str, Any] | None:
@@ -56,9 +56,14 @@ def keep_baseline(run: PhaseRun) -> None:
         before = PhaseRun.objects.filter(rollout=run.rollout_id, pk__lt=run.pk)
         run.baseline = _of_the_newest(before, run.created_at)
         if run.baseline is None:
-            by_operation = stats_by_operation(run.created_at - BASELINE, run.created_at)
-            run.baseline = {operation: _kept(stats) for operation, stats in by_operation.items()}
+            run.baseline = {operation: _kept(stats) for operation, stats in _before(run).items()}
         run.save(update_fields=["baseline"])
+
+
+def _before(run: PhaseRun) -> dict[str, OperationStats]:
+    """Each operation in the hour before a run was requested, as measured."""
+    since = run.created_at - BASELINE
+    return stats_by_operation(since, run.created_at, plan=run.rollout.plan)
 
 
 def _of_the_newest(runs: QuerySet[PhaseRun], at: datetime) -> dict[str, Any] | None:

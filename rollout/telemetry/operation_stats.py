@@ -1,4 +1,7 @@
-"""Statistics of the application's operations, read from the journal's measurements."""
+"""Statistics of the application's operations, read from the journal's measurements.
+
+Those of a plan: what asked for the modes of other plans alone is left out.
+"""
 
 import json
 from collections import defaultdict
@@ -8,6 +11,7 @@ from datetime import datetime, timedelta
 from typing import NamedTuple
 
 from django.db import connections, router
+from django.db.models import Q
 from django.utils import timezone
 
 from rollout.models import Measurement
@@ -77,10 +81,10 @@ class Point:
         return self.at + timedelta(seconds=self.seconds)
 
 
-def stats_by_operation(since: datetime, until: datetime) -> dict[str, OperationStats]:
+def stats_by_operation(since: datetime, until: datetime, *, plan: str) -> dict[str, OperationStats]:
     """Each operation in a span of time, by name."""
     stats: dict[str, OperationStats] = defaultdict(OperationStats)
-    for row in _rows(since, until):
+    for row in _rows(since, until, plan):
         stats[row.operation].add(row)
     return dict(sorted(stats.items()))
 
@@ -99,7 +103,7 @@ SELECT floor(extract(epoch FROM at - %s) / %s)::int, at >= %s, at >= %s, at >= %
        sum(calls)::bigint, sum(errors)::bigint, sum(queries)::bigint,
        sum(database_seconds)::float8, jsonb_agg(durations)::text
   FROM {Measurement._meta.db_table}
- WHERE at >= %s AND at < %s GROUP BY 1, 2, 3, 4, 5 ORDER BY 1
+ WHERE at >= %s AND at < %s AND plan IN ('', %s) GROUP BY 1, 2, 3, 4, 5 ORDER BY 1
 """  # noqa: S608  the table's name is the model's
 
 
@@ -119,6 +123,7 @@ def read_points(
     after: datetime,
     settled: datetime,
     width: timedelta,
+    plan: str,
     operation: str,
     lately: timedelta,
 ) -> PointsRead:
@@ -132,7 +137,7 @@ def read_points(
     with connections[router.db_for_read(Measurement)].cursor() as cursor:
         cursor.execute(
             _BY_POINT,
-            [since, width.total_seconds(), late, after, settled, min(after, late), until],
+            [since, width.total_seconds(), late, after, settled, min(after, late), until, plan],
         )
         for number, is_late, is_new, is_unsettled, name, *sums, durations in cursor.fetchall():
             stats = OperationStats(*sums)
@@ -148,15 +153,15 @@ def read_points(
     return PointsRead(before, newer, dict(last))
 
 
-def over_time(since: datetime, until: datetime, *, points: int, operation: str = "") -> list[Point]:
-    """One operation, or all, in about equal stretches; those without calls are left out.
+def over_time(since: datetime, until: datetime, *, points: int, plan: str) -> list[Point]:
+    """All operations in about equal stretches; those without calls are left out.
 
     Each is as long as its measurements were: kept ones are of half a minute or more, and the first
     may have begun before ``since``.
     """
     width = max((until - since) / points, timedelta(seconds=1))
     buckets: dict[int, list[Row]] = defaultdict(list)
-    for row in _rows(since - longest_interval(timezone.now() - since), until, operation):
+    for row in _rows(since - longest_interval(timezone.now() - since), until, plan):
         if row.end > since:
             buckets[(row.at - since) // width].append(row)
     return [_point(buckets[number]) for number in sorted(buckets)]
@@ -187,18 +192,23 @@ class Row(NamedTuple):
         return self.at + timedelta(seconds=self.seconds)
 
 
-def _rows(since: datetime, until: datetime, operation: str = "") -> Iterator[Row]:
-    rows = Measurement.objects.filter(at__gte=since, at__lt=until)
-    if operation:
-        rows = rows.filter(operation=operation)
+def of_plan(plan: str) -> Q:
+    """Measurements that count for a rollout of the plan."""
+    return Q(plan__in=("", plan))
+
+
+def _rows(since: datetime, until: datetime, plan: str) -> Iterator[Row]:
+    rows = Measurement.objects.filter(of_plan(plan), at__gte=since, at__lt=until)
     # In one piece: a cursor for pieces would be two more round trips.
     return map(Row._make, rows.order_by().values_list(*Row._fields))
 
 
-def windows(until: datetime, *, seconds: int, number: int) -> list[dict[str, OperationStats]]:
+def windows(
+    until: datetime, *, seconds: int, number: int, plan: str
+) -> list[dict[str, OperationStats]]:
     """The last equal windows before a moment, the oldest first, each by operation."""
     since = until - timedelta(seconds=seconds * number)
     stats: list[dict[str, OperationStats]] = [defaultdict(OperationStats) for _ in range(number)]
-    for row in _rows(since, until):
+    for row in _rows(since, until, plan):
         stats[int((row.at - since).total_seconds() // seconds)][row.operation].add(row)
     return stats

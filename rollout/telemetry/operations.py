@@ -27,7 +27,8 @@ class Measured:
     started: float = field(default_factory=time.perf_counter)
     queries: int = 0
     database_seconds: float = 0.0
-    modes: tuple[str, str] = ("", "")
+    modes: dict[str, tuple[str, str]] = field(default_factory=dict)
+    """The read and write mode, by the plan that it asked for them."""
     failed: bool = False
 
     def query(
@@ -48,6 +49,8 @@ class Measured:
 
 
 _current: ContextVar[Measured | None] = ContextVar("measured operation", default=None)
+# What is measured unless an operation within it is.
+_around: ContextVar[Measured | None] = ContextVar("measured around", default=None)
 
 
 def leave_out(view: F) -> F:
@@ -104,10 +107,10 @@ class operation(ContextDecorator):
         _record(self._measured)
 
 
-def using_modes(*, read: str, write: str) -> None:
-    """Record which schema the running operation, if any, reads and writes."""
-    if (measured := _current.get()) is not None:
-        measured.modes = (read, write)
+def using_modes(plan: str, *, read: str, write: str) -> None:
+    """Record which schema of a plan the running operation, if any, reads and writes."""
+    if (measured := _current.get() or _around.get()) is not None:
+        measured.modes[plan] = (read, write)
 
 
 @contextmanager
@@ -125,9 +128,13 @@ def unless_measured() -> Iterator[Measured]:
     """Measure what runs inside, unless it names an operation of its own or gets no name here."""
     measured = Measured("", failed=True)
     before = recorder.added_here()
-    with ExitStack() as stack:
-        _count_queries(measured, stack)
-        yield measured
+    token = _around.set(measured)
+    try:
+        with ExitStack() as stack:
+            _count_queries(measured, stack)
+            yield measured
+    finally:
+        _around.reset(token)
     if measured.name and recorder.added_here() == before:
         _record(measured)
 
@@ -139,11 +146,15 @@ def _count_queries(measured: Measured, stack: ExitStack) -> None:
 
 
 def _record(measured: Measured) -> None:
-    recorder.add(
-        measured.name,
-        modes=measured.modes,
-        seconds=time.perf_counter() - measured.started,
-        database_seconds=measured.database_seconds,
-        queries=measured.queries,
-        failed=measured.failed,
-    )
+    """Count a call, for each plan whose modes it asked for."""
+    seconds = time.perf_counter() - measured.started
+    for plan, modes in (measured.modes or {"": ("", "")}).items():
+        recorder.add(
+            measured.name,
+            plan=plan,
+            modes=modes,
+            seconds=seconds,
+            database_seconds=measured.database_seconds,
+            queries=measured.queries,
+            failed=measured.failed,
+        )

@@ -17,15 +17,16 @@ from rollout.journal.heartbeats import process_name
 from rollout.telemetry.histograms import Histogram
 
 INTERVAL_SECONDS = 3
-# Characters of an operation's name that the journal stores.
+# Characters of an operation's and a plan's name that the journal stores.
 MAX_NAME = 100
 # Sums that wait for a database that is away; beyond that the oldest are dropped.
 MAX_WAITING = 10_000
 
 _log = logging.getLogger(__name__)
 
-# The interval's number since the epoch, the operation, the read mode and the write mode.
-Key = tuple[int, str, str, str]
+# The interval's number since the epoch, the operation, the plan whose modes it asked for, the read
+# mode and the write mode.
+Key = tuple[int, str, str, str, str]
 
 
 @dataclass
@@ -65,6 +66,7 @@ class Recorder:
         self,
         operation: str,
         *,
+        plan: str = "",
         modes: tuple[str, str],
         seconds: float,
         database_seconds: float,
@@ -73,7 +75,7 @@ class Recorder:
     ) -> None:
         """Count one call."""
         self._here.added = self.added_here() + 1
-        key = (int(time.time()) // INTERVAL_SECONDS, operation[:MAX_NAME], *modes)
+        key = (int(time.time()) // INTERVAL_SECONDS, operation[:MAX_NAME], plan[:MAX_NAME], *modes)
         with self._lock:
             sums = self._sums.setdefault(key, Sums())
             sums.calls += 1
@@ -108,6 +110,7 @@ class Recorder:
                 at=datetime.fromtimestamp(number * INTERVAL_SECONDS, UTC),
                 seconds=INTERVAL_SECONDS,
                 operation=operation,
+                plan=plan,
                 read_mode=read,
                 write_mode=write,
                 process=process_name(),
@@ -117,7 +120,7 @@ class Recorder:
                 database_seconds=sums.database_seconds,
                 durations=sums.durations.as_json(),
             )
-            for (number, operation, read, write), sums in taken.items()
+            for (number, operation, plan, read, write), sums in taken.items()
         ]
         try:
             with journal.atomic():

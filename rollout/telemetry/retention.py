@@ -79,7 +79,7 @@ class Kind:
 
 MEASUREMENTS = Kind(
     Measurement,
-    keys=("operation", "read_mode", "write_mode"),
+    keys=("operation", "plan", "read_mode", "write_mode"),
     counts=("calls", "errors", "queries", "database_seconds"),
     histograms=("durations",),
 )

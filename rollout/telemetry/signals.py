@@ -33,9 +33,8 @@ def application_signals(run: PhaseRun) -> list[Signal]:
     if not is_protected(run.rollout.environment):
         return []
     now = timezone.now()
-    judged = judge(
-        merged(stats_by_operation(now - WINDOW, now).values()), merged(baseline_of(run).values())
-    )
+    stats = stats_by_operation(now - WINDOW, now, plan=run.rollout.plan)
+    judged = judge(merged(stats.values()), merged(baseline_of(run).values()))
     return [judged, *_throttling(run)]
 
 

@@ -8,9 +8,10 @@ from rollout.models import Measurement, OperationTotal
 
 _ADD = f"""
 INSERT INTO {OperationTotal._meta.db_table} AS t
-  (operation, read_mode, write_mode, calls, errors, queries, seconds, database_seconds, durations)
-VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s)
-ON CONFLICT (operation, read_mode, write_mode) DO UPDATE SET
+  (operation, plan, read_mode, write_mode, calls, errors, queries, seconds, database_seconds,
+   durations)
+VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s)
+ON CONFLICT (operation, plan, read_mode, write_mode) DO UPDATE SET
   calls = t.calls + excluded.calls,
   errors = t.errors + excluded.errors,
   queries = t.queries + excluded.queries,
@@ -33,7 +34,7 @@ def add(rows: Iterable[tuple[Measurement, float]]) -> None:
     """
     parameters = sorted(
         (
-            *(row.operation, row.read_mode, row.write_mode),
+            *(row.operation, row.plan, row.read_mode, row.write_mode),
             *(row.calls, row.errors, row.queries, seconds, row.database_seconds),
             json.dumps(row.durations),
         )

@@ -66,7 +66,7 @@ def evaluation_of(
     since = max(run.created_at, state.counts_from or run.created_at)
     if rule.statistic == "wrong_values":
         return _wrong_values(rule, run.rollout, since)
-    windows = _windows(rule, now)
+    windows = _windows(rule, now, run.rollout.plan)
     if state.counts_from is not None:
         windows = {at: stats for at, stats in windows.items() if at >= state.counts_from}
     if rule.statistic == "consecutive_errors":
@@ -74,11 +74,11 @@ def evaluation_of(
     return _by_windows(rule, windows, baseline_value_of(rule, baseline), acting=state.acting)
 
 
-def _windows(rule: Guardrail, now: datetime) -> dict[datetime, OperationStats]:
+def _windows(rule: Guardrail, now: datetime, plan: str) -> dict[datetime, OperationStats]:
     """The statistics of the last windows by their starts, which lie on whole seconds."""
     number = int((now - SETTLED).timestamp()) // rule.seconds
     until = datetime.fromtimestamp(number * rule.seconds, UTC)
-    stats = operation_stats.windows(until, seconds=rule.seconds, number=rule.windows)
+    stats = operation_stats.windows(until, seconds=rule.seconds, number=rule.windows, plan=plan)
     first = until - timedelta(seconds=rule.seconds * rule.windows)
     return {
         first + timedelta(seconds=rule.seconds * n): stats_of(rule, by_operation)

@@ -30,7 +30,7 @@ def test_a_complete_rollout_says_what_can_be_removed_and_who_did_what(
     assert records.count("<td>grace</td>") == 5
     assert records.count("<td>ada</td>") == 2
     Measurement.objects.create(
-        at=timezone.now(), seconds=5, operation="search", read_mode="new", calls=3
+        at=timezone.now(), seconds=5, operation="search", plan=rollout.plan, calls=3
     )
     journal.rehearsed(journal.taken(rollout))
     text = text_of(viewer, PAGE)
@@ -47,8 +47,8 @@ def test_a_complete_rollout_names_the_columns_that_a_conversion_dropped() -> Non
     for phase in range(5):
         ran(rollout, phase)
     Measurement.objects.create(
-        at=timezone.now(), seconds=5, operation="search", read_mode="new", calls=3
+        at=timezone.now(), seconds=5, operation="search", plan="another", calls=3
     )
     text = text_of(journal.browser_of("viewer"), rollout.get_absolute_url())
     assert "They are <code>offer.price</code>, <code>offer.note</code>" in text
-    assert "modes, of this or another plan, in the last hour:</strong>" in text
+    assert "No measured operation asked for modes in the last hour." in text

@@ -42,8 +42,11 @@ def ended(rollout: Rollout, ago: timedelta, phase: int = 0) -> PhaseRun:
     return run
 
 
-def measured(ago: timedelta, *, calls: int = 50, errors: int = 0, seconds: float = 0.02) -> None:
-    journal.measured(timezone.now() - ago, ms=seconds * 1000, calls=calls, errors=errors)
+def measured(
+    ago: timedelta, *, calls: int = 50, errors: int = 0, seconds: float = 0.02, plan: str = ""
+) -> None:
+    at = timezone.now() - ago
+    journal.measured(at, ms=seconds * 1000, calls=calls, errors=errors, plan=plan)
 
 
 def breached(rollout: Rollout, action: str, ago: timedelta) -> None:
@@ -103,7 +106,9 @@ class TestSoak:
         assert status == "pending"
         assert message.startswith("19 calls of the application measured since phase 0 finished")
         assert message.endswith("20 needed. Wait for more.")
-        measured(MINUTE, calls=1)
+        measured(MINUTE, calls=30, plan="another")
+        assert answer(SOAK, rollout)[0] == "pending"
+        measured(MINUTE, calls=1, plan=rollout.plan)
         assert answer(SOAK, rollout) == (
             "pass",
             "11 min since phase 0 finished: 20 calls measured, no guardrail paused or blocked "

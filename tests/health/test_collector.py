@@ -148,6 +148,7 @@ def test_operations_are_true_histograms_that_survive_thinning(prometheus: Client
         process = (first, other)[number % 2]
         process.add(
             "search",
+            plan=journal.PLAN,
             modes=("legacy", "both"),
             seconds=seconds,
             database_seconds=seconds / 2,
@@ -160,7 +161,8 @@ def test_operations_are_true_histograms_that_survive_thinning(prometheus: Client
 
     assert Measurement.objects.all().delete()[0] == 2
     metrics = scrape(prometheus)
-    labels = {"operation": "search", "read_mode": "legacy", "write_mode": "both"}
+    modes = {"plan": journal.PLAN, "read_mode": "legacy", "write_mode": "both"}
+    labels = {"operation": "search", **modes}
     name = "rollout_operation_duration_seconds"
     buckets = sorted(
         (float(dict(key)["le"]), value)

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import re
 from collections import Counter
+from threading import Event
 from typing import TYPE_CHECKING
 
 from offers import book
 from offers.generated import NO_NUMBERS, OFFERS
-from offers.traffic import traffic
-from rollout.models import AuditReport, RunState
+from offers.traffic import run, traffic
+from rollout.models import AuditReport, Measurement, RunState
+from rollout.telemetry.recorder import recorder
 from tests.console import journal
 from tests.console.views import value_pages
 from tests.support import rollouts
@@ -52,6 +54,27 @@ def test_the_page_of_the_offers_needs_a_log_in(demo_lead: Client) -> None:
     assert demo_lead.get("/offers/").status_code == 200
     demo_lead.logout()
     assert demo_lead.get("/offers/").url.startswith("/accounts/login/")  # type: ignore[attr-defined]
+
+
+def test_operations_of_the_offers_are_measured_under_their_plan(demo_lead: Client) -> None:
+    # What other tests have measured in this process.
+    recorder.flush()
+    Measurement.objects.all().delete()
+    waits = iter([False] * 20)
+
+    class Stop(Event):
+        def wait(self, timeout: float | None = None) -> bool:
+            return next(waits, True)
+
+    run(Stop(), rate=1_000)
+    assert demo_lead.get("/offers/").status_code == 200
+    recorder.flush()
+    names = {"list-offers", "make-offer", "change-price"}
+    measured = Measurement.objects.filter(operation__in=names)
+    assert set(measured.values_list("plan", flat=True)) == {book.PLAN}
+    assert sum(measured.values_list("calls", flat=True)) == 21
+    assert "list-offers" in journal.text_of(demo_lead, f"{PAGE}monitoring/")
+    assert "list-offers" not in journal.text_of(demo_lead, f"{journal.PAGE}monitoring/")
 
 
 def test_the_generator_plants_texts_that_people_have_to_decide_about(demo_lead: Client) -> None:

@@ -1,6 +1,7 @@
 """What is counted of an operation, and under which name."""
 
 import threading
+from collections import Counter
 from collections.abc import Iterator
 
 import pytest
@@ -46,6 +47,11 @@ def orders(request: HttpRequest) -> HttpResponse:
     return HttpResponse()
 
 
+def in_modes(request: HttpRequest) -> HttpResponse:
+    with current_modes(PLAN):
+        return HttpResponse()
+
+
 @leave_out
 def aside(request: HttpRequest) -> HttpResponse:
     return HttpResponse()
@@ -54,6 +60,7 @@ def aside(request: HttpRequest) -> HttpResponse:
 urlpatterns = [
     path("named/", orders, name="orders"),
     path("nameless/", orders),
+    path("in-modes/", in_modes, name="in-modes"),
     path("left-out/", aside, name="aside"),
     path("generic/", TemplateView.as_view(template_name="404.html"), name="about"),
     path("moved/", RedirectView.as_view(url="/named/")),
@@ -120,7 +127,31 @@ def test_the_modes_in_which_it_ran_are_known() -> None:
     with operation("update"), current_modes(PLAN):
         pass
     update = measured()["update"]
-    assert (update.read_mode, update.write_mode) == ("legacy", "legacy")
+    assert (update.plan, update.read_mode, update.write_mode) == (PLAN, "legacy", "legacy")
+
+
+def test_an_operation_that_asks_for_the_modes_of_two_plans_is_measured_under_each() -> None:
+    with operation("update"):
+        for plan in (PLAN, "offer-prices", PLAN):
+            with current_modes(plan):
+                pass
+    with operation("update"):
+        pass
+    recorder.flush()
+    calls: Counter[str] = Counter()
+    for row in Measurement.objects.all():
+        calls[row.plan] += row.calls
+    assert calls == {PLAN: 1, "offer-prices": 1, "": 1}
+
+
+@pytest.mark.urls(__name__)
+def test_a_request_is_measured_under_the_plan_whose_modes_its_view_asked_for(
+    client: Client,
+) -> None:
+    client.get("/in-modes/")
+    assert measured()["in-modes"].plan == PLAN
+    client.get("/named/")
+    assert measured()["orders"].plan == ""
 
 
 def test_a_request_is_measured_under_the_name_that_its_view_gives(
@@ -133,7 +164,7 @@ def test_a_request_is_measured_under_the_name_that_its_view_gives(
 
 
 def test_nothing_is_told_of_modes_outside_an_operation() -> None:
-    telemetry.using_modes(read="new", write="new")
+    telemetry.using_modes(PLAN, read="new", write="new")
     assert measured() == {}
 
 

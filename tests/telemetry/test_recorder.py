@@ -66,7 +66,7 @@ def test_a_process_loses_one_interval_at_most_when_killed_and_else_nothing_at_al
     rows = Measurement.objects.all()
     everything = total(Histogram.of_json(row.durations) for row in rows)
     assert len(everything) == sum(row.calls for row in rows)
-    assert stats_by_operation(*_all_the_time())["work"].durations == everything
+    assert stats_by_operation(*_all_the_time(), plan="")["work"].durations == everything
 
 
 def _all_the_time() -> tuple[datetime, datetime]:

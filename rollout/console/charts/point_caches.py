@@ -30,16 +30,17 @@ def points_and_lately(
     until: datetime,
     *,
     width: timedelta,
+    plan: str,
     operation: str,
     lately: timedelta = timedelta(),
 ) -> tuple[list[Point], dict[str, OperationStats]]:
-    """One operation, or all, over time, and each of them in the last of it.
+    """One operation of a plan, or all, over time, and each of them in the last of it.
 
     ``since`` is from ``interval_start`` with this ``width``. Read are the measurements of the last
     minutes alone: those of an interval of hours that is not over are kept too.
     """
     seconds = int(width.total_seconds())
-    digest = blake2b(operation.encode(), digest_size=12).hexdigest()
+    digest = blake2b(f"{plan}\0{operation}".encode(), digest_size=12).hexdigest()
     key = f"rollout-points-{seconds}-{digest}"
     over: Over | None = cache.get(key)
     if over is None or not over.since <= since <= over.until:
@@ -52,6 +53,7 @@ def points_and_lately(
         after=over.until,
         settled=settled,
         width=width,
+        plan=plan,
         operation=operation,
         lately=lately,
     )

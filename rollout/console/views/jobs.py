@@ -234,9 +234,12 @@ def _chart(job: BackfillJob, report: JobReport) -> Chart | None:
         at_work=job.finished_at is None and job.step_run.run.state in WORKING,
         is_slow=slows_down(report.progress.waiting_for),
     )
-    if chart is None or job.step_run.run.rollout.environment != DEFAULT:
+    rollout = job.step_run.run.rollout
+    if chart is None or rollout.environment != DEFAULT:
         return chart
-    return with_application(chart, over_time(chart.start, chart.end, points=MAX_POINTS))
+    return with_application(
+        chart, over_time(chart.start, chart.end, points=MAX_POINTS, plan=rollout.plan)
+    )
 
 
 def _newest_entry(job: BackfillJob, *events: Event) -> LogEntry | None:

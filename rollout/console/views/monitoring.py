@@ -75,11 +75,11 @@ def monitoring(request: ConsoleRequest, plan: str, environment: str) -> HttpResp
     width = width_of_points(span, most=MAX_POINTS)
     since = interval_start(until - span, int(width.total_seconds()))
     points, lately = points_and_lately(
-        since, until, width=width, operation=operation, lately=RECENT
+        since, until, width=width, plan=plan, operation=operation, lately=RECENT
     )
     newest = max(runs.values(), key=lambda run: run.pk, default=None)
     marks = marks_of(rollout, since, until)
-    compared = with_last_minute(compared_with_baseline(newest, lately), until)
+    compared = with_last_minute(compared_with_baseline(newest, lately), until, plan)
     rules = rules_of(rollout, RuleState.objects.filter(rollout=rollout))
     of_operation = [row for row in rules if row.rule.operation == operation]
     row = next((row for row in compared if row.operation == (operation or "all")), None)

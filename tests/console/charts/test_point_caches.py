@@ -12,6 +12,7 @@ from rollout.models import Measurement
 from rollout.telemetry.operation_stats import OperationStats, Point, read_points
 from rollout.telemetry.retention import interval_start
 from tests.console import journal
+from tests.support.rollouts import PLAN
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("shared_parts")]
 
@@ -36,7 +37,7 @@ def both(
     until: datetime, operation: str = "", span: timedelta = SPAN, width: timedelta = WIDTH
 ) -> tuple[Answer, Answer]:
     since = since_of(until, span, width)
-    asked: Any = {"width": width, "operation": operation, "lately": NOW}
+    asked: Any = {"width": width, "plan": PLAN, "operation": operation, "lately": NOW}
     read = read_points(since, until, after=since, settled=until, **asked)
     return points_and_lately(since, until, **asked), (read.settled, read.lately)
 
@@ -75,9 +76,23 @@ def test_finished_intervals_are_read_once_and_unfinished_ones_again() -> None:
     journal.measured(NOON - SETTLED_AFTER / 2, ms=900)
     with CaptureQueriesContext(connection) as asked:
         kept, _lately = points_and_lately(
-            since_of(NOON), NOON, width=WIDTH, operation="", lately=NOW
+            since_of(NOON), NOON, width=WIDTH, plan=PLAN, operation="", lately=NOW
         )
     assert len(asked) == 1
     assert kept[0].at == since_of(NOON)
     assert kept[0].stats.calls
     assert max(point.stats.milliseconds(1.0) or 0 for point in kept) > 800
+
+
+def test_points_of_a_plan_leave_out_what_asked_for_the_modes_of_another_one() -> None:
+    for plan, ms in ((PLAN, 10), ("", 20), ("another", 400)):
+        journal.measured(NOON - NOW / 2, ms=ms, plan=plan)
+    until = NOON
+    for plan, longest in ((PLAN, 25), ("another", 500), (PLAN, 25)):
+        points, lately = points_and_lately(
+            since_of(until), until, width=WIDTH, plan=plan, operation="", lately=NOW
+        )
+        (stats,) = (point.stats for point in points)
+        assert stats.calls == lately["search"].calls == 2
+        assert (stats.milliseconds(1.0) or 0) > longest / 2
+        assert (stats.milliseconds(1.0) or 0) < longest

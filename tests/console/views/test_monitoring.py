@@ -65,6 +65,25 @@ def test_an_operation_that_was_slow_within_five_minutes_but_not_in_the_last_has_
         assert f"</svg>{verdict}</span>" in row, operation
 
 
+def test_an_operation_is_shown_where_the_plan_is_whose_modes_it_asked_for(
+    rollout: Rollout,
+) -> None:
+    ran(rollout, 1)
+    rollout.runs.update(created_at=timezone.now() - timedelta(minutes=20))
+    for operation, plan, ms in (
+        ("search", rollout.plan, 10),
+        ("upload", "", 10),
+        ("make-offer", "another", 900),
+    ):
+        measured(operation, ago=timedelta(minutes=40), ms=ms, plan=plan)
+        measured(operation, ago=timedelta(minutes=1), ms=ms, plan=plan)
+    page = text_of(browser_of("viewer"), ADDRESS)
+    rows = re.findall(r'<th scope="row">([a-z-]+)</th>', page)
+    assert {"search", "upload"} <= set(rows)
+    assert "make-offer" not in page
+    assert "900" not in page.partition('<th scope="row">all</th>')[2].partition("</tr>")[0]
+
+
 def test_one_operation_and_another_time_can_be_chosen(rollout: Rollout) -> None:
     measured("search", ago=timedelta(hours=3), ms=10)
     client = browser_of("viewer")
