@@ -54,8 +54,7 @@ class Statement:
     """SQL whose result the catalog shows.
 
     ``done`` is a query of one boolean: it is asked before, so that a statement already applied is
-    skipped, and after, so that a statement that only seemed to succeed is found out. ``None`` means
-    that the statement may simply be run again.
+    skipped, and after, so that one that only seemed to succeed is found out. ``None``: run again.
     ``long`` statements wait for others without a lock timeout and run outside a transaction.
     ``scans`` says how many times it reads the whole of the first table that it locks.
     ``servers`` are PostgreSQL's major versions that it is for, from the first up to the second.
@@ -63,6 +62,7 @@ class Statement:
     ``lookup_label`` is the lookup table that it makes rows of, which may refuse them.
     ``over_whole_table`` says that it is meant to work on a whole table in one transaction.
     ``refused_by`` asks which rows of the application stand in its way, when some do.
+    ``links`` are queries of the modes and OIDs of tables that it locks because of foreign keys.
     """
 
     sql: Composed
@@ -75,6 +75,7 @@ class Statement:
     lookup_label: str = ""
     over_whole_table: bool = False
     refused_by: Hazard | None = None
+    links: tuple[Composed, ...] = ()
 
     @cached_property
     def text(self) -> str:
@@ -280,8 +281,7 @@ class Proof:
     ``differs`` is SQL over row ``t`` of what is wrong with it, null where it is right; a row that
     differs fails the step, which names it. ``exact``: the row is compared to the letter, because
     nobody has written it since. ``recorded`` is SQL of the fingerprint that all rows together had
-    when they were written down, null where nothing was. ``done`` is a
-    fact: there is nothing left to compare.
+    when they were written down, null where nothing was. ``done``: nothing is left to compare.
     """
 
     kind: ClassVar[str] = "proof"

@@ -6,11 +6,12 @@ In the transaction that hands the names on (``swaps``), the twin replaces its or
 name. The way back builds twins over the legacy column. A twin is called after its original's OID.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from psycopg import sql
 
 from rollout.plan.actions import Action, Lock, LockMode, Statement
+from rollout.plan.linked_tables import linked
 from rollout.plan.names import TWIN, code
 from rollout.plan.table import Table
 
@@ -204,6 +205,9 @@ def twins(table: Table, moved: Mapping[str, str]) -> tuple[Action, ...]:
     """
     building = (Lock(LockMode.SHARE_UPDATE_EXCLUSIVE, table.label),)
     rules = (Lock(LockMode.SHARE_ROW_EXCLUSIVE, table.label),)
+    made = linked(table, moved, LockMode.SHARE_ROW_EXCLUSIVE)
+    # Of a foreign key the table that has it is scanned.
+    validated = linked(table, moved, LockMode.ROW_SHARE, referring=LockMode.SHARE_UPDATE_EXCLUSIVE)
     broken = _of_table(_BROKEN, table, _BROKEN_TWIN)
     missing, unruled, unvalidated = (
         _query(table, moved, query) for query in (_MISSING_INDEXES, _MISSING_RULES, _UNVALIDATED)
@@ -211,15 +215,19 @@ def twins(table: Table, moved: Mapping[str, str]) -> tuple[Action, ...]:
     return (
         _generated(broken, building, long=True),
         _generated(missing, building, long=True, scans=2),
-        _generated(unruled, rules),
-        _generated(unvalidated, building, long=True, scans=1),
+        _generated(unruled, rules, links=(made,)),
+        _generated(unvalidated, building, long=True, scans=1, links=(validated,)),
     )
 
 
-def drop_twins(table: Table) -> tuple[Action, ...]:
-    """Drop the twins that never replaced their originals."""
+def drop_twins(table: Table, columns: Iterable[str]) -> tuple[Action, ...]:
+    """Drop the twins over the columns that never replaced their originals."""
     return (
-        _generated(_of_table(_LEFT_RULES, table, TWIN), _exclusive(table)),
+        _generated(
+            _of_table(_LEFT_RULES, table, TWIN),
+            _exclusive(table),
+            links=(linked(table, columns, LockMode.ACCESS_EXCLUSIVE),),
+        ),
         _generated(
             _of_table(_LEFT_INDEXES, table, _BROKEN_TWIN),
             (Lock(LockMode.SHARE_UPDATE_EXCLUSIVE, table.label),),
@@ -241,7 +249,12 @@ def drop_twins_at_once(table: Table) -> sql.Composed:
 
 
 def _generated(
-    query: sql.Composed, locks: tuple[Lock, ...], *, long: bool = False, scans: int = 0
+    query: sql.Composed,
+    locks: tuple[Lock, ...],
+    *,
+    long: bool = False,
+    scans: int = 0,
+    links: tuple[sql.Composed, ...] = (),
 ) -> Statement:
     """The statements that a query gives, until it gives none."""
     return Statement(
@@ -251,6 +264,7 @@ def _generated(
         long=long,
         scans=scans,
         generates=True,
+        links=links,
     )
 
 

@@ -13,6 +13,7 @@ from rollout.plan.catalog import Catalog
 from rollout.plan.conversions import Conversion
 from rollout.plan.hazards import Hazard, fed_around
 from rollout.plan.kept_names import hand_back, hand_on, left
+from rollout.plan.linked_tables import linked
 from rollout.plan.plan import ENFORCE, Actions, Plan, Step
 from rollout.plan.proofs import texts_mean_their_rows
 from rollout.plan.refusals import drop_refusal
@@ -58,7 +59,7 @@ class CutOver(Step):
             *(twins(self.table, moved) if moved else ()),
             turn,
             # Those of a cutover that was not reached.
-            *(drop_twins(self.table) if moved else ()),
+            *(drop_twins(self.table, plan.carried_of(self.table).values()) if moved else ()),
             *texts_mean_their_rows(plan, self.table),
         )
 
@@ -69,7 +70,7 @@ class CutOver(Step):
             return turn()
         carried = self._carried(plan, plan.carried_of(self.table), widen=True)
         turned = hand_on(self.table, names, turn, clear=self._refusals(plan), carried=carried)
-        return self._locking_others(plan, turned)
+        return self._locking_others(plan, turned, plan.carried_of(self.table))
 
     def _turned_back(self, plan: Plan) -> Statement:
         names = plan.names_after_cutover(self.table)
@@ -79,7 +80,7 @@ class CutOver(Step):
         clear = self._refusals(self._after(plan)[0])
         carried = self._carried(plan, self._moved_back(plan), widen=False)
         turned = hand_back(self.table, names, turn, clear=clear, carried=carried)
-        return self._locking_others(plan, turned)
+        return self._locking_others(plan, turned, self._moved_back(plan))
 
     def _moved_back(self, plan: Plan) -> dict[str, str]:
         names = plan.names_after_cutover(self.table)
@@ -91,13 +92,14 @@ class CutOver(Step):
         views = any(t.recreates_views for t in plan.keeping_names_of(self.table))
         return Carried(plan.name, moved, widen, views)
 
-    def _locking_others(self, plan: Plan, turned: Statement) -> Statement:
+    def _locking_others(self, plan: Plan, turned: Statement, moved: Mapping[str, str]) -> Statement:
         """A foreign key is dropped under a lock of both of its tables."""
-        if not plan.carried_of(self.table):
+        if not moved:
             return turned
         labels = [table.label for table in plan.tables if table.label != self.table.label]
         locks = (Lock(LockMode.ACCESS_EXCLUSIVE, label) for label in labels)
-        return replace(turned, locks=(*turned.locks, *locks))
+        link = linked(self.table, moved, LockMode.ACCESS_EXCLUSIVE)
+        return replace(turned, locks=(*turned.locks, *locks), links=(link,))
 
     def _after(self, plan: Plan) -> tuple[Plan, Table]:
         """The plan and the table with the names of after the cutover."""

@@ -21,6 +21,7 @@ from rollout.plan.cutovers import CutOver
 from rollout.plan.dual_write_functions import is_compared_as_text
 from rollout.plan.hazards import Hazard, fed_around
 from rollout.plan.indexes import CreateIndex, DropIndex
+from rollout.plan.linked_tables import linked, linked_again
 from rollout.plan.names import code, identifier, in_target
 from rollout.plan.narrow_columns import fits_again
 from rollout.plan.plan import CONTRACT, Actions, Plan, Step
@@ -122,6 +123,7 @@ def together(first: Statement, second: Statement) -> Statement:
         sql=sql.SQL("{};\n{}").format(first.sql, second.sql),
         done=facts.all_of(first.done, second.done),
         locks=tuple(dict.fromkeys((*first.locks, *second.locks))),
+        links=(*first.links, *second.links),
     )
 
 
@@ -185,6 +187,7 @@ class DropLegacy(Step):
                 *(facts.no(facts.column_exists(self.table, column)) for column in columns)
             ),
             locks=(Lock(LockMode.ACCESS_EXCLUSIVE, self.table.label),),
+            links=(linked(self.table, columns, LockMode.ACCESS_EXCLUSIVE),),
         )
         # Without its triggers a column that is NOT NULL would refuse who knows the new ones alone,
         # for as long as its drop waits for the lock.
@@ -243,10 +246,19 @@ class DropLegacy(Step):
             *require_values(
                 self.table, tuple(name for name, column in columns.items() if not column.null)
             ),
-            *attributes.put_back_the_rest(plan.name, self.table),
+            *self._rest(plan),
             texts_are_back(plan, self.table),
             *legacy_again(plan, self.table, dropped=True),
         )
+
+    def _rest(self, plan: Plan) -> Actions:
+        """What the columns had besides; a foreign key is made and validated with locks of both."""
+        short, long, last = attributes.put_back_the_rest(plan.name, self.table)
+        made, validated = (
+            (linked_again(plan.name, self.table, mode),)
+            for mode in (LockMode.SHARE_ROW_EXCLUSIVE, LockMode.ROW_SHARE)
+        )
+        return (replace(short, links=made), replace(long, links=validated), last)
 
     def _triggers_before(self, plan: Plan) -> Statement:
         """The triggers in the stage that they had before they were removed.

@@ -10,6 +10,7 @@ from rollout.plan.actions import Lock, LockMode, Statement
 from rollout.plan.catalog import DEFERRABLE, EXPRESSION, Catalog, Part, foreign_key_text, index_text
 from rollout.plan.extractions import Extract
 from rollout.plan.hazards import Hazard, missing_values, orphans, types_differ
+from rollout.plan.linked_tables import linked
 from rollout.plan.names import code, django_name, identifier, normal
 from rollout.plan.plan import ENFORCE, EXPAND, Actions, Plan, Step
 from rollout.plan.table import Column, Shape, Table
@@ -138,6 +139,7 @@ class AddColumns(Step):
                     *(facts.no(facts.column_exists(self.table, n)) for n in self.added)
                 ),
                 locks=(Lock(LockMode.ACCESS_EXCLUSIVE, self.table.label),),
+                links=(linked(self.table, self.added, LockMode.ACCESS_EXCLUSIVE),),
             ),
         )
 

@@ -52,6 +52,7 @@ def switch_modes(
         sql=sql.SQL("{};\n{}").format(switched, together_with.sql),
         done=sql.SQL("({} AND {})").format(done, together_with.done),
         locks=together_with.locks,
+        links=together_with.links,
     )
 
 

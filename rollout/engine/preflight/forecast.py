@@ -11,10 +11,11 @@ from typing import ClassVar
 import psycopg
 from psycopg import sql
 
+from rollout.engine.catalog_sql import LABEL
 from rollout.engine.ddl import MAX_LOCK_TIMEOUT_SECONDS
 from rollout.engine.preflight.item import oids_by_label, oids_of, one_row, rows
 from rollout.engine.target import APPLICATION_NAME, Connection, facts_now
-from rollout.plan.actions import Compute, Fill, LockMode, Statement, StepActions
+from rollout.plan.actions import Compute, Fill, Lock, LockMode, Statement, StepActions
 from rollout.plan.plan import Step
 
 # The modes of others that each mode waits for.
@@ -163,7 +164,8 @@ class Forecaster:
         applied = statement.done is not None and self._facts[statement.done.as_string()]
         self._created |= {label for label in _created_by(statement) if not self._oids.get(label)}
         together: dict[LockMode, list[str]] = {}
-        for lock in statement.locks:
+        linked = (lock for link in statement.links for lock in self._linked[link.as_string()])
+        for lock in dict.fromkeys((*statement.locks, *linked)):
             if lock.table not in self._created:
                 together.setdefault(lock.mode, []).append(lock.table)
         return [
@@ -212,8 +214,33 @@ class Forecaster:
     def _oids(self) -> dict[str, list[int]]:
         """By their labels, the tables that steps lock or create, with their partitions."""
         labels = {lock.table for _, actions in self._steps for lock in actions.locks}
+        labels |= {lock.table for locks in self._linked.values() for lock in locks}
         labels |= {label for statement in self._statements for label in _created_by(statement)}
         return oids_by_label(self._connection, sorted(labels))
+
+    @cached_property
+    def _linked(self) -> dict[str, list[Lock]]:
+        """By its text, the locks that each query of the statements' links gives."""
+        links = {link.as_string(): link for s in self._statements for link in s.links}
+        locks: dict[str, list[Lock]] = {text: [] for text in links}
+        if not links:
+            return locks
+        union = sql.SQL(" UNION ALL ").join(
+            sql.SQL("SELECT {} AS number, l.* FROM ({}) AS l").format(sql.Literal(number), link)
+            for number, link in enumerate(links.values())
+        )
+        try:
+            with self._connection.transaction():
+                rows_of_links = self._connection.execute(
+                    sql.SQL(_LINKED_TABLES).format(links=union)
+                ).fetchall()
+        except psycopg.errors.UndefinedTable:
+            # Before phase 0 nothing is kept for a rollback.
+            return locks
+        texts = list(links)
+        for number, mode, label in rows_of_links:
+            locks[texts[number]].append(Lock(LockMode(mode), label))
+        return locks
 
     @cached_property
     def _holders(self) -> list[Holder]:
@@ -238,6 +265,13 @@ class Forecaster:
             except psycopg.DatabaseError:
                 self._sizes[label] = None
         return self._sizes[label]
+
+
+_LINKED_TABLES = """
+SELECT DISTINCT links.number, links.mode, {label} AS label FROM ({{links}}) AS links
+  JOIN pg_class AS c ON c.oid = links.relation JOIN pg_namespace AS n ON n.oid = c.relnamespace
+ ORDER BY 1, 2, 3
+""".format(label=LABEL.format(n="n", c="c"))
 
 
 def _created_by(statement: Statement) -> set[str]:
