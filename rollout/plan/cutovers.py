@@ -13,6 +13,7 @@ from rollout.plan.catalog import Catalog
 from rollout.plan.conversions import Conversion
 from rollout.plan.hazards import Hazard, fed_around
 from rollout.plan.kept_names import hand_back, hand_on, left
+from rollout.plan.left_objects import left_objects
 from rollout.plan.linked_tables import linked
 from rollout.plan.plan import ENFORCE, Actions, Plan, Step
 from rollout.plan.proofs import texts_mean_their_rows
@@ -134,6 +135,7 @@ class CutOver(Step):
                 for hazard in names_hazards(self.table, t.names_after_cutover, besides=names)
             ),
             *carried_hazards(plan, self.table, besides=names),
+            *left_objects(plan, self.table),
         )
 
     def _is_last(self, plan: Plan) -> bool:

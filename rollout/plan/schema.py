@@ -10,6 +10,7 @@ from rollout.plan.actions import Lock, LockMode, Statement
 from rollout.plan.catalog import DEFERRABLE, EXPRESSION, Catalog, Part, foreign_key_text, index_text
 from rollout.plan.extractions import Extract
 from rollout.plan.hazards import Hazard, missing_values, orphans, types_differ
+from rollout.plan.left_objects import left_objects
 from rollout.plan.linked_tables import linked
 from rollout.plan.names import code, django_name, identifier, normal
 from rollout.plan.plan import ENFORCE, EXPAND, Actions, Plan, Step
@@ -142,6 +143,9 @@ class AddColumns(Step):
                 links=(linked(self.table, self.added, LockMode.ACCESS_EXCLUSIVE),),
             ),
         )
+
+    def hazards(self, plan: Plan) -> tuple[Hazard, ...]:
+        return left_objects(plan, self.table)
 
     def reshape(self, plan: Plan, shape: Shape) -> None:
         shape.setdefault(self.table.label, {}).update(
