@@ -97,10 +97,18 @@ _NUMBERS = """
           limits.seqmax, numbers.seqstart, numbers.seqcache,
           CASE WHEN numbers.seqcycle THEN ' CYCLE' ELSE '' END);
         PERFORM setval(numbers.name::regclass, last_drawn, was_drawn);
-        FOR command IN SELECT format('GRANT %s ON SEQUENCE %s TO %s%s', privilege_type,
-            numbers.name, CASE grantee WHEN 0 THEN 'PUBLIC' ELSE grantee::regrole::text END,
-            CASE WHEN is_grantable THEN ' WITH GRANT OPTION' ELSE '' END)
-            FROM aclexplode(numbers.relacl) LOOP
+        FOR command IN SELECT ddl FROM (
+            -- What ALTER DEFAULT PRIVILEGES gives on a sequence that is made.
+            SELECT 1, format('REVOKE ALL ON SEQUENCE %s FROM %s', numbers.name,
+                CASE g.grantee WHEN 0 THEN 'PUBLIC' ELSE g.grantee::regrole::text END)
+              FROM pg_class AS o JOIN pg_default_acl AS p ON p.defaclrole = o.relowner
+               AND p.defaclobjtype = 'S' AND p.defaclnamespace IN (0, o.relnamespace)
+              CROSS JOIN LATERAL aclexplode(p.defaclacl) AS g
+             WHERE o.oid = numbers.name::regclass AND g.grantee <> o.relowner
+            UNION SELECT 2, format('GRANT %s ON SEQUENCE %s TO %s%s', privilege_type,
+                numbers.name, CASE grantee WHEN 0 THEN 'PUBLIC' ELSE grantee::regrole::text END,
+                CASE WHEN is_grantable THEN ' WITH GRANT OPTION' ELSE '' END)
+              FROM aclexplode(numbers.relacl)) AS rights (place, ddl) ORDER BY place LOOP
           EXECUTE command;
         END LOOP;
         IF numbers.comment IS NOT NULL THEN
