@@ -1,11 +1,12 @@
-"""Processes of the site that are forks of one in which it is loaded already.
+"""Processes that are forks of one in which the site, or only Django, is loaded already.
 
 To start Python and Django takes half a second of a core, and a run starts hundreds of processes.
 Each one here is a real one, in a session of its own, with manage.py or a module as its main
 program; all that it inherits is modules. Where its variables or settings differ in what those may
 have read, it replaces itself by a fresh Python.
 
-As a program (``python -m tests.support.preloaded DESCRIPTOR``) this is the process that is forked.
+As a program (``python -m tests.support.preloaded DESCRIPTOR KIND``) this is the process that is
+forked.
 """
 
 import atexit
@@ -19,14 +20,19 @@ import socket
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from importlib import import_module
 from threading import Lock
 from types import ModuleType
 from typing import IO, Any, NoReturn
 
 from config.home import ROOT
+from tests.support import intervals
 
+Variables = Mapping[str, str]
+# Takes the variables of a request, unless they need a fresh Python.
+Takes = Callable[[Variables], bool]
+SITE, PROJECT = "site", "project"
 # Settings that no module reads when it is imported, or in an app's `ready`.
 READ_LATE = {"DATABASES", "DATABASE_URL", "GIVEN", "LOGGING", "SERVE_MEDIA"}
 # How variables begin that Python has read before it runs anything.
@@ -40,6 +46,30 @@ MODULES = (
     "rollout.management.commands.rollout",
     "rollout.tasks",
     "rollout.watchdog.loop",
+)
+# What the projects of tests need, as far as it reads no settings.
+MODULES_OF_PROJECTS = (
+    "django.core.management.commands.makemigrations",
+    "django.core.management.commands.migrate",
+    "django.core.management.commands.test",
+    "django.db.backends.postgresql.base",
+    "django.forms",
+    "django.template.defaulttags",
+    "django.views.generic",
+    "django_htmx.middleware",
+    "prometheus_client",
+    "rapidfuzz",
+    "rollout.engine.audit",
+    "rollout.engine.backfill",
+    "rollout.engine.catalog",
+    "rollout.plan",
+)
+# Variables of a project's processes that Python has read, and that can be made good for.
+MADE_GOOD = (
+    "DJANGO_SETTINGS_MODULE",
+    "PYTHONDONTWRITEBYTECODE",
+    "PYTHONPATH",
+    "PYTHONUNBUFFERED",
 )
 # Of a request: where it runs, its variables and the arguments of Python. A message has room for it.
 LARGEST = 150_000
@@ -78,7 +108,8 @@ class Forked:
 class Preloaded:
     """The process that is forked, as the tests see it: started when it is first needed."""
 
-    def __init__(self) -> None:
+    def __init__(self, kind: str) -> None:
+        self._kind = kind
         self._lock = Lock()
         self._requests: socket.socket | None = None
 
@@ -86,7 +117,7 @@ class Preloaded:
         self,
         arguments: Sequence[str],
         *,
-        env: Mapping[str, str],
+        env: Variables,
         output: IO[Any],
         errors: IO[Any],
         directory: str = str(ROOT),
@@ -109,7 +140,7 @@ class Preloaded:
             with theirs:
                 # It ends when this process does, whose end of the socket is closed then.
                 process = subprocess.Popen(
-                    [sys.executable, "-m", __name__, str(theirs.fileno())],
+                    [sys.executable, "-m", __name__, str(theirs.fileno()), self._kind],
                     env={**os.environ, "PYTHONUNBUFFERED": "1"},
                     cwd=ROOT,
                     stdin=subprocess.DEVNULL,
@@ -125,7 +156,7 @@ def _end(requests: socket.socket, process: "subprocess.Popen[bytes]") -> None:
     process.wait()
 
 
-def serve(requests: socket.socket) -> Sequence[str] | None:
+def serve(requests: socket.socket, takes: Takes) -> Sequence[str] | None:
     """Forks a process for each request; in each of them, the arguments of its program.
 
     In the process that is forked: None, when nobody can request anything any more.
@@ -152,7 +183,7 @@ def serve(requests: socket.socket) -> Sequence[str] | None:
             signal.signal(signal.SIGCHLD, signal.SIG_DFL)
             for inherited in (requests, woken, wakes, end, *children.values()):
                 inherited.close()
-            return _become(message, *descriptors[1:])
+            return _become(message, takes, *descriptors[1:])
         end.send(str(pid).encode())
         children[pid] = end
         for descriptor in descriptors[1:]:
@@ -169,7 +200,7 @@ def _tell_ends(children: dict[int, socket.socket]) -> None:
             end.send(str(os.waitstatus_to_exitcode(status)).encode())
 
 
-def _become(message: bytes, output: int, errors: int) -> Sequence[str]:
+def _become(message: bytes, takes: Takes, output: int, errors: int) -> Sequence[str]:
     """Be the process that was requested; its arguments."""
     directory, env, arguments = json.loads(message)
     os.setsid()
@@ -178,20 +209,39 @@ def _become(message: bytes, output: int, errors: int) -> Sequence[str]:
         os.dup2(descriptor, standard)
     for descriptor in {output, errors}:
         os.close(descriptor)
-    before = {name: value for name, value in os.environ.items() if name.startswith(READ_AT_ONCE)}
-    if before != {name: value for name, value in env.items() if name.startswith(READ_AT_ONCE)}:
-        _replace(arguments, env)
-    os.environ.clear()
-    os.environ.update(env)
-    if not _take_settings():
+    if not takes(env):
         _replace(arguments, env)
     tempfile.tempdir = None
     return list(arguments)
 
 
-def _replace(arguments: Sequence[str], env: Mapping[str, str]) -> NoReturn:
+def _replace(arguments: Sequence[str], env: Variables) -> NoReturn:
     signal.signal(signal.SIGPIPE, signal.SIG_DFL)
-    os.execve(sys.executable, [sys.executable, *arguments], env)  # noqa: S606
+    program = ["-m", intervals.__name__, *arguments] if intervals.VARIABLE in env else arguments
+    os.execve(sys.executable, [sys.executable, *program], env)  # noqa: S606
+
+
+def _take_variables(env: Variables, *, but: Sequence[str] = ()) -> bool:
+    """Take these variables; False if Python has read others, but for some."""
+    before, after = (
+        {name: v for name, v in of.items() if name.startswith(READ_AT_ONCE) and name not in but}
+        for of in (os.environ, env)
+    )
+    os.environ.clear()
+    os.environ.update(env)
+    return before == after
+
+
+def become_site(env: Variables) -> bool:
+    """Be a process of the site; False if it has to be a fresh Python."""
+    return _take_variables(env) and _take_settings()
+
+
+def become_project(env: Variables) -> bool:
+    """Be a process of another project, whose settings nobody has read yet."""
+    sys.path[:0] = filter(None, env.get("PYTHONPATH", "").split(os.pathsep))
+    sys.dont_write_bytecode = bool(env.get("PYTHONDONTWRITEBYTECODE"))
+    return _take_variables(env, but=MADE_GOOD)
 
 
 def _take_settings() -> bool:
@@ -238,21 +288,25 @@ def run(arguments: Sequence[str]) -> None:
 
 def main() -> None:
     import django
+    from django.conf import settings
 
-    requests = socket.socket(fileno=int(sys.argv[1]))
+    requests, kind = socket.socket(fileno=int(sys.argv[1])), sys.argv[2]
     sys.path[0] = str(ROOT)
-    django.setup()
-    for module in MODULES:
+    if kind == SITE:
+        django.setup()
+    for module in MODULES if kind == SITE else MODULES_OF_PROJECTS:
         import_module(module)
+    assert settings.configured == (kind == SITE)
     gc.collect()
     gc.freeze()
-    arguments = serve(requests)
+    arguments = serve(requests, become_site if kind == SITE else become_project)
     if arguments is not None:
         gc.unfreeze()
+        intervals.apply()
         run(arguments)
 
 
-preloaded = Preloaded()
+preloaded, preloaded_project = Preloaded(SITE), Preloaded(PROJECT)
 
 if __name__ == "__main__":
     main()

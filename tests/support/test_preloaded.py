@@ -8,6 +8,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from tests.support.intervals import shorter
 from tests.support.preloaded import Forked, preloaded
 from tests.support.processes import PATIENCE, wait_until
 
@@ -24,6 +25,12 @@ print(json.dumps({
     "session": os.getsid(0) == os.getpid(),
 }))
 sys.exit(int(os.environ.get("OWN", "0")))
+"""
+PRINTS_INTERVALS = """
+import django
+django.setup()
+from rollout.watchdog import duties, loop
+print(loop.LOOK_SECONDS, loop.LOOK_SECONDS_AT_REST, duties.SELDOM_AT_REST)
 """
 WAITS = "import signal; print('waits', flush=True); signal.pause()"
 
@@ -58,6 +65,22 @@ def test_a_process_has_its_own_settings_and_other_modules_where_these_differ(
     assert printed["session"]
     if "DATABASE_URL" in variables:
         assert printed["database"] == "elsewhere"
+
+
+@pytest.mark.parametrize("variables", [{}, {"PYTHONHASHSEED": "1"}], ids=["forked", "fresh"])
+def test_a_process_has_the_shorter_intervals_of_its_test_alone(
+    tmp_path: Path, variables: dict[str, str]
+) -> None:
+    intervals = {
+        "rollout.watchdog.loop.LOOK_SECONDS": 0.25,
+        "rollout.watchdog.duties.SELDOM_AT_REST": 3,
+    }
+    printed = []
+    for more in (shorter(intervals), {}):
+        process = started(tmp_path, PRINTS_INTERVALS, **more, **variables)
+        assert process.wait(PATIENCE) == 0, (tmp_path / "output").read_text()
+        printed.append((tmp_path / "output").read_text())
+    assert printed == ["0.25 5.0 0:00:03\n", "1.0 5.0 0:00:30\n"]
 
 
 def test_a_process_is_a_real_one_that_dies_of_a_signal(tmp_path: Path) -> None:
