@@ -12,6 +12,7 @@ from tests.console import journal
 from tests.in_browser.visiting import Site, Walk
 from tests.support import rollouts
 from tests.support.demo_sites import demo_template
+from tests.support.intervals import QUICK_SITE
 from tests.support.processes import wait_until
 from tests.support.servers import Database, database_of_its_own
 
@@ -24,7 +25,8 @@ PASSWORD = "of-this-story"
 
 @pytest.fixture(scope="module")
 def variables(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    return {"DEMO": "1", "ROLLOUT_HOME": str(tmp_path_factory.mktemp("home"))}
+    home = str(tmp_path_factory.mktemp("home"))
+    return {"DEMO": "1", "ROLLOUT_HOME": home, **QUICK_SITE}
 
 
 @pytest.fixture(scope="module")

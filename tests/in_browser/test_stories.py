@@ -15,6 +15,7 @@ from rollout.worker.probes import probe_all
 from tests.console import journal
 from tests.in_browser.visiting import PHONE, Site, Visitor, Walk
 from tests.support import rollouts
+from tests.support.intervals import QUICK_SITE
 from tests.support.processes import wait_until
 from tests.support.rollouts import ADA
 from tests.support.servers import Database
@@ -25,12 +26,18 @@ PAGE = journal.PAGE
 PAGES = (PAGE, *(f"{PAGE}phases/{number}/" for number in range(5)), f"{PAGE}audits/")
 
 
+@pytest.fixture(scope="module")
+def variables() -> dict[str, str]:
+    return QUICK_SITE
+
+
 def asks_until(visitor: Visitor, path: str, text: str, *, seconds: float = 60) -> None:
     """Opens a page again and again, as people without scripts do, until it says so."""
     deadline = time.monotonic() + seconds
     visitor.open(path)
     while text not in visitor.text:
         assert time.monotonic() < deadline, visitor.text
+        time.sleep(0.2)
         visitor.open(path)
 
 
@@ -54,15 +61,6 @@ def closed(database: Database) -> Iterator[None]:
             yield
         finally:
             server.execute(f'ALTER DATABASE "{name}" ALLOW_CONNECTIONS true'.encode())
-
-
-@contextmanager
-def rows_held(database: Database) -> Iterator[None]:
-    """Somebody's transaction holds every listing: a backfill waits."""
-    with psycopg.connect(database.url) as other:
-        other.execute("SELECT id FROM properties FOR UPDATE")
-        yield
-        other.rollback()
 
 
 def plant_a_wrong_type() -> None:
@@ -108,8 +106,7 @@ def rolls_everything_back(lead: Visitor) -> None:
     def is_back() -> bool:
         return not gates.started_phases(gates.newest_runs(journal.the_rollout()))
 
-    # A story that runs alone finds nothing to roll back.
-    if not is_back():
+    if not is_back():  # A story that runs alone finds nothing to roll back.
         lead.open(f"{PAGE}phases/0/roll-back/")
         lead.page.locator("#typed").fill(journal.PLAN)
         lead.press("Roll back all phases in production")
@@ -178,7 +175,8 @@ def test_one_lead_pauses_and_goes_and_another_resumes(
         probe_all(journal.the_rollout())
         starts(lead, 1)
         lead.reads("Phase complete", seconds=60)
-        with rows_held(database):
+        # Somebody's transaction holds every listing: the backfill waits.
+        with rollouts.locked("SELECT id FROM properties FOR UPDATE"):
             starts(lead, 2)
             lead.press("Pause")
             lead.page.get_by_role("heading", name="Paused").wait_for(timeout=60_000)
@@ -355,8 +353,10 @@ def test_the_rest_of_the_page_follows_a_change(site: Site, database: Database) -
     run.delete()
 
 
+# Parts ask when the test has them ask, so that each change is seen by itself.
 SHIFTED = """() => {
     window.shifted = 0;
+    document.querySelectorAll("[data-live]").forEach(part => { part.dataset.live = 9999; });
     new PerformanceObserver(seen => {
         for (const one of seen.getEntries()) shifted += one.value;
     }).observe({type: "layout-shift"});

@@ -47,6 +47,7 @@ from rollout.watchdog.duties import duties
 from rollout.worker import dump_storage
 from tests.console import journal
 from tests.support import rollouts
+from tests.support.intervals import QUICK_DUTIES
 from tests.support.processes import manage_process, stopped_after, wait_until
 from tests.support.receivers import Receiver, receiver
 from tests.support.rollouts import PLAN
@@ -111,7 +112,10 @@ def busy(
         with database_of_its_own(filled) as database, receiver() as chat:
             hooks = json.dumps({"chat": {"URL": chat.url}})
             env = database.env(
-                LOG_LEVEL="INFO", ROLLOUT_WEBHOOKS=hooks, ROLLOUT_WEBHOOKS_ALLOW_HTTP="1"
+                LOG_LEVEL="INFO",
+                ROLLOUT_WEBHOOKS=hooks,
+                ROLLOUT_WEBHOOKS_ALLOW_HTTP="1",
+                **QUICK_DUTIES,
             )
             since = timezone.now()
             rows = _rows(database.url)

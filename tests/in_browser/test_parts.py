@@ -1,13 +1,64 @@
-"""Lists and the mapping review by the keyboard alone."""
+"""Charts, headers and lists in Chromium, by pointer and by the keyboard alone.
+
+They share a site: charts and headers need few rows, and keys come last, with listings.
+"""
+
+from datetime import timedelta
 
 import pytest
+from django.utils import timezone
+from playwright.sync_api import expect
 
+from tests.console import journal
 from tests.console.journal import PAGE
 from tests.in_browser.visiting import Site
 from tests.support import rollouts
 from tests.support.servers import Database
 
 pytestmark = pytest.mark.xdist_group("in_browser")
+
+
+def test_arrow_keys_and_pointer_read_the_values_of_a_chart(site: Site, database: Database) -> None:
+    for minutes in range(2, 8):
+        journal.measured(timezone.now() - timedelta(minutes=minutes), ms=10 * minutes, seconds=5)
+    with site.visitor("viewer") as viewer:
+        viewer.open(f"{PAGE}monitoring/?hours=0.25")
+        box = viewer.page.locator(".plot-box").first
+        slider, reading = box.get_by_role("slider"), box.locator(".reading p")
+        assert not reading.is_visible()
+        slider.focus()
+        latest = reading.inner_text()
+        viewer.page.keyboard.press("ArrowLeft")
+        before = reading.inner_text()
+        assert before != latest
+        assert slider.get_attribute("aria-valuetext") == before.replace("\n", ", ")
+        viewer.page.evaluate("document.dispatchEvent(new CustomEvent('rollout:changed'))")
+        assert reading.inner_text() == before
+        viewer.page.keyboard.press("Tab")
+        viewer.page.mouse.move(0, 0)
+        where = box.bounding_box()
+        assert where is not None
+        viewer.page.mouse.move(where["x"] + where["width"] / 2, where["y"] + 5)
+        expect(reading).to_contain_text("p95")
+        # All charts of the section.
+        expect(viewer.page.locator(".reading.shown").nth(1)).to_be_visible()
+        assert not viewer.barriers()
+        assert not viewer.problems
+
+
+def test_the_state_in_the_header_is_one_line_on_a_desk(site: Site, database: Database) -> None:
+    run = journal.ran(journal.the_rollout(), 3, "running", worker="somewhere")
+    job = journal.job_of(journal.reached(run, "backfill", "running"), scanned=0)
+    with site.visitor("lead") as lead:
+        lead.open(f"/rollout/jobs/{job.pk}/")
+        height = lead.page.locator(".rollout-state").evaluate(
+            "state => { state.insertAdjacentHTML('beforeend', '<progress></progress>"
+            '<span class="small number">24.9%, about 40 s left</span>\'); '
+            "return state.offsetHeight; }"
+        )
+        assert height < 40
+        assert not lead.problems
+    run.delete()
 
 
 def test_a_mapping_is_reviewed_by_the_keyboard_alone(site: Site, database: Database) -> None:
