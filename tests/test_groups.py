@@ -2,6 +2,7 @@
 
 import ast
 import os
+import re
 from collections import defaultdict
 from importlib.util import cache_from_source
 from pathlib import Path
@@ -9,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from config.home import ROOT
+from tests.support.lanes import SECONDS, lanes
 
 
 @pytest.mark.xdist_group("of its own")
@@ -16,6 +18,20 @@ def test_the_tests_of_a_group_run_in_one_worker(request: pytest.FixtureRequest) 
     if "PYTEST_XDIST_WORKER" not in os.environ:
         pytest.skip("there is one worker")
     assert request.node.nodeid.endswith("@of its own")
+
+
+def test_lanes_share_the_groups_and_each_is_about_as_long() -> None:
+    text = "".join(path.read_text() for path in (ROOT / "tests").rglob("test_*.py"))
+    assert set(re.findall(r'mark\.xdist_group\("(.+?)"\)', text)) == set(SECONDS)
+    assert set(lanes(1).values()) == {"lane 1"}
+    lane_of = lanes(2)
+    assert lane_of.keys() == SECONDS.keys()
+    first, second = (
+        sum(SECONDS[group] for group, lane in lane_of.items() if lane == name)
+        for name in ("lane 1", "lane 2")
+    )
+    assert abs(first - second) <= max(SECONDS.values()) / 4
+    assert len(set(lanes(4 * len(SECONDS)).values())) == len(SECONDS)
 
 
 def test_the_site_is_compiled_once_for_all_processes_of_a_run() -> None:
