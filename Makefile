@@ -1,5 +1,6 @@
 # make demo   the console over generated listings, with everything it needs; one Ctrl-C stops all of it
 # make test   all tests, against an embedded PostgreSQL of their own
+# make try    TESTS with another PYTHON in a VENV of its own, where nothing is installed but what tests need
 # make test-fast  those that need no browser, no process and no database of their own
 # make coverage  how much of rollout/plan the quick tests of it and its checks reach; fails below FLOOR percent
 # make format formats the code, and mends what ruff can mend
@@ -31,7 +32,7 @@ WORKERS ?= $(shell echo $$(($$(getconf _NPROCESSORS_ONLN) + 1)))
 # Percent of the plan language: 91 when it was last measured.
 FLOOR ?= 87
 
-.PHONY: help demo test test-fast coverage format bench bench-workers bench-audit bench-kinds bench-phases bench-peers bench-scale bench-telemetry bench-pages docs pictures reference lint audit-dependencies clean
+.PHONY: help demo test try test-fast coverage format bench bench-workers bench-audit bench-kinds bench-phases bench-peers bench-scale bench-telemetry bench-pages docs pictures reference lint audit-dependencies clean
 
 # Variables (PORT, ROWS, LISTINGS, TRAFFIC, RESET, STRICT, SCENE, ROLLOUT_HOME, DATABASE_URL) pass through the
 # environment. `exec`, so that a signal to make's child is a signal to the demo itself.
@@ -40,6 +41,9 @@ demo: $(VENV)/.demo
 
 test: $(VENV)/.development
 	$(VENV)/bin/python -m pytest -n $(WORKERS) --dist loadgroup $(TESTS)
+
+try: $(VENV)/.tests
+	$(VENV)/bin/python -m pytest $(TESTS)
 
 test-fast: $(VENV)/.development
 	$(VENV)/bin/python -m pytest -n $(WORKERS) --dist loadgroup -m "not (slow or browser or crash or bench)" $(TESTS)
@@ -122,6 +126,10 @@ $(VENV)/.docs: pyproject.toml | $(VENV)/bin/pip
 	$(VENV)/bin/pip install --quiet --disable-pip-version-check --editable '.[docs]'
 	@touch $@
 
+$(VENV)/.tests: pyproject.toml | $(VENV)/bin/pip
+	$(VENV)/bin/pip install --quiet --disable-pip-version-check --editable '.[demo,redis,test]'
+	@touch $@ $(VENV)/.demo
+
 $(VENV)/.development: pyproject.toml | $(VENV)/bin/pip
 	$(VENV)/bin/pip install --quiet --disable-pip-version-check --editable '.[demo,redis,docs,test,lint]'
-	@touch $@ $(VENV)/.demo $(VENV)/.docs
+	@touch $@ $(VENV)/.demo $(VENV)/.docs $(VENV)/.tests
