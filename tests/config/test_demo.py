@@ -40,11 +40,8 @@ def environ(**variables: str) -> dict[str, str]:
 class Demo:
     """One home, in which the demo is started as often as a test wants."""
 
-    def __init__(self, directory: Path, *, copy_of: Path | None = None) -> None:
+    def __init__(self, directory: Path) -> None:
         self.home = Home(directory / "home")
-        if copy_of:
-            # With its owners: the server may run as another user.
-            subprocess.run(["cp", "-a", copy_of, self.home.path], check=True)
         self.port = free_port()
         self.address = f"http://127.0.0.1:{self.port}"
         self.log = directory / "output"
@@ -60,6 +57,11 @@ class Demo:
         running = self.start(**variables)
         running.wait_for(lambda: "is ready" in running.output(), seconds=START_SECONDS)
         return running
+
+    def stop(self) -> int:
+        """As a service manager does; its exit status."""
+        assert self.running
+        return self.running.stop(signal.SIGTERM)
 
     def url(self) -> str:
         return read_or_none(self.home.database_url) or ""
@@ -85,39 +87,25 @@ class Demo:
 
 
 @pytest.fixture(scope="module")
-def stopped_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The home of a demo that was started for the first time, and stopped."""
-    first = Demo(tmp_path_factory.mktemp("first"))
-    try:
-        assert first.start_and_wait(TRAFFIC="0").stop(signal.SIGTERM) == 0
-        assert first.processes() == []
-        return first.home.path
-    except BaseException:
-        first.clear_away()
-        raise
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Demo]:
+    """A demo that tests start, look at and stop one after the other."""
+    demo = Demo(tmp_path_factory.mktemp("demo"))
+    yield demo
+    demo.clear_away()
 
 
 @pytest.fixture
-def demo(tmp_path: Path, stopped_home: Path) -> Iterator[Demo]:
-    """A demo with a home of its own, prepared by an earlier start."""
-    demo = Demo(tmp_path, copy_of=stopped_home)
-    yield demo
-    demo.clear_away()
+def ready(shared: Demo) -> Demo:
+    """A demo that runs: as the test before left it, or started now."""
+    if shared.running is None or shared.running.process.poll() is not None:
+        shared.start_and_wait()
+    return shared
 
 
 @pytest.fixture
 def new_demo(tmp_path: Path) -> Iterator[Demo]:
     """A demo without a home yet."""
     demo = Demo(tmp_path)
-    yield demo
-    demo.clear_away()
-
-
-@pytest.fixture(scope="module")
-def ready(tmp_path_factory: pytest.TempPathFactory, stopped_home: Path) -> Iterator[Demo]:
-    """A demo that runs, for the tests that only look at it."""
-    demo = Demo(tmp_path_factory.mktemp("demo"), copy_of=stopped_home)
-    demo.start_and_wait()
     yield demo
     demo.clear_away()
 
@@ -191,18 +179,17 @@ def test_a_second_demo_in_the_same_home_is_refused(ready: Demo) -> None:
     assert answers(f"{ready.address}/readyz?exclude=worker&exclude=watchdog")
 
 
-def test_sigterm_leaves_no_process_and_the_next_start_continues(demo: Demo) -> None:
-    running = demo.start_and_wait()
-    password = printed_password(demo)
-    with psycopg.connect(demo.url()) as connection:
+def test_sigterm_leaves_no_process_and_the_next_start_continues(ready: Demo) -> None:
+    password = printed_password(ready)
+    with psycopg.connect(ready.url()) as connection:
         connection.execute("UPDATE properties SET title = 'kept' WHERE true")
-    assert running.stop(signal.SIGTERM) == 0
-    assert demo.processes() == []
-    assert not demo.home.database_url.exists()
+    assert ready.stop() == 0
+    assert ready.processes() == []
+    assert not ready.home.database_url.exists()
 
-    demo.start_and_wait(TRAFFIC="0")
-    assert printed_password(demo) == password
-    with psycopg.connect(demo.url()) as connection:
+    ready.start_and_wait(TRAFFIC="0")
+    assert printed_password(ready) == password
+    with psycopg.connect(ready.url()) as connection:
         titles = connection.execute(
             "SELECT count(*) FROM properties WHERE title = 'kept'"
         ).fetchone()
@@ -210,19 +197,19 @@ def test_sigterm_leaves_no_process_and_the_next_start_continues(demo: Demo) -> N
         assert titles[0] >= 200
         assert connection.execute("SELECT count(*) >= 4000 FROM offers").fetchone() == (True,)
     traffic = {"traffic", "offers.traffic"}
-    assert not [process for process in demo.processes() if traffic & set(process.cmdline())]
+    assert not [process for process in ready.processes() if traffic & set(process.cmdline())]
 
 
-def test_processes_of_a_killed_demo_are_stopped_at_the_next_start(demo: Demo) -> None:
-    first = demo.start_and_wait(TRAFFIC="0")
-    first.process.kill()
-    first.process.wait()
-    left = marked(demo.home.path)
+def test_processes_of_a_killed_demo_are_stopped_at_the_next_start(ready: Demo) -> None:
+    assert ready.running
+    ready.running.process.kill()
+    ready.running.process.wait()
+    left = marked(ready.home.path)
     assert left
 
-    demo.start_and_wait(TRAFFIC="0")
+    ready.start_and_wait(TRAFFIC="0")
     assert not [process for process in left if process.is_running()]
-    assert answers(f"{demo.address}/readyz?exclude=worker&exclude=watchdog")
+    assert answers(f"{ready.address}/readyz?exclude=worker&exclude=watchdog")
 
 
 @pytest.mark.parametrize("moment", ["Starting PostgreSQL", "Preparing the database"])
@@ -236,20 +223,22 @@ def test_ctrl_c_while_it_starts_leaves_no_process(new_demo: Demo, moment: str) -
     assert new_demo.processes() == []
 
 
-def test_reset_begins_again_and_spares_what_is_not_its_own(demo: Demo) -> None:
-    (demo.home.path / "notes.txt").write_text("mine")
-    demo.start_and_wait(TRAFFIC="0", ROWS="7", RESET="1")
-    with psycopg.connect(demo.url()) as connection:
+def test_reset_begins_again_and_spares_what_is_not_its_own(ready: Demo) -> None:
+    (ready.home.path / "notes.txt").write_text("mine")
+    assert ready.stop() == 0
+    ready.start_and_wait(TRAFFIC="0", ROWS="7", RESET="1")
+    with psycopg.connect(ready.url()) as connection:
         assert connection.execute("SELECT count(*) FROM properties").fetchone() == (7,)
-    assert (demo.home.path / "notes.txt").read_text() == "mine"
+    assert (ready.home.path / "notes.txt").read_text() == "mine"
 
 
-def test_a_database_that_went_away_comes_back(demo: Demo) -> None:
-    running = demo.start_and_wait(TRAFFIC="0")
-    embedded.stop(demo.home.postgres)
-    assert not answers(f"{demo.address}/readyz?exclude=worker&exclude=watchdog")
+def test_a_database_that_went_away_comes_back(ready: Demo) -> None:
+    running = ready.running
+    assert running
+    embedded.stop(ready.home.postgres)
+    assert not answers(f"{ready.address}/readyz?exclude=worker&exclude=watchdog")
     running.wait_for(lambda: "PostgreSQL stopped; restarting it." in running.output(), seconds=60)
-    running.wait_for(lambda: answers(f"{demo.address}/readyz?exclude=worker&exclude=watchdog"))
+    running.wait_for(lambda: answers(f"{ready.address}/readyz?exclude=worker&exclude=watchdog"))
 
 
 def test_another_postgresql_can_be_used(committed_db: Database, new_demo: Demo) -> None:
