@@ -17,6 +17,7 @@ import pytest
 from config import embedded, garbage
 from config.home import ROOT, Home
 from tests import WRITES_NO_BYTECODE
+from tests.support.intervals import QUICK_WATCHDOG
 from tests.support.processes import Running, manage_process, stopped_after, web_server
 from tests.support.servers import (
     Database,
@@ -221,7 +222,9 @@ def own_server(tmp_path: Path) -> Iterator[OwnServer]:
     """A PostgreSQL of the test's own, that it can crash."""
     data = tmp_path / "postgres"
     try:
-        yield OwnServer(data)
+        server = OwnServer(data)
+        yield server
+        server.hang_up()
     finally:
         embedded.remove(data)
 
@@ -377,10 +380,10 @@ def qcluster(committed_db: Database, tmp_path: Path) -> Iterator[Running]:
 
 @pytest.fixture
 def watchdog(committed_db: Database, tmp_path: Path) -> Iterator[Running]:
-    """A real watchdog over `committed_db`."""
+    """A real watchdog over `committed_db`, which looks more often than a site's."""
     log = tmp_path / "watchdog.log"
     with stopped_after(
-        manage_process("rollout", "watchdog", env=committed_db.env(), log=log)
+        manage_process("rollout", "watchdog", env=committed_db.env(**QUICK_WATCHDOG), log=log)
     ) as process:
         yield process
 

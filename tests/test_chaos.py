@@ -13,6 +13,7 @@ import psycopg
 import pytest
 
 from tests.support import rollouts
+from tests.support.intervals import QUICK_WATCHDOG
 from tests.support.processes import manage_process, stopped_after
 from tests.support.rollouts import PLAN
 from tests.support.servers import (
@@ -141,7 +142,7 @@ def test_fifty_kills_five_crashes_of_the_database_and_every_message_twice_lose_a
     with django_db_blocker.unblock(), in_place_of_the_default(url):
         rollouts.load_listings(ROWS)
         rollouts.carry_out(rollouts.the_rollout(), 0, 1)
-    env = own_server.database.env(LOG_LEVEL="INFO")
+    env = own_server.database.env(LOG_LEVEL="INFO", **QUICK_WATCHDOG)
     logs = [tmp_path / name for name in ("qcluster.log", "dog.log", "first.log", "second.log")]
     generator = random.Random(1)
     with (

@@ -13,7 +13,7 @@ from rollout.plan import plans
 from tests.engine.test_every_phase import schema_lines
 from tests.schemas import plan_of, table
 from tests.support import rollouts
-from tests.support.dying_workers import SLOW, die_in_a_pass, die_in_a_statement, released
+from tests.support.dying_workers import SLOW, die_in_a_pass, die_in_a_statement, md5_key, released
 from tests.support.own_plan_sites import env_with_plan
 from tests.support.processes import Running, manage_process, stopped_after
 from tests.support.rollouts import ADA
@@ -75,7 +75,7 @@ def test_no_write_is_lost_where_workers_die_in_a_conversion_and_in_its_rollback(
             wait_for(back(phase), RunState.DONE)
         expected |= last.retire()
     after = rollouts.ask(PRICES)
-    keys = {key: rollouts.ask("SELECT md5(%s::text)::uuid::text", key) for key in expected}
+    keys = {key: md5_key(key) for key in expected}
     assert {key: round(float(after[keys[key]]) * 100) for key in expected} == expected
     untouched = before.keys() - set(keys.values())
     assert {key: after[key] for key in untouched} == {key: before[key] for key in untouched}

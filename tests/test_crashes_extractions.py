@@ -13,7 +13,7 @@ from rollout.plan import plans
 from tests.engine.test_every_phase import schema_lines
 from tests.schemas import plan_of, table
 from tests.support import rollouts
-from tests.support.dying_workers import SLOW, die_in_a_pass, die_in_a_statement, released
+from tests.support.dying_workers import SLOW, die_in_a_pass, die_in_a_statement, md5_key, released
 from tests.support.own_plan_sites import env_with_plan
 from tests.support.processes import Running, manage_process, stopped_after
 from tests.support.rollouts import ADA
@@ -85,7 +85,7 @@ def test_no_write_is_lost_where_workers_die_in_an_extraction_and_in_its_rollback
         # Who writes an agent writes all of its homes.
         value = of_old.get(number, of_new.get(number % AGENTS))
         if value is not None:
-            key = rollouts.ask("SELECT md5(%s::text)::uuid::text", number)
+            key = md5_key(number)
             expected[key] = [before[key][0], str(value), before[key][2]]
     assert after == expected
     assert schema_lines(committed_db.url) == schema

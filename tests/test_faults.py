@@ -45,6 +45,7 @@ from tests.support.faults import (
     wait_for_done,
     wait_for_end,
 )
+from tests.support.intervals import QUICK_WATCHDOG
 from tests.support.processes import manage_process, stopped_after
 from tests.support.rollouts import ADA
 from tests.support.servers import (
@@ -86,7 +87,7 @@ def contracted_elsewhere(
         copy_cluster(data)
         url = embedded.start(data, settings=SETTINGS)
         copy_to_other_server(beginning, url)
-        env = Database(url).env(LOG_LEVEL="INFO")
+        env = Database(url).env(LOG_LEVEL="INFO", **QUICK_WATCHDOG)
         queue_log, watchdog_log = tmp_path / "queue.log", tmp_path / "watchdog.log"
         with (
             django_db_blocker.unblock(),

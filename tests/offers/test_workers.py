@@ -17,6 +17,7 @@ from rollout.plan import plans
 from tests.engine.test_every_phase import schema_lines
 from tests.support import rollouts
 from tests.support.dying_workers import SLOW, die_in_a_pass, released
+from tests.support.intervals import QUICK_WATCHDOG
 from tests.support.processes import manage_process, stopped_after, wait_until
 from tests.support.rollouts import ADA
 from tests.support.servers import Database
@@ -61,7 +62,7 @@ def verified_snapshot(rollout: Rollout) -> None:
 def test_no_price_is_lost_on_the_way_to_phase_4_and_back_where_a_worker_dies(
     committed_db: Database, offer_prices: Rollout, tmp_path: Path
 ) -> None:
-    rollout, env = offer_prices, committed_db.env(DEMO="1", LOG_LEVEL="INFO")
+    rollout, env = offer_prices, committed_db.env(DEMO="1", LOG_LEVEL="INFO", **QUICK_WATCHDOG)
     rollouts.execute(SLOW.format(table="offers", few=5))
     before, schema = rollouts.ask(PRICES), schema_lines(committed_db.url)
     with (

@@ -3,6 +3,8 @@
 import threading
 import traceback
 from collections.abc import Callable, Sequence
+from hashlib import md5
+from uuid import UUID
 
 import psutil
 from django.db import connection
@@ -33,6 +35,11 @@ CREATE EVENT TRIGGER halt ON {when} WHEN TAG IN ('{tag}') EXECUTE FUNCTION halt(
 HALTED = """SELECT pid FROM pg_stat_activity
  WHERE datname = current_database() AND wait_event = 'PgSleep'"""
 WRITTEN = "SELECT coalesce(sum(updated), 0)::bigint FROM rollout.lanes WHERE job = %s"
+
+
+def md5_key(number: int) -> str:
+    """The key of a row that is ``md5(number)::uuid``."""
+    return str(UUID(md5(str(number).encode(), usedforsecurity=False).hexdigest()))
 
 
 class Release(threading.Thread):

@@ -81,10 +81,10 @@ class Host:
 
     def runs(self, worker: str) -> bool:
         """Whether a process that calls itself "host:pid" is one of ours."""
-        pid = int(worker.rpartition(":")[2] or 0)
-        return any(
-            process.pid == pid for member in self.processes.values() for process in member.session()
-        )
+        with suppress(ProcessLookupError):
+            session = os.getsid(int(worker.rpartition(":")[2] or 0))
+            return session in {member.pid for member in self.processes.values()}
+        return False
 
     def output(self) -> str:
         return "\n".join(

@@ -15,6 +15,7 @@ from pathlib import Path
 import psutil
 
 from config.home import ROOT
+from rollout.engine.shared_connections import shared_connections
 from tests.support.preloaded import Forked, preloaded
 
 STOP_SECONDS = 10
@@ -130,10 +131,12 @@ def wait_until(
 ) -> None:
     """Polls a condition outside this process; fails with what was `seen` when time is up."""
     deadline = time.monotonic() + seconds
-    while not is_so():
-        if time.monotonic() > deadline:
-            raise AssertionError(f"not so within {seconds} s:\n{seen()}")
-        time.sleep(0.05)
+    # To connect for each look would keep a core half busy where several tests wait.
+    with shared_connections():
+        while not is_so():
+            if time.monotonic() > deadline:
+                raise AssertionError(f"not so within {seconds} s:\n{seen()}")
+            time.sleep(0.05)
 
 
 def free_port() -> int:

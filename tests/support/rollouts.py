@@ -94,8 +94,11 @@ def target() -> Iterator[Connection]:
 
 
 def ask(question: str, *parameters: Any) -> Any:
-    """The first value of the first row of a query, asked on a connection of its own."""
-    with target() as opened:
+    """The first value of the first row of a query, asked on a connection of its own.
+
+    What is waited for is asked for again and again on one connection.
+    """
+    with target_of("production").connect_briefly(60) as opened:
         row = opened.execute(question.encode(), parameters).fetchone()
     return row[0] if row else None
 

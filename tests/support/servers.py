@@ -194,19 +194,28 @@ class OwnServer:
         self.data = data
         copy_cluster(data)
         self.database = Database(embedded.start(data, settings=self.SETTINGS))
+        self._connection: psycopg.Connection[tuple[Any, ...]] | None = None
 
     def ask(self, question: str) -> Any:
         """The first value of the first row; None while the database is away."""
         try:
-            with psycopg.connect(self.database.url, autocommit=True) as connection:
-                cursor = connection.execute(question.encode())
-                row = cursor.fetchone() if cursor.description else None
+            if self._connection is None:
+                self._connection = psycopg.connect(self.database.url, autocommit=True)
+            cursor = self._connection.execute(question.encode())
+            row = cursor.fetchone() if cursor.description else None
         except psycopg.OperationalError:
+            self.hang_up()
             return None
         return row[0] if row else None
 
+    def hang_up(self) -> None:
+        if self._connection is not None:
+            self._connection.close()
+        self._connection = None
+
     def crash(self) -> None:
         """An immediate shutdown: nobody is asked, the next start recovers from the log."""
+        self.hang_up()
         server = embedded.running(self.data)
         assert server
         server.send_signal(signal.SIGQUIT)
