@@ -44,6 +44,7 @@ HOMES = r.Table(
                 *("city", "price", "odd_price"),
                 *("agent_name", "agent_phone", "agent_email"),
                 *("owner_name", "owner_phone", "owner_email"),
+                "seller",
             )
         },
     },
@@ -53,12 +54,13 @@ TABLE = """
 CREATE TABLE homes (
   id bigint PRIMARY KEY, title text NOT NULL, city text, price text, odd_price text,
   agent_name text, agent_phone text, agent_email text,
-  owner_name text, owner_phone text, owner_email text);
+  owner_name text, owner_phone text, owner_email text, seller text);
 INSERT INTO homes SELECT n, 'Listing ' || n || ', bright and renovated, near the park',
   'City ' || n % 20, (100000 + n % 900000) || '.50',
   CASE WHEN n % 10000 = 0 THEN 'on request' ELSE (100000 + n % 900000) || '.50' END,
   'Agent ' || agent, '0800 ' || agent, 'agent' || agent || '@example.test',
-  'Owner ' || owner, '0900 ' || owner, 'owner' || owner || '@example.test'
+  'Owner ' || owner, '0900 ' || owner, 'owner' || owner || '@example.test',
+  'Seller ' || owner % ({owners} / 50 + 1)
   FROM (SELECT n, n % 20 AS agent, n::bigint * 7919 % {owners} AS owner
           FROM generate_series(1, {rows}) AS n) AS numbered;
 VACUUM (ANALYZE) homes;
@@ -76,13 +78,13 @@ def _converted(legacy: str) -> r.Convert:
     )
 
 
-def _extracted(whom: str) -> r.Extract:
+def _extracted(whom: str, *legacy: str) -> r.Extract:
     return r.Extract(
         table=HOMES,
-        legacy=(f"{whom}_name", f"{whom}_phone", f"{whom}_email"),
+        legacy=legacy,
         into=f"{whom}s",
         column=f"{whom}_id",
-        key=(f"{whom}_email",),
+        key=legacy[-1:],
         id_type="bigint",
     )
 
@@ -94,8 +96,11 @@ KINDS: dict[str, ColumnTranslation] = {
     ),
     "convert": _converted("price"),
     "convert, some values do not": _converted("odd_price"),
-    "extract, 20 groups": _extracted("agent"),
-    "extract, a group for two rows": _extracted("owner"),
+    "extract, 20 groups": _extracted("agent", "agent_name", "agent_phone", "agent_email"),
+    "extract, a group for 100 rows": _extracted("seller", "seller"),
+    "extract, a group for two rows": _extracted(
+        "owner", "owner_name", "owner_phone", "owner_email"
+    ),
 }
 
 

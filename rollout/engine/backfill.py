@@ -30,18 +30,19 @@ from rollout.engine import (
 from rollout.engine.batches import Counts, Range
 from rollout.engine.careful_batches import Care
 from rollout.engine.control import Control, Interrupted, pause
+from rollout.engine.joined_batches import JoinedBatches, joined_batches
+from rollout.engine.lane_positions import next_position, shorter
 from rollout.engine.lanes import Lane
 from rollout.engine.pace import Pace
 from rollout.engine.samples import Sampler
 from rollout.engine.target import CUT_OFF_SECONDS, Connection, own_transaction
 from rollout.plan.actions import Compute, Fill, Pass, Proof
 from rollout.plan.copies import Copy
-from rollout.plan.session_settings import BY_KEY
+from rollout.plan.session_settings import BY_HASH, BY_KEY
 from rollout.plan.tasks import Task
 
 # Far below deadlock_timeout: in a conflict the backfill yields, never the application.
 LOCK_TIMEOUT_MS = 100
-MAX_RANGE_BLOCKS = 8192
 # Rows locked at a time while the backfill looks for those that the database refuses.
 POISON_BATCH_SIZE = 64
 CONFLICTS = (
@@ -100,6 +101,7 @@ class Worker:
         self.clock = clock
         self.some_refused = False
         self.care = Care(action)
+        self.joined = JoinedBatches()
 
     def run_lane(self, lane: Lane, *, seconds: float) -> Lane:
         """Go through a lane for about that many seconds, or to its end; the lane as it is then.
@@ -110,6 +112,10 @@ class Worker:
         until = self.clock() + seconds
         conflicts = 0
         self.some_refused = quarantine.count(self.connection, lane.job) > 0
+        # A round that follows another is for what that has left.
+        self.joined = (
+            joined_batches(self.connection, self.care.plain) if lane.counting else JoinedBatches()
+        )
         sampler = Sampler(self.connection, lane.job, self.pace.lost)
         unsampled = 0
         try:
@@ -172,11 +178,15 @@ class Worker:
                     update = batches.update_and_release
                 else:
                     update = batches.update_and_keep if fill.keeps else batches.update_rows
-                counts = update(self.connection, fill, lane, rows)
+                by_joins = self.joined.next if fill is self.care.plain else None
+                if by_joins is not None:
+                    self.connection.execute(BY_HASH)
+                counts = update(self.connection, by_joins or fill, lane, rows)
                 after = self._checkpoint(lane, range_end, counts, started)
             if last:
                 batches.settle(self.connection, lane, rows)
             self.action = self.care.after(fill, raised=False)
+            self.joined.written = counts.written
             return after, counts
         except psycopg.Error as error:
             if not quarantine.is_of_a_row(error):
@@ -340,41 +350,6 @@ class Worker:
         lanes.keep(self.connection, lane)
         self.control.report_wait("rows locked by the application")
         pause(random.uniform(0.05, min(2.0, 0.1 * 2**conflicts)), self.control)
-
-
-def next_position(
-    lane: Lane, stripes: int, range_end: int, elapsed: float, *, target_seconds: float
-) -> Lane:
-    """The lane after a batch: the next stripe of its range, or the first of the next range.
-
-    The next range is as long as the slowest stripe of this one allows: fast down, slow up.
-    """
-    size = range_end - lane.next_block
-    factor = min(1.3, max(0.25, target_seconds / elapsed))
-    fitting = max(1, min(MAX_RANGE_BLOCKS, int(size * factor) + (factor > 1)))
-    blocks = fitting if lane.stripe == 0 else min(lane.range_blocks, fitting)
-    if lane.stripe + 1 < stripes:
-        return replace(lane, stripe=lane.stripe + 1, range_end=range_end, range_blocks=blocks)
-    return replace(
-        lane,
-        stripe=0,
-        next_block=range_end,
-        range_end=min(lane.end_block, range_end + blocks),
-        range_blocks=blocks,
-    )
-
-
-def shorter(lane: Lane) -> Lane:
-    """The lane with less to do in its next batch, so that it meets fewer rows that others hold.
-
-    A range of which a stripe is done already keeps its length.
-    """
-    if lane.stripe:
-        return lane
-    blocks = max(1, (lane.range_end - lane.next_block) // 4)
-    return replace(
-        lane, range_end=min(lane.end_block, lane.next_block + blocks), range_blocks=blocks
-    )
 
 
 def count_unfilled(connection: Connection, action: Fill | Compute, job: int) -> int:

@@ -113,7 +113,8 @@ class Fill:
     columns that a pass on the way back must leave as they are: a batch is rolled back unless each
     row has the same values in them after it. Such a pass writes a row whether or not it meets the
     joins, and may put no row in quarantine for good. ``careful`` is the same pass where rows raise:
-    it asks of each first whether it would. ``spared`` is written of a row in quarantine.
+    it asks of each first whether it would. ``spared`` is written of a row in quarantine. ``joined``
+    is it for batches that read the tables ``reads_whole`` from end to end, while they are small.
     """
 
     kind: Literal["fill", "default", "clear", "restore", "repair"]
@@ -130,6 +131,8 @@ class Fill:
     keeps: tuple[str, ...] = ()
     careful: "Fill | None" = None
     spared: tuple[Assignment, ...] = ()
+    joined: "Fill | None" = None
+    reads_whole: tuple[sql.Identifier, ...] = ()
 
     @property
     def wrong(self) -> sql.Composable:
@@ -161,15 +164,14 @@ class Fill:
         handed on.
         """
         relation = relation or self.table.identifier
-        if self.keeps:
-            return update_of_met(
-                *(relation, self.assignments, self.joins, self.matches),
-                *(condition, self.wrong),
-                kept=self._row_of_kept,
-                since=since or sql.SQL("false"),
-            )
-        conditions = (condition, *self.matches, self.wrong)
-        return update(relation, self.assignments, self.joins, conditions)
+        if not self.keeps:
+            conditions = (condition, *self.matches, self.wrong)
+            return update(relation, self.assignments, self.joins, conditions)
+        return update_of_met(
+            *(relation, self.assignments, self.joins, self.matches, condition, self.wrong),
+            kept=self._row_of_kept,
+            since=since or sql.SQL("false"),
+        )
 
     @property
     def _row_of_kept(self) -> sql.Composable:
@@ -203,8 +205,8 @@ class Fill:
 
     @cached_property
     def text(self) -> str:
-        update = self.update(sql.SQL("/* rows of the batch */ true")).as_string()
-        return f"{ANNOUNCE.as_string()};\n{update}"
+        update = self.update(sql.SQL("/* rows of the batch */ true"))
+        return sql.SQL("{};\n{}").format(ANNOUNCE, update).as_string()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -267,9 +269,8 @@ class Compute:
 
     @property
     def text(self) -> str:
-        return f"-- {self.function}({', '.join(self.reads)}) for each row gives: " + ", ".join(
-            self.columns
-        )
+        reads, columns = ", ".join(self.reads), ", ".join(self.columns)
+        return f"-- {self.function}({reads}) for each row gives: {columns}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -330,8 +331,7 @@ class Proof:
         """
         return sql.SQL(
             "SELECT {} AS key, {} AS differs, coalesce({}, false) AS exact, {} AS print,"
-            " {} AS since"
-            " FROM {} AS t{} WHERE {}"
+            " {} AS since FROM {} AS t{} WHERE {}"
         ).format(
             self.table.key_texts("t"),
             self.differs,
@@ -377,7 +377,7 @@ class CompareSchema:
     """Compare the live tables with what the plan expects at this point; drift fails the step."""
 
 
-# An action that goes over every row of a table, in lanes and batches.
+# Goes over every row of a table, in lanes and batches.
 Pass = Fill | Compute | Proof | Copy
 Action = Statement | Pass | Audit | Probe | CompareSchema
 

@@ -16,6 +16,7 @@ from rollout.plan.extraction_conflicts import decided_values, of_home, source_of
 from rollout.plan.extraction_hazards import conflicts, empty_groups
 from rollout.plan.extractions import Extract
 from rollout.plan.hazards import Hazard
+from rollout.plan.identities import identity_of
 from rollout.plan.names import code, identifier, in_target
 from rollout.plan.plan import EXPAND, Actions, Plan, Step
 from rollout.plan.resolvers import owned_function
@@ -153,7 +154,7 @@ def arguments_of(extract: Extract) -> dict[str, sql.Composable]:
 def _identity(extract: Extract) -> sql.Composed:
     types = [column.type for column in extract.new_columns.values()]
     is_plain = all(type_.startswith(_PLAIN) and not type_.endswith("[]") for type_ in types)
-    body = sql.SQL("BEGIN RETURN {}; END").format(extract.identity_of(arguments_of(extract)))
+    body = sql.SQL("BEGIN RETURN {}; END").format(identity_of(extract, arguments_of(extract)))
     return sql.SQL(
         # At its true cost a few rows would be read in full, with a digest of each, for every row.
         # A setting would cost each call more than the digest: the body names every operator whole.

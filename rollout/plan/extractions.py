@@ -260,11 +260,11 @@ class Extract(Conversion):
             key = sql.Identifier(row, self.key[0])
             none = self._means_no_row(none, key)
         right = points_to(self.legacy)
-        if self._shared_key:
+        if self.shared_key:
             right = sql.SQL("CASE WHEN {} THEN {} ELSE {} END").format(
-                sql.SQL(" AND ").join(self.is_empty(c, own[c]) for c in self._shared_key),
+                sql.SQL(" AND ").join(self.is_empty(c, own[c]) for c in self.shared_key),
                 right,
-                points_to(self._shared_key),
+                points_to(self.shared_key),
             )
         return sql.SQL(
             "(CASE WHEN {none} THEN {id} IS NULL WHEN {id} IS NULL THEN false ELSE {right} END)"
@@ -295,7 +295,7 @@ class Extract(Conversion):
         )
 
     @property
-    def _shared_key(self) -> list[str]:
+    def shared_key(self) -> list[str]:
         """The columns by which several groups mean one row, where they do."""
         # One that is no legacy column is for the plan's check to name.
         return [c for c in self.key if c in self.legacy] if self.shares_rows else []
@@ -312,7 +312,7 @@ class Extract(Conversion):
         """SQL of a digest of what row ``row`` points to, which may be changed without it."""
         values = [sql.Identifier(_ROW, name) for name in self.new_columns]
         return sql.SQL("(SELECT {} FROM {} AS {} WHERE {} = {})").format(
-            _digest("", values),
+            digest(listed("", values)),
             self.lookup_sql,
             sql.Identifier(_ROW),
             sql.Identifier(_ROW, "id"),
@@ -359,25 +359,6 @@ class Extract(Conversion):
         """SQL of the identity of a group of values, in the order of ``legacy``."""
         return sql.SQL("{} ({})").format(in_target(self.identity_name), sql.SQL(", ").join(values))
 
-    def identity_of(self, values: Mapping[str, sql.Composable]) -> sql.Composed:
-        """SQL of the same without the function, by legacy column: groups of one identity mean one
-        row. NULL for a group without values.
-        """
-        empty = {column: self.is_empty(column, value) for column, value in values.items()}
-        # A legacy column that is NOT NULL cannot tell an empty text from NULL.
-        values = {column: self.told_by(column, value) for column, value in values.items()}
-        whole = _digest("group ", values.values())
-        by_key: sql.Composable = sql.SQL("")
-        key = [column for column in self._shared_key if column in values]
-        if key:
-            by_key = sql.SQL(" WHEN NOT ({}) THEN {}").format(
-                sql.SQL(" AND ").join(empty[column] for column in key),
-                _digest("key ", (values[column] for column in key)),
-            )
-        return sql.SQL("CASE WHEN {} THEN NULL{} ELSE {} END").format(
-            sql.SQL(" AND ").join(empty.values()), by_key, whole
-        )
-
 
 def extracts_in(translations: Iterable[object]) -> tuple[Extract, ...]:
     return tuple(t for t in translations if isinstance(t, Extract))
@@ -388,13 +369,15 @@ def _braced(name: sql.Composable) -> sql.SQL:
     return code(name.as_string().replace("{", "{{").replace("}", "}}"))
 
 
-def _digest(prefix: str, values: Iterable[sql.Composable]) -> sql.Composed:
-    """SQL of a digest of values to the letter, each apart from the others and from NULL."""
+def listed(prefix: str, values: Iterable[sql.Composable]) -> sql.Composed:
+    """SQL of a text of values to the letter, each apart from the others and from NULL."""
     texts = [
         sql.SQL("pg_catalog.quote_nullable({}::pg_catalog.text)").format(value) for value in values
     ]
-    return sql.SQL("pg_catalog.md5({})::pg_catalog.uuid").format(
-        sql.SQL(" OPERATOR(pg_catalog.||) ',' OPERATOR(pg_catalog.||) ").join(
-            [sql.Literal(prefix), *texts]
-        )
+    return sql.SQL(" OPERATOR(pg_catalog.||) ',' OPERATOR(pg_catalog.||) ").join(
+        [sql.Literal(prefix), *texts]
     )
+
+
+def digest(text: sql.Composable) -> sql.Composed:
+    return sql.SQL("pg_catalog.md5({})::pg_catalog.uuid").format(text)

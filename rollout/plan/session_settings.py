@@ -21,6 +21,12 @@ BY_KEY = sql.SQL(
     "SELECT set_config('enable_hashjoin', 'off', true), set_config('enable_mergejoin', 'off', true)"
 )
 
+# Runs in a transaction: has its batch read the tables that it joins once. Of the few rows that a
+# batch is estimated to have it would compare each with all of theirs.
+BY_HASH = sql.SQL(
+    "SELECT set_config('enable_nestloop', 'off', true), set_config('enable_mergejoin', 'off', true)"
+)
+
 # SQL condition: the transaction has not announced itself as the engine's.
 IS_APPLICATION = sql.SQL(
     "(current_setting('rollout.engine', true) = pg_current_xact_id_if_assigned()::text) IS NOT TRUE"

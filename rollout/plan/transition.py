@@ -13,6 +13,7 @@ from rollout.plan.dual_writes import DualWriteTriggers
 from rollout.plan.extracted_tables import add_rows, delete_rows
 from rollout.plan.extractions import Extract, extracts_in
 from rollout.plan.hazards import Hazard, generated
+from rollout.plan.identities import groups, groups_alias, meets_group
 from rollout.plan.mapping import add_fixed_rows, add_missing, mapping_table
 from rollout.plan.names import SCHEMA, in_target
 from rollout.plan.own_rows import made_id
@@ -177,13 +178,17 @@ def fill(plan: Plan, table: Table) -> Fill:
         lookup.legacy: sql.Identifier(lookup.mapping_alias, "normal") for lookup in lookups
     }
 
-    def assignments(*, careful: bool, spared: bool = False) -> tuple[Assignment, ...]:
+    def assignments(
+        *, careful: bool, spared: bool = False, joined: bool = False
+    ) -> tuple[Assignment, ...]:
         return tuple(
             assignment
             for t in plan.translations_of(table)
             for assignment in (
                 [Assignment(t.column, sql.Identifier(t.mapping_alias, "lookup_id"))]
                 if isinstance(t, Lookup)
+                else [Assignment(t.column, sql.Identifier(groups_alias(t), "id"))]
+                if joined and t in shared
                 else _converted(plan, t, normal_forms, careful=careful, spared=spared)
             )
         )
@@ -194,6 +199,7 @@ def fill(plan: Plan, table: Table) -> Fill:
     cuts = any(t.cuts for t in emptied)
     # What stands for a row's id where a pass is only tested: its table may not be there yet.
     extracts = extracts_in(plan.conversions_of(table))
+    shared = [t for t in extracts if not t.is_split]
     ids = {
         t.column: Assignment(
             t.column, sql.Identifier("t", t.key[0]) if t.is_split else sql.SQL("1")
@@ -225,6 +231,21 @@ def fill(plan: Plan, table: Table) -> Fill:
             for lookup in lookups
         ),
     )
+    if shared:
+        joined = replace(
+            plain,
+            assignments=assignments(careful=cuts, joined=True),
+            joins=(*plain.joins, *map(groups, shared)),
+            matches=(*plain.matches, *map(meets_group, shared)),
+        )
+        plain = replace(
+            plain,
+            joined=joined,
+            reads_whole=(
+                *(in_target(lookup.mapping_name(plan.name)) for lookup in lookups),
+                *(t.lookup_sql for t in shared),
+            ),
+        )
     if not emptied and not decided:
         return plain
     careful = replace(

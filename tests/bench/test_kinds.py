@@ -30,6 +30,7 @@ def test_the_last_line_has_the_speed_of_every_kind() -> None:
         "convert",
         "convert, some values do not",
         "extract, 20 groups",
+        "extract, a group for 100 rows",
         "extract, a group for two rows",
     }
     lookup = figures["kinds"]["lookup"]["rows_per_s"]

@@ -10,7 +10,7 @@ import pytest
 from psycopg import conninfo, sql
 
 from config.home import ROOT
-from rollout.engine import backfill, ddl, lane_totals, lanes
+from rollout.engine import backfill, ddl, lane_positions, lane_totals, lanes
 from rollout.engine.control import Interrupted
 from rollout.engine.target import Connection, Target
 from rollout.plan.actions import Fill
@@ -106,7 +106,7 @@ class TestAWholePass:
 def short_ranges(monkeypatch: pytest.MonkeyPatch) -> None:
     """Many batches, so that much happens between them."""
     monkeypatch.setattr(lanes, "FIRST_RANGE_BLOCKS", 2)
-    monkeypatch.setattr(backfill, "MAX_RANGE_BLOCKS", 2)
+    monkeypatch.setattr(lane_positions, "MAX_RANGE_BLOCKS", 2)
 
 
 @pytest.mark.slow

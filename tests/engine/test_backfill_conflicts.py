@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from rollout.engine import backfill, lanes
-from rollout.engine.backfill import shorter
+from rollout.engine.lane_positions import shorter
 from rollout.engine.lanes import Lane
 from rollout.engine.pace import TARGET_MS
 from rollout.engine.target import Connection, Target

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from rollout.engine.backfill import next_position
+from rollout.engine.lane_positions import next_position
 from rollout.engine.lanes import Lane
 
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rollout.engine import backfill, ddl, lanes
+from rollout.engine import backfill, ddl, lane_positions, lanes
 from rollout.engine.control import Interrupted
 from rollout.engine.lanes import Lane
 from rollout.engine.target import Connection, Target
@@ -127,7 +127,7 @@ def test_no_row_is_unfilled_after_the_sweep_and_every_text_is_as_it_was_written(
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(lanes, "FIRST_RANGE_BLOCKS", 1)
         patch.setattr(lanes, "LANE_BLOCKS", 2)
-        patch.setattr(backfill, "MAX_RANGE_BLOCKS", 1)
+        patch.setattr(lane_positions, "MAX_RANGE_BLOCKS", 1)
         sample.create(connection)
         texts: dict[int, tuple[str | None, str | None]] = {}
         for number in range(ROWS):

@@ -11,7 +11,7 @@ import pytest
 from psycopg import conninfo
 
 from config.home import ROOT
-from rollout.engine import backfill, lane_totals, lanes
+from rollout.engine import backfill, lane_positions, lane_totals, lanes
 from rollout.engine.control import Interrupted
 from rollout.engine.target import Connection, Target
 from tests.engine.actions import NoControl, audit, new_job, work_off, worker
@@ -67,7 +67,7 @@ class Colleague(threading.Thread):
 def short(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(lanes, "LANE_BLOCKS", 4)
     monkeypatch.setattr(lanes, "FIRST_RANGE_BLOCKS", 1)
-    monkeypatch.setattr(backfill, "MAX_RANGE_BLOCKS", 2)
+    monkeypatch.setattr(lane_positions, "MAX_RANGE_BLOCKS", 2)
 
 
 def three_at_once(target: Target, job: int, stripes: int) -> list[Colleague]:

@@ -3,7 +3,7 @@
 import pytest
 from psycopg import sql
 
-from rollout.engine import backfill, lanes, quarantine
+from rollout.engine import lane_positions, lanes, quarantine
 from rollout.engine.target import Connection, Target, own_transaction
 from rollout.plan.actions import Fill
 from rollout.plan.archives import archive_name
@@ -132,7 +132,7 @@ class TestProofs:
         self, target: Target, connection: Connection, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(lanes, "FIRST_RANGE_BLOCKS", 1)
-        monkeypatch.setattr(backfill, "MAX_RANGE_BLOCKS", 1)
+        monkeypatch.setattr(lane_positions, "MAX_RANGE_BLOCKS", 1)
         many(connection, 1000)
         for action in way_back():
             act(target, connection, PLAN, 4, action)

@@ -3,7 +3,7 @@
 import pytest
 from psycopg import sql
 
-from rollout.engine import backfill, copy_batches, lanes
+from rollout.engine import copy_batches, lane_positions, lanes
 from rollout.engine.target import Connection, Target
 from rollout.plan.actions import Proof
 from rollout.plan.archives import DIGEST, digest, fingerprint
@@ -76,7 +76,7 @@ def test_an_archive_that_is_interrupted_again_and_again_has_every_row_once(
     frozen: Connection, target: Target, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(lanes, "FIRST_RANGE_BLOCKS", 1)
-    monkeypatch.setattr(backfill, "MAX_RANGE_BLOCKS", 1)
+    monkeypatch.setattr(lane_positions, "MAX_RANGE_BLOCKS", 1)
     act(target, frozen, PLAN, 4, CREATE)
     job, stripes = new_job(frozen, COPY)
     totals = work_off_with_stops(frozen, COPY, job, stripes)
@@ -119,7 +119,7 @@ def test_an_archive_that_is_made_beside_writers_brings_every_text_back(
     frozen: Connection, target: Target, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(lanes, "FIRST_RANGE_BLOCKS", 1)
-    monkeypatch.setattr(backfill, "MAX_RANGE_BLOCKS", 2)
+    monkeypatch.setattr(lane_positions, "MAX_RANGE_BLOCKS", 2)
     before = rows_of(frozen)
     with writing(
         target,
