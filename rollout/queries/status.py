@@ -74,16 +74,16 @@ class PhaseStatus:
     def gates_in_the_way(self) -> list[GateStatus]:
         """What failed comes before what waits for a person or a clock."""
         blocking = (gate for gate in self.gates if not gate.lets_through)
-        return sorted(blocking, key=lambda gate: gate.shown == "pending")
+        return sorted(blocking, key=lambda gate: gate.status == "pending")
 
     @property
     def waiting_gates(self) -> list[GateStatus]:
-        return [gate for gate in self.gates_in_the_way if gate.shown == "pending"]
+        return [gate for gate in self.gates_in_the_way if gate.status == "pending"]
 
     @property
     def failed_gates(self) -> list[GateStatus]:
         """Gates that block the phase by a finding, not because a person or a clock is due."""
-        return [gate for gate in self.gates_in_the_way if gate.shown != "pending"]
+        return [gate for gate in self.gates_in_the_way if gate.status != "pending"]
 
     @property
     def passed_gates(self) -> list[GateStatus]:

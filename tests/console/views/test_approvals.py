@@ -142,6 +142,10 @@ def test_an_approver_reads_on_every_page_that_another_lead_starts(
             own, others = read(lead, address), read(second_lead, address)
             assert "Another lead, logged in by name, must start the phase." in own, page
             assert "Ready to start" not in own, page
+            assert "Blocked: " not in own, page
+            assert "blocked</span>" not in own, page
+            if read is text_of:
+                assert "Waiting for: another lead to start" in own, page
             assert "Another lead, logged in by name, must start" not in others, page
             assert "Ready to start" in others, page
     assert "A lead other than lead to start phase 3" in text_of(viewer, "/rollout/")
