@@ -89,7 +89,7 @@ class Replaced:
     unique: bool
     of_constraint: bool
     builds: bool
-    """Whether no other one is built over the same new columns."""
+    """Whether no other one that is as strict is built over the same new columns."""
 
     @property
     def drop_id(self) -> str:

@@ -291,7 +291,10 @@ class _Author:
             if not index.plain or (index.of_constraint and not index.unique):
                 continue
             columns = tuple(dict.fromkeys(new.get(column, column) for column in index.columns))
-            builds = not any(columns == other.new_columns for other in replaced)
+            builds = not any(
+                columns == other.new_columns and (other.unique or not index.unique)
+                for other in replaced
+            )
             wanted = identifier(self.table.name, *columns, "idx")
             replaced.append(
                 Replaced(

@@ -152,6 +152,25 @@ def test_indexes_are_dropped_and_rebuilt_and_what_has_no_step_is_reported(
     assert back == ("CREATE UNIQUE INDEX parts_kind ON public.parts USING btree (kind, a)",)
 
 
+def test_a_unique_index_beside_a_plain_one_of_the_same_columns_is_rebuilt(
+    target: Target, connection: Connection
+) -> None:
+    connection.execute(
+        "CREATE TABLE parts (id integer PRIMARY KEY, kind text);"
+        "CREATE INDEX parts_a ON parts (kind);"
+        "CREATE UNIQUE INDEX parts_b ON parts (kind);"
+        "CREATE UNIQUE INDEX parts_c ON parts (kind)"
+    )
+    plan = plan_of(scaffolded(connection, "parts", "kind"))
+    for number in range(5):
+        do_phase(target, connection, plan, number)
+    rebuilt = connection.execute(
+        "SELECT indexdef LIKE '%UNIQUE%' FROM pg_indexes"
+        " WHERE indexdef LIKE '%public.parts USING btree (kind_id)' ORDER BY 1"
+    ).fetchall()
+    assert rebuilt == [(False,), (True,)]
+
+
 @pytest.mark.parametrize(
     ("table", "column", "reason"),
     [
