@@ -7,7 +7,12 @@ import psycopg
 from psycopg import sql
 
 from rollout.engine.target import Connection, own
-from rollout.engine.value_decisions import UnconvertibleValue, functions, of_now
+from rollout.engine.value_decisions import (
+    UnconvertibleValue,
+    functions,
+    of_now,
+    unconvertible_values,
+)
 from rollout.plan.conversions import Conversion, cast
 from rollout.plan.extractions import Extract
 from rollout.plan.plan import Plan
@@ -130,6 +135,21 @@ def decided_values(
         UnconvertibleValue(source, 0, (), "", chosen, reviewer or "", at)
         for source, chosen, reviewer, at in rows
     ]
+
+
+def values_or_decisions(
+    connection: Connection, plan: Plan, conversion: Conversion
+) -> tuple[list[UnconvertibleValue], bool]:
+    """The values, and whether phase 4 has dropped their legacy columns: then decisions alone.
+
+    Raises psycopg.Error.
+    """
+    try:
+        return unconvertible_values(connection, plan, conversion), False
+    except psycopg.errors.UndefinedColumn:
+        if not (decisions := decided_values(connection, plan, conversion)):
+            raise
+        return decisions, True
 
 
 def _texts(values: Iterable[sql.Composable]) -> sql.Composed:

@@ -125,10 +125,9 @@ def _say(out: Output, conversion: Conversion, values: list[UnconvertibleValue]) 
     out.say(f"{conversion.table.label}.{conversion.name}: {what}, {undecided:,} undecided")
     for v in values[:_MAX_SHOWN]:
         becomes = "undecided" if v.decided is None else f"becomes {shown(v.decided) or 'empty'}"
-        out.say(
-            f"  {v.text!r:<30} {counted(v.rows, 'row'):>14}  {becomes}  "
-            f"(key {', '.join(v.examples) or '–'}: {v.reason})"
-        )
+        # Once phase 4 is done, no row says why any more.
+        why = f"(key {', '.join(v.examples) or '–'}: {v.reason})" if v.reason else ""
+        out.say(f"  {v.text!r:<30} {counted(v.rows, 'row'):>14}  {becomes}  {why}".rstrip())
     if (more := len(values) - _MAX_SHOWN) > 0:
         out.say(f"  and {more:,} more: --csv")
 

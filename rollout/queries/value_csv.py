@@ -2,11 +2,8 @@
 
 from collections.abc import Iterable, Iterator
 
-from rollout.engine.value_decisions import (
-    Decision,
-    UnconvertibleValue,
-    unconvertible_values,
-)
+from rollout.engine.value_decisions import Decision, UnconvertibleValue
+from rollout.engine.value_previews import values_or_decisions
 from rollout.journal.environments import target_of
 from rollout.models import Rollout
 from rollout.plan import plans
@@ -30,9 +27,9 @@ __all__ = ["EMPTY", "LEAVE", "MAX_BYTES", "decisions_in", "lines_of", "values_no
 
 
 def values_now(rollout: Rollout, conversion: Conversion) -> list[UnconvertibleValue]:
-    """Raises psycopg.Error."""
+    """After phase 4 those that were decided about. Raises psycopg.Error."""
     with target_of(rollout.environment).connect() as connection:
-        return unconvertible_values(connection, plans.get(rollout.plan), conversion)
+        return values_or_decisions(connection, plans.get(rollout.plan), conversion)[0]
 
 
 def lines_of(conversion: Conversion, values: Iterable[UnconvertibleValue]) -> Iterator[str]:

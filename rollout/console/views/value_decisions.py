@@ -28,14 +28,13 @@ from rollout.engine.value_decisions import (
     CannotDecideValues,
     Decision,
     UnconvertibleValue,
-    unconvertible_values,
 )
 from rollout.engine.value_previews import (
     Texts,
     Unit,
     as_legacy,
-    decided_values,
     unit_of,
+    values_or_decisions,
 )
 from rollout.journal.environments import target_of
 from rollout.logs.texts import counted
@@ -117,7 +116,7 @@ def download(
 def _values(rollout: Rollout, conversion: Conversion) -> list[UnconvertibleValue]:
     """Raises psycopg.Error."""
     with target_of(rollout.environment).connect_briefly(READ_SECONDS) as connection:
-        return unconvertible_values(connection, plans.get(rollout.plan), conversion)
+        return values_or_decisions(connection, plans.get(rollout.plan), conversion)[0]
 
 
 @dataclass(frozen=True)
@@ -135,12 +134,7 @@ def _read(rollout: Rollout, conversion: Conversion) -> _Read:
     """Raises psycopg.Error."""
     plan = plans.get(rollout.plan)
     with target_of(rollout.environment).connect_briefly(READ_SECONDS) as connection:
-        try:
-            listed, are_gone = unconvertible_values(connection, plan, conversion), False
-        except psycopg.errors.UndefinedColumn:
-            listed, are_gone = decided_values(connection, plan, conversion), True
-            if not listed:
-                raise
+        listed, are_gone = values_or_decisions(connection, plan, conversion)
         decisions = {v.source: v.decided for v in listed if v.decided is not None}
         return _Read(
             listed,

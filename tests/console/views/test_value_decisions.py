@@ -21,6 +21,8 @@ from tests.support.offers import PLAN, offers
 if TYPE_CHECKING:
     from django.test import Client
 
+    from tests.support.rollouts import Cli
+
 INBOX = "/rollout/inbox/"
 LIST = f"/rollout/{PLAN}/production/mappings/"
 PAGE = f"/rollout/{PLAN}/production/values/offer/price_cents/"
@@ -244,3 +246,28 @@ def test_a_decision_is_shown_with_its_unit_and_what_readers_of_the_legacy_column
     mappings = text_of(engineer, LIST)
     assert "lookup rows" not in mappings
     assert "What becomes of values that the plan cannot convert." in mappings
+
+
+@pytest.mark.usefixtures("committed_db", "own_plans")
+def test_decisions_are_shown_and_downloaded_once_phase_4_has_dropped_the_legacy_column(
+    cli: Cli,
+) -> None:
+    rollout = offers()
+    engineer = browser_of("engineer")
+    decide(engineer, PAGE, {**fields_of(engineer, PAGE), "value-0-0": "0", "value-1-0": "7"})
+    before = decisions()
+    rollouts.carry_out(rollout, 0, 1, 2, 3, 4)
+    assert "=on &lt;b&gt;request&lt;/b&gt;" in text_of(engineer, PAGE)
+    file = engineer.get(f"{PAGE}export.csv").getvalue().decode()
+    rows = [
+        (row["legacy"], row["becomes_price_cents"]) for row in csv.DictReader(io.StringIO(file))
+    ]
+    assert rows == [("'=on <b>request</b>", "7"), ("free", "0")]
+    key = next(csv.DictReader(io.StringIO(file)))["key"]
+    upload = SimpleUploadedFile("values.csv", f"key,becomes_price_cents\n{key},1\n".encode())
+    refused = engineer.post(f"{PAGE}preview/", {"file": upload})
+    assert refused.status_code == 200
+    assert "legacy values are archived" in refused.content.decode()
+    assert decisions() == before
+    code, out, _ = cli("unconvertible", PLAN, "--column", "offer.price_cents")
+    assert (code, "  becomes 7\n" in out) == (0, True)
