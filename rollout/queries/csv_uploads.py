@@ -14,7 +14,11 @@ def rows_in(data: bytes, columns: Sequence[str]) -> Iterator[tuple[int, list[str
 
     The header has these columns and no others, in any order.
     """
-    reader, header = reader_of(data, most=MAX_BYTES)
+    reader, header = reader_of(
+        data,
+        most=MAX_BYTES,
+        otherwise="Remove rows that the step does not need: another file would replace this one.",
+    )
     problem = _wrong_header(header, columns)
     if problem:
         raise InvalidMappingFile([Problem(1, problem)])

@@ -117,7 +117,9 @@ def decisions_in(data: bytes, values: Iterable[Value]) -> dict[str, Decision]:
 
 def records_in(data: bytes, needed: Sequence[str]) -> list[tuple[int, dict[str, str]]]:
     """Line, and cells by column in lower case, of each record. Raises InvalidMappingFile."""
-    reader, names = reader_of(data, most=MAX_BYTES)
+    reader, names = reader_of(
+        data, most=MAX_BYTES, otherwise="Split it: the decisions of several files add up."
+    )
     header = [name.lower() for name in names]
     missing = [name for name in needed if name not in header]
     if missing:
@@ -130,14 +132,14 @@ def records_in(data: bytes, needed: Sequence[str]) -> list[tuple[int, dict[str, 
     ]
 
 
-def reader_of(data: bytes, *, most: int) -> "tuple[_csv.Reader, list[str]]":
+def reader_of(data: bytes, *, most: int, otherwise: str) -> "tuple[_csv.Reader, list[str]]":
     """What reads the records of a file, and its header. Raises InvalidMappingFile.
 
-    ``most`` is the largest number of bytes that it may have.
+    ``most`` is the largest number of bytes that it may have, ``otherwise`` what to do about more.
     """
     if len(data) > most:
         raise InvalidMappingFile(
-            [Problem(1, f"The file is larger than {most // 1_000_000} MB. Split it.")]
+            [Problem(1, f"The file is larger than {most // 1_000_000} MB. {otherwise}")]
         )
     try:
         text = data.decode("utf-8-sig")

@@ -42,7 +42,7 @@ def test_a_row_knows_its_line_and_a_cell_is_taken_to_the_letter() -> None:
         (b"order,Net price\n1,\x00\n", "Line 2: Contains a NUL character."),
         (b'order,Net price\n1,"2', "Not a CSV file: unexpected end of data."),
         (b"order,Net price\n1," + b"x" * 200_000, "Not a CSV file: field larger than field limit"),
-        (b"x" * (MAX_BYTES + 1), "Line 1: The file is larger than 20 MB. Split it."),
+        (b"x" * (MAX_BYTES + 1), "larger than 20 MB. Remove rows that the step does not need"),
     ],
 )
 def test_a_file_that_is_not_as_the_plan_declares_is_refused_with_its_line(

@@ -79,7 +79,7 @@ def test_a_spreadsheets_ways_are_understood() -> None:
         (file('"House,Home'), 2, "Not a CSV file"),
         (file("House,H\x00me"), 2, "NUL"),
         (file("Condo,Flat", "House,").replace(b"House", b"H\xffuse"), 3, "Not UTF-8 text"),
-        (b"x" * 5_000_001, 1, "larger than 5 MB"),
+        (b"x" * 5_000_001, 1, "larger than 5 MB. Split it: the decisions of several files add up."),
     ],
 )
 def test_wrong_lines_are_named_and_nothing_is_read(data: bytes, line: int, words: str) -> None:
