@@ -9,8 +9,9 @@ from rollout.console.badges import badge
 from rollout.console.charts.cells import value as value_html
 from rollout.console.formats import number, when
 from rollout.console.mapping_forms import ValueRow
-from rollout.engine.mapping import Value
+from rollout.engine.mapping import Spelling, Value
 from rollout.journal.labels import reason_label
+from rollout.logs.texts import counted
 from rollout.plan.translations import Lookup
 
 _NEW = badge("value", "new")
@@ -47,7 +48,7 @@ def _spellings(value: Value) -> str:
         return ""
     items = "".join(
         f'<li>{value_html(spelling.text)} <span class="small muted">'
-        f"{_counted(spelling.rows)}{escape(reason_label(spelling.why))}</span></li>"
+        f"{_rows(spelling)}{escape(reason_label(spelling.why))}</span></li>"
         for spelling in value.spellings
     )
     return (
@@ -56,8 +57,8 @@ def _spellings(value: Value) -> str:
     )
 
 
-def _counted(rows: int | None) -> str:
-    return "" if rows is None else f"{number(rows)} row{'' if rows == 1 else 's'}, "
+def _rows(spelling: Spelling) -> str:
+    return "" if spelling.rows is None else f"{counted(spelling.rows, 'row')}, "
 
 
 def _field(row: ValueRow, lookup: Lookup) -> str:
