@@ -31,6 +31,8 @@ _MARKS: dict[Level, str] = {
     "pass": "pass",
 }
 
+_NOTABLE = f"{100 * integer_keys.NOTABLE_SHARE:.0f}"
+
 
 def add_verbs(add: AddVerb) -> None:
     sub = add(
@@ -86,7 +88,7 @@ def add_verbs(add: AddVerb) -> None:
         keys,
         "List the integer keys that have used up much of their range, and when each runs out.",
         example="keys --env production",
-        no="a key has used up more than 40 percent of its range, or cannot be read",
+        no=f"a key has used up more than {_NOTABLE} percent of its range, or cannot be read",
         plan="",
         as_json=True,
     )
@@ -214,8 +216,7 @@ def keys(out: Output, env: str, all_keys: bool, as_json: bool) -> int:
     for key in listed:
         out.say(key.sentences)
     if not notable:
-        share = 100 * integer_keys.NOTABLE_SHARE
-        out.say(f"No integer key has used more than {share:.0f} % of its range.")
+        out.say(f"No integer key has used more than {_NOTABLE} % of its range.")
     return NO if notable else DONE
 
 
