@@ -140,3 +140,21 @@ def test_conflicting_writes_are_shown_with_application_column_and_newest_row(
     assert "1,201 conflicting writes. An application gave both columns different values." in listed
     audited(rollout)
     assert "conflicting" not in texts_of(client, f"{PAGE}audits/")
+
+
+@pytest.mark.parametrize(
+    ("authority", "sentence"),
+    [
+        ("new", "After the cutover the audit runs in reverse: it checks that each legacy value"),
+        ("archive", "The legacy columns are archived: legacy values are read as a rollback"),
+    ],
+)
+def test_a_report_says_which_values_were_right_when_it_was_made(
+    rollout: Rollout, authority: str, sentence: str
+) -> None:
+    client = browser_of("viewer")
+    for status in ("clean", "mismatched"):
+        report = audited(rollout, status, authority=authority)
+        assert sentence in text_of(client, report.get_absolute_url())
+        report = audited(rollout, status)
+        assert sentence not in text_of(client, report.get_absolute_url())
