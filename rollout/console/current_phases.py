@@ -10,7 +10,7 @@ from rollout.console.formats import duration
 from rollout.gates import checklists
 from rollout.gates.checklists import ItemStatus
 from rollout.gates.registry import Action
-from rollout.journal.audits import asks_people
+from rollout.journal.audits import asks_people, clean_since
 from rollout.journal.environments import DEFAULT
 from rollout.journal.events import Event
 from rollout.journal.labels import gate_label
@@ -286,10 +286,10 @@ def next_step_of(
     if not report or report.status != AuditStatus.MISMATCHED:
         return None
     facts = status.evidence.facts
-    later = facts.full_audit
-    if later is not None and later.pk > report.pk and later.status == AuditStatus.CLEAN:
+    clean = clean_since(report)
+    if clean is not None and clean == facts.full_audit:
         return NextStep(
-            f"Audit {later.pk}, after audit {report.pk}, is clean: the problem is solved. "
+            f"Audit {clean.pk}, after audit {report.pk}, is clean: the problem is solved. "
             f"Retry phase {phase.number}."
         )
     if not asks_people(report):

@@ -52,6 +52,14 @@ def to_repair(audits: Iterable[AuditReport]) -> AuditReport | None:
     return next((audit for audit in wrong if audit.mismatched > audit.waived), None)
 
 
+def clean_since(report: AuditReport) -> AuditReport | None:
+    """The newest audit after this one that found every row right: nothing is left of this one."""
+    clean = AuditReport.objects.filter(
+        rollout=report.rollout, mode=AuditMode.FULL, tables=[], status=AuditStatus.CLEAN
+    )
+    return clean.filter(pk__gt=report.pk).defer("translations").first()
+
+
 # Categories of rows that no repair can write: people decide about their values first.
 ASKING_PEOPLE = ("unmapped", "ambiguous", "inactive", "undecided")
 

@@ -36,7 +36,7 @@ from rollout.console.views.runs import perform, redirect_back
 from rollout.engine.audit import MATCHED
 from rollout.engine.target import reason_of
 from rollout.gates.facts import Facts
-from rollout.journal.audits import against, asks_people
+from rollout.journal.audits import against, asks_people, clean_since
 from rollout.journal.findings import came_back
 from rollout.journal.heartbeats import Liveness, liveness
 from rollout.journal.labels import category_label
@@ -273,16 +273,15 @@ def _settled(report: AuditReport) -> str:
     """Why nothing of a mismatched audit is left to repair; empty if something may be."""
     if report.status != AuditStatus.MISMATCHED:
         return ""
-    later = AuditReport.objects.filter(
-        rollout=report.rollout, mode=AuditMode.FULL, tables=[], status=AuditStatus.CLEAN
-    ).filter(pk__gt=report.pk)
-    if (clean := later.first()) is not None:
+    if (clean := clean_since(report)) is not None:
         at = in_words(clean.finished_at or clean.started_at)
         return f"Audit {clean.pk} of {at} is clean: nothing of this audit is left to repair."
     backfill = gates.newest_runs(report.rollout).get(BACKFILL)
     if backfill is None or backfill.direction != Direction.BACKWARD:
         return ""
     if backfill.state != RunState.DONE:
+        return ""
+    if backfill.finished_at is None or backfill.finished_at < report.started_at:
         return ""
     return f"Phase {BACKFILL} was rolled back since: nothing of this audit is left to repair."
 

@@ -7,7 +7,7 @@ from django.utils import timezone
 
 from rollout.models import AuditReport, Rollout
 from tests.console import journal
-from tests.console.journal import PAGE, audited, fragment_of, mismatching, text_of
+from tests.console.journal import PAGE, audited, fragment_of, mismatching, ran, text_of
 
 HOSTILE = '"><img src=x onerror=alert(1)>'
 
@@ -173,6 +173,27 @@ def test_a_clean_audit_of_before_a_decision_leads_to_the_rows_that_have_to_follo
     assert "/correct/" not in text
     audited(rollout, started_at=timezone.now())
     assert "Update 12 rows" not in text_of(engineer, page), "a later audit found them right"
+
+
+def test_a_mismatched_audit_of_before_a_rollback_of_phase_2_leaves_nothing_to_repair(
+    rollout: Rollout, engineer: Client
+) -> None:
+    report = a_mismatched_report(rollout)
+    report.translations[1]["categories"] = {"ok": 999, "wrong": 1}
+    report.save(update_fields=["translations"])
+    page = report.get_absolute_url()
+    earlier = report.started_at - timedelta(minutes=1)
+    ran(rollout, 2, direction="backward", finished_at=earlier)
+    assert "Settled." not in text_of(engineer, page), "the audit came after it"
+    ran(rollout, 2, "failed", direction="backward")
+    assert "Settled." not in text_of(engineer, page)
+    for button in ("Repair all rows…", "Repair these rows…"):
+        assert button in text_of(engineer, page)
+    ran(rollout, 2, direction="backward")
+    text = text_of(engineer, page)
+    assert "Phase 2 was rolled back since: nothing of this audit is left to repair." in text
+    for button in ("Repair all rows…", "Repair these rows…"):
+        assert button not in text
 
 
 def test_an_inconclusive_audit_says_why(rollout: Rollout, viewer: Client) -> None:
