@@ -193,6 +193,8 @@ def audit(request: ConsoleRequest, audit_id: int) -> HttpResponse:
     tables = crosstabs(report)
     facts = _facts_about(report)
     to_update = facts.rows_to_update(report) if facts else None
+    reviews = report.rollout.mapping_changes.filter(at__gt=report.started_at)
+    reviewed_since = reviews.exists()
     page = {
         "report": report,
         "report_card": f"rollout/report/{report.status}.html",
@@ -223,7 +225,8 @@ def audit(request: ConsoleRequest, audit_id: int) -> HttpResponse:
         "settled": _settled(report),
         "decide_at": decisions_url(report.rollout),
         "asks_people": asks_people(report),
-        "compared": _compared(report),
+        "compared": against(report, is_reviewed_since=reviewed_since),
+        "reviewed_since": reviewed_since,
         "statement": statement_of(report),
         "to_update": to_update,
         "time_left": _time_left(report) if running else None,
@@ -252,11 +255,6 @@ def _rows_alike(report: AuditReport, cell: dict[str, Any]) -> Alike:
     except psycopg.Error as error:
         return Alike([], f"Couldn't read these rows. {reason_of(error)}")
     return Alike([(key, row_url(cell["table"], key)) for key in keys])
-
-
-def _compared(report: AuditReport) -> str:
-    since = report.rollout.mapping_changes.filter(at__gt=report.started_at)
-    return against(report, is_reviewed_since=since.exists())
 
 
 def _facts_about(report: AuditReport) -> Facts | None:

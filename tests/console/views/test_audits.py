@@ -7,6 +7,7 @@ from django.utils import timezone
 
 from rollout.models import AuditReport, Rollout
 from tests.console import journal
+from tests.console.audit_reports import texts_of
 from tests.console.journal import PAGE, audited, fragment_of, mismatching, ran, text_of
 
 HOSTILE = '"><img src=x onerror=alert(1)>'
@@ -194,6 +195,25 @@ def test_a_mismatched_audit_of_before_a_rollback_of_phase_2_leaves_nothing_to_re
     assert "Phase 2 was rolled back since: nothing of this audit is left to repair." in text
     for button in ("Repair all rows…", "Repair these rows…"):
         assert button not in text
+
+
+def test_a_report_says_that_rows_wait_for_decisions_until_nothing_is_left_of_it(
+    rollout: Rollout, viewer: Client
+) -> None:
+    report = a_mismatched_report(rollout)
+    page = report.get_absolute_url()
+    assert "for decisions about" not in texts_of(viewer, page)
+    for number, sentence in (
+        (1, "1 row waits for decisions about its values; a repair leaves it until then. Decide"),
+        (2, "2 rows wait for decisions about their values; a repair leaves them until then."),
+    ):
+        report.categories = {"ok": 990, "wrong": 10 - number, "undecided": number}
+        report.save(update_fields=["categories"])
+        assert sentence in texts_of(viewer, page)
+    journal.reviewed(rollout, changes=[], rows_changed=0)
+    assert "until then. People have decided about values since." in texts_of(viewer, page)
+    audited(rollout)
+    assert "for decisions about" not in texts_of(viewer, page), "a later audit is clean"
 
 
 def test_an_inconclusive_audit_says_why(rollout: Rollout, viewer: Client) -> None:
