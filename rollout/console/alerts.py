@@ -13,9 +13,10 @@ from rollout.console.guardrails import RuleRow
 from rollout.console.http.links import rollout_url
 from rollout.console.vitals import Vital
 from rollout.journal import watched_times
-from rollout.journal.audits import asks_people, to_repair
+from rollout.journal.audits import asks_people
 from rollout.journal.events import Event
 from rollout.journal.moments import in_words
+from rollout.logs.texts import counted
 from rollout.models import (
     AuditMode,
     AuditReport,
@@ -82,7 +83,6 @@ class StatePhase(Protocol):
 def alerts_for(
     status: RolloutStatus,
     rules: Sequence[RuleRow],
-    audits: Iterable[AuditReport],
     vitals: Iterable[Vital],
     step: StepRun | None,
 ) -> list[Alert]:
@@ -96,8 +96,9 @@ def alerts_for(
         alerts.append(Alert("No watchdog online.", here))
     if jump := watched_times.unsettled_jump():
         alerts.append(_of_jump(jump))
-    snapshots = status.evidence.facts.snapshots
-    alerts += alerts_of(status, rules, audits, snapshots, step)
+    facts = status.evidence.facts
+    audits = facts.newest_finished_audit, facts.audit_to_repair
+    alerts += alerts_of(status, rules, audits, facts.snapshots, step)
     if any(row.is_breached and row.rule.statistic != "wrong_values" for row in rules):
         alerts += [
             Alert(
@@ -105,7 +106,7 @@ def alerts_for(
                 work.url,
                 "info",
             )
-            for work in side_work_of(status.evidence.facts)
+            for work in side_work_of(facts)
         ]
     for phase in status.phases:
         if phase.state == PENDING:
@@ -126,12 +127,15 @@ def alerts_for(
 def alerts_of(
     status: RolloutStatus | RolloutSummary,
     rules: Sequence[RuleRow],
-    audits: Iterable[AuditReport],
+    audits: tuple[AuditReport | None, AuditReport | None],
     snapshots: Sequence[Snapshot],
     step: StepRun | None,
 ) -> list[Alert]:
     """Alerts of the rollout itself: none if no phase stopped short, nothing slows the present
-    ``step`` down, guardrails are OK, rows match and snapshots can be restored."""
+    ``step`` down, guardrails are OK, rows match and snapshots can be restored.
+
+    ``audits`` are the newest finished one, and that whose rows wait for people.
+    """
     rollout, phases = status.rollout, status.phases
     here = rollout.get_absolute_url()
     alerts = []
@@ -147,7 +151,7 @@ def alerts_of(
         alerts.append(
             Alert(f"{what} {phase.number} {stopped}.", f"{here}phases/{phase.number}/", tone)
         )
-    alerts += _of_audits([audit for audit in audits if audit.status != AuditStatus.RUNNING])
+    alerts += _of_audits(*audits)
     has_repair = any(alert.to_repair is not None for alert in alerts)
     alerts += _of_snapshots(snapshots)
     breached = [row for row in rules if row.is_breached]
@@ -165,21 +169,28 @@ def _counts_the_same(row: RuleRow) -> bool:
     return row.rule.statistic == "wrong_values" and not (row.rule.action == "pause" and row.doing)
 
 
-def _of_audits(finished: Sequence[AuditReport]) -> list[Alert]:
+def _of_audits(newest: AuditReport | None, waiting: AuditReport | None) -> list[Alert]:
     """What the audit says whose rows wait for people, else the newest one, if it is not clean.
 
     As the tab and the inbox do: a sample since has met only some of them, or none.
     """
-    audit = to_repair(finished) or next(iter(finished), None)
+    audit = waiting or newest
     if audit is None or audit.status == AuditStatus.CLEAN:
         return []
-    text, repaired = f"Audit {audit.pk} is {audit.status}.", None
-    if audit.status == AuditStatus.MISMATCHED:
-        rows = audit.mismatched - audit.waived
-        text = f"Audit {audit.pk} found {rows:,} mismatched row{'' if rows == 1 else 's'}."
-        repaired = audit if rows and audit.mode != AuditMode.SHADOW else None
+    url = audit.get_absolute_url()
+    if audit.status != AuditStatus.MISMATCHED:
+        return [Alert(f"Audit {audit.pk} is {audit.status}.", url)]
+    if not (number := audit.mismatched - audit.waived):
+        return []
+    rows = counted(number, "mismatched row")
+    if audit is not waiting:
+        since = "people have decided about values since"
+        return [Alert(f"Audit {audit.pk} found {rows}; {since}.", url, "warn")]
+    repaired = audit if audit.mode != AuditMode.SHADOW else None
     decide_at = decisions_url(audit.rollout) if repaired and asks_people(audit) else ""
-    return [Alert(text, audit.get_absolute_url(), to_repair=repaired, decide_at=decide_at)]
+    return [
+        Alert(f"Audit {audit.pk} found {rows}.", url, to_repair=repaired, decide_at=decide_at)
+    ]
 
 
 def _of_throttle(run: PhaseRun | None, step: StepRun | None, here: str) -> list[Alert]:

@@ -96,7 +96,7 @@ def rows_of(summaries: Sequence[RolloutSummary]) -> list[OverviewRow]:
             rehearsals=rehearsals,
         )
         own_rules = rules_of(rollout, rules[key])
-        known = [*audits[key], *filter(None, [to_repair.get(key)])]
+        known = next(iter(audits[key]), None), to_repair.get(key)
         alerts = alerts_of(state.status, own_rules, known, snapshots[key], state.step)
         rows.append(OverviewRow(state, alerts, waits, url, last.get(key)))
     return rows

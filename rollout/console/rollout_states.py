@@ -15,15 +15,7 @@ from rollout.gates import Evidence
 from rollout.gates.mappings import review_counts, review_gate
 from rollout.gates.value_decisions import TOO_MANY_ROWS, values_waiting
 from rollout.journal import labels
-from rollout.journal.audits import to_repair
-from rollout.models import (
-    AuditStatus,
-    Direction,
-    PhaseRun,
-    RunState,
-    StepRun,
-    StepState,
-)
+from rollout.models import Direction, PhaseRun, RunState, StepRun, StepState
 from rollout.plan.plan import BACKFILL, CONTRACT, ENFORCE
 from rollout.queries.pauses import PAUSED
 from rollout.queries.progress import progress_of
@@ -156,7 +148,7 @@ class Waiting:
     askers: list[int | None]
     """IDs of users who requested approval of the next phase, or an override to confirm."""
     mismatches: int
-    """Rows that an audit found mismatched and that wait for people (``to_repair``)."""
+    """Rows that an audit found mismatched and that wait for people (``audit_to_repair``)."""
     side_work: list[SideWork]
     open_values: int
     """Legacy values that nobody has decided on, mapped or without a conversion, as the gates and
@@ -194,7 +186,7 @@ def _counts(
     """Who waits for others, how many mismatches do, and what runs."""
     requests = requests_of(evidence) if summary.next_phase is not None else []
     overrides = [override.sign_off for override in overrides_of(evidence) if override.waits]
-    audit = to_repair(a for a in evidence.facts.audits if a.status != AuditStatus.RUNNING)
+    audit = evidence.facts.audit_to_repair
     mismatches = audit.mismatched - audit.waived if audit else 0
     askers = [sign_off.actor_id for sign_off in (*requests, *overrides)]
     return askers, mismatches, side_work_of(evidence.facts)

@@ -9,6 +9,7 @@ from typing import Any
 from django.db.models import F, Func, IntegerField, Q
 
 from rollout.journal import watched_times
+from rollout.journal.audits import to_repair
 from rollout.journal.heartbeats import SILENCE
 from rollout.journal.moments import by_the_database, in_words
 from rollout.journal.rollouts import refusal_beside_restore
@@ -286,6 +287,19 @@ class Facts:
             return None
         full = self.rollout.audits.filter(mode=AuditMode.FULL, tables=[])
         return full.exclude(status=AuditStatus.RUNNING).first()
+
+    @cached_property
+    def newest_finished_audit(self) -> AuditReport | None:
+        """The newest audit of any kind that came to its end."""
+        return next((a for a in self.audits if a.status != AuditStatus.RUNNING), None)
+
+    @cached_property
+    def audit_to_repair(self) -> AuditReport | None:
+        """The audit whose mismatched rows wait for people."""
+        # Many samples may have come since the full one.
+        known = (*self.audits, *filter(None, [self.full_audit]))
+        finished = [audit for audit in known if audit.status != AuditStatus.RUNNING]
+        return to_repair(finished, is_reviewed_since=self.is_reviewed_since)
 
     def audit_is_older_than(self, report: AuditReport) -> str:
         """What made an audit outdated; empty if nothing did."""

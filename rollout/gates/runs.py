@@ -5,10 +5,17 @@ from dataclasses import replace
 from rollout.gates.evidence import Evidence
 from rollout.gates.phase_states import is_done, is_not_started, phases_done
 from rollout.gates.registry import GateResult, check, failed, passed, pending, unknown
-from rollout.journal.audits import against
+from rollout.journal.audits import against, asks_people
 from rollout.journal.moments import in_words
 from rollout.logs.texts import counted
-from rollout.models import AuditMode, AuditStatus, PhaseRun, RuleVerdict, RunState
+from rollout.models import (
+    AuditMode,
+    AuditReport,
+    AuditStatus,
+    PhaseRun,
+    RuleVerdict,
+    RunState,
+)
 from rollout.plan.gates import AuditClean, BackfillComplete, EarlierPhaseDone, NoGuardrailHolds
 from rollout.plan.plan import BACKFILL
 
@@ -99,6 +106,13 @@ def audit_clean(gate: AuditClean, evidence: Evidence) -> GateResult:
     return result
 
 
+def _audit_again(report: AuditReport, evidence: Evidence, why: str) -> GateResult:
+    """What comes before the next audit, if rows have to follow a review first."""
+    if (change := evidence.facts.rows_to_update(report)) is not None:
+        return pending("update_rows", f"{why} {change.to_update} first: an audit follows.")
+    return pending("start_audit", f"{why} Start a new audit.")
+
+
 def _mismatches(number: int) -> str:
     return f"{number:,} mismatch{'' if number == 1 else 'es'}"
 
@@ -113,15 +127,13 @@ def _audit_clean(evidence: Evidence) -> GateResult:
             "start_audit", f"A{audit[1:]} is inconclusive: {report.message} Start another."
         )
     if report.status == AuditStatus.MISMATCHED:
-        return failed(
-            "review_audit",
-            f"A{audit[1:]} found {_mismatches(report.mismatched)}. Review its report.",
-        )
+        wrong = f"A{audit[1:]} found {_mismatches(report.mismatched)}"
+        if asks_people(report) and evidence.facts.is_reviewed_since(report):
+            since = f"{wrong}; people have decided about values since."
+            return _audit_again(report, evidence, since)
+        return failed("review_audit", f"{wrong}. Review its report.")
     if newer := evidence.facts.audit_is_older_than(report):
-        older = f"The clean {audit} is older than {newer}."
-        if (change := evidence.facts.rows_to_update(report)) is not None:
-            return pending("update_rows", f"{older} {change.to_update} first: an audit follows.")
-        return pending("start_audit", f"{older} Start a new audit.")
+        return _audit_again(report, evidence, f"The clean {audit} is older than {newer}.")
     waived = f"; {report.waived:,} waived" if report.waived else ""
     return passed(
         f"Clean: {counted(report.rows, 'row')} compared in {audit}, "

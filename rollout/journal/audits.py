@@ -1,7 +1,7 @@
 """What audit reports tell of the mapping: what they compared with, and the texts that they met."""
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -40,16 +40,20 @@ def audited_texts(rollout: Rollout, lookup: Lookup) -> AuditedTexts | None:
     return None
 
 
-def to_repair(audits: Iterable[AuditReport]) -> AuditReport | None:
+def to_repair(
+    audits: Iterable[AuditReport], *, is_reviewed_since: Callable[[AuditReport], bool]
+) -> AuditReport | None:
     """Of finished audits, the newest first, the one whose mismatched rows wait for people.
 
     That is the newest full one, if any wait: a sample since has met only some of them, or none.
+    Rows that only waited for decisions about values do no longer, once people have made some.
     """
     finished = list(audits)
     full = next((audit for audit in finished if audit.mode == AuditMode.FULL), None)
     candidates = (audit for audit in (full, *finished[:1]) if audit is not None)
     wrong = (audit for audit in candidates if audit.status == AuditStatus.MISMATCHED)
-    return next((audit for audit in wrong if audit.mismatched > audit.waived), None)
+    waiting = (audit for audit in wrong if audit.mismatched > audit.waived)
+    return next((a for a in waiting if not (asks_people(a) and is_reviewed_since(a))), None)
 
 
 def clean_since(report: AuditReport) -> AuditReport | None:

@@ -4,6 +4,7 @@ from collections import defaultdict
 from collections.abc import Container, Iterable, Iterator, Mapping
 from dataclasses import replace
 from itertools import groupby
+from operator import attrgetter
 
 from django.contrib.auth.models import User
 from django.db.models import BigIntegerField, Exists, OuterRef, Q, QuerySet, Subquery, Sum
@@ -295,30 +296,26 @@ def cure_url(audit: AuditReport) -> str:
 
 
 def audits_to_repair(**of_rollouts: object) -> list[AuditReport]:
-    """Of each rollout the audit whose mismatched rows wait for people, if any does.
-
-    None whose rows only waited for decisions about values, once people have made some.
-    """
+    """Of each rollout the audit whose mismatched rows wait for people, if any does."""
     changes = MappingChange.objects.filter(
         rollout=OuterRef("rollout"), at__gt=OuterRef("started_at")
     )
     finished = AuditReport.objects.exclude(status=AuditStatus.RUNNING).defer("translations")
     newest = (
         finished.filter(**of_rollouts)
-        .annotate(is_decided=Exists(changes))
+        .annotate(is_reviewed=Exists(changes))
         .select_related("rollout")
         .order_by("rollout", "mode", "-id")
         .distinct("rollout", "mode")
     )
     waiting = (
-        to_repair(sorted(audits, key=lambda audit: audit.pk, reverse=True))
+        to_repair(
+            sorted(audits, key=lambda audit: audit.pk, reverse=True),
+            is_reviewed_since=attrgetter("is_reviewed"),
+        )
         for _rollout, audits in groupby(newest, key=lambda audit: audit.rollout_id)
     )
-    return [
-        audit
-        for audit in waiting
-        if audit is not None and not (asks_people(audit) and audit.is_decided)  # type: ignore[attr-defined]
-    ]
+    return [audit for audit in waiting if audit is not None]
 
 
 def mismatched_rows(audit: AuditReport) -> str:

@@ -23,7 +23,7 @@ from rollout.console.lists.pages import Page
 from rollout.console.previews import StepPreview, any_blocks, lock_waits
 from rollout.journal import audits, labels
 from rollout.journal.events import headline_of
-from rollout.models import AuditReport, AuditStatus, MappingChange, PhaseRun, Rollout
+from rollout.models import AuditReport, MappingChange, PhaseRun, Rollout
 from rollout.queries import progress
 from rollout.queries.inboxes import waiting_for
 from rollout.queries.scaffold_texts import python_text
@@ -147,8 +147,7 @@ def inbox_count(context: template.Context) -> int:
 @register.simple_tag
 def audit_to_repair(status: RolloutStatus) -> AuditReport | None:
     """The audit that a gate asks people to review, where its rows wait for a repair."""
-    finished = (a for a in status.evidence.facts.audits if a.status != AuditStatus.RUNNING)
-    return audits.to_repair(finished)
+    return status.evidence.facts.audit_to_repair
 
 
 @register.simple_tag

@@ -7,6 +7,7 @@ import pytest
 from django.test import Client
 from django.utils import timezone
 
+from rollout.gates.facts import MAX_AUDITS
 from rollout.journal import watched_times
 from rollout.journal.moments import in_words
 from rollout.models import AuditReport, Heartbeat, Rehearsal, Rollout, RuleState, Snapshot
@@ -50,6 +51,41 @@ def test_health_says_what_is_wrong_and_where_to_look(rollout: Rollout, viewer: C
     Rehearsal.objects.filter(pk=rehearsal.pk).update(state="passed")
     journal.audited(rollout, "clean")
     assert "found 1,047" not in text_of(viewer, PAGE).split('id="modes-heading"')[0]
+
+
+def test_every_page_takes_an_audit_for_settled_once_people_have_decided_about_its_values(
+    rollout: Rollout, engineer: Client
+) -> None:
+    wrong = {"mismatched": 3, "categories": {"undecided": 3}}
+    report = journal.audited(rollout, "mismatched", **wrong)
+    decide = "ecide about the values of 3 mismatched rows"
+    tab = 'number">3<span class="visually-hidden"> mismatches'
+    text = text_of(engineer, PAGE)
+    assert tab in text
+    assert "Decide…</a>" in text
+    for page in ("/rollout/inbox/", "/rollout/"):
+        assert decide in text_of(engineer, page)
+    journal.reviewed(rollout, changes=[], rows_changed=0)
+    text = text_of(engineer, PAGE)
+    assert tab not in text
+    assert "Decide…</a>" not in text
+    since = "found 3 mismatched rows; people have decided about values since.</a>"
+    assert f"Audit {report.pk} {since}" in text
+    for page in ("/rollout/inbox/", "/rollout/"):
+        assert decide not in text_of(engineer, page)
+    AuditReport.objects.update(waived=3)
+    health = text_of(engineer, PAGE).split('id="health"')[1].split("</section>")[0]
+    assert "mismatched row" not in health
+
+
+def test_wrong_rows_stay_in_sight_behind_however_many_samples(
+    rollout: Rollout, engineer: Client
+) -> None:
+    report = journal.audited(rollout, "mismatched", mismatched=3)
+    for _ in range(MAX_AUDITS):
+        journal.audited(rollout, mode="sampled")
+    assert "Repair 3 mismatched rows" in text_of(engineer, "/rollout/inbox/")
+    assert f"Audit {report.pk} found 3 mismatched rows.</a>" in text_of(engineer, PAGE)
 
 
 def test_a_guardrail_that_heals_itself_needs_nobody(rollout: Rollout, viewer: Client) -> None:

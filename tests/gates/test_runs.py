@@ -243,6 +243,25 @@ def test_rows_that_have_to_follow_a_review_are_updated_before_a_new_audit(
 NOTHING = {"changes": [], "rows_changed": 0}
 
 
+def test_a_mismatched_audit_asks_for_a_new_one_once_people_have_decided_about_its_values(
+    rollout: Rollout,
+) -> None:
+    backfilled(rollout)
+    audit(rollout, AuditStatus.MISMATCHED, MINUTE, mismatched=2, categories={"undecided": 2})
+    assert answer(AuditClean(), 3, rollout)[0] == "fail"
+    journal.reviewed(rollout, at=NOW + 2 * MINUTE, **NOTHING)
+    given = gates.check_gate(AuditClean(), gates.Evidence(rollout, 3))
+    assert (given.status, given.action) == ("pending", "start_audit")
+    since = "found 2 mismatches; people have decided about values since."
+    assert given.message.endswith(f"{since} Start a new audit.")
+    journal.reviewed(rollout, at=NOW + 3 * MINUTE, rows_affected=1)
+    given = gates.check_gate(AuditClean(), gates.Evidence(rollout, 3))
+    assert (given.status, given.action) == ("pending", "update_rows")
+    assert given.message.endswith(f"{since} Update 1 row first: an audit follows.")
+    AuditReport.objects.update(categories={"undecided": 1, "wrong": 1})
+    assert answer(AuditClean(), 3, rollout)[0] == "fail"
+
+
 def test_a_review_makes_an_audit_stale_only_where_some_row_gets_something_else(
     rollout: Rollout,
 ) -> None:

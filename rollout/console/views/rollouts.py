@@ -138,7 +138,7 @@ def rollout(request: ConsoleRequest, plan: str, environment: str) -> HttpRespons
             *("timeline", status.rollout.pk, [run.state for run in status.evidence.runs.values()]),
             make=lambda: timeline_of(status.rollout),
         ),
-        "alerts": alerts_for(status, rules, audits, vitals, step),
+        "alerts": alerts_for(status, rules, vitals, step),
         "rules": rules,
         # Wrong values ask for a repair, which Health offers beside them.
         "breached": any(r.needs_people and r.rule.statistic != "wrong_values" for r in rules),
