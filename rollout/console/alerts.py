@@ -57,8 +57,12 @@ class Alert:
     tone: str = "bad"
     to_repair: AuditReport | None = None
     """The audit whose mismatched rows a repair writes."""
-    decide_at: str = ""
-    """Where people decide about values first, if no row can be repaired before."""
+
+    @property
+    def decide_at(self) -> str:
+        """Where people decide about values first, if no row can be repaired before."""
+        audit = self.to_repair
+        return decisions_url(audit.rollout) if audit is not None and asks_people(audit) else ""
 
 
 def health_of(alerts: Iterable[Alert]) -> str:
@@ -187,10 +191,7 @@ def _of_audits(newest: AuditReport | None, waiting: AuditReport | None) -> list[
         since = "people have decided about values since"
         return [Alert(f"Audit {audit.pk} found {rows}; {since}.", url, "warn")]
     repaired = audit if audit.mode != AuditMode.SHADOW else None
-    decide_at = decisions_url(audit.rollout) if repaired and asks_people(audit) else ""
-    return [
-        Alert(f"Audit {audit.pk} found {rows}.", url, to_repair=repaired, decide_at=decide_at)
-    ]
+    return [Alert(f"Audit {audit.pk} found {rows}.", url, to_repair=repaired)]
 
 
 def _of_throttle(run: PhaseRun | None, step: StepRun | None, here: str) -> list[Alert]:
