@@ -29,26 +29,29 @@ MAX_VALUES = 5
 SHORTEST_TEXT = 2
 # Somebody types: what a database does not answer at once is left out.
 VALUES_SECONDS = 1
-# The pages of a rollout: those with a tab, but for the phases, and the one without.
+# The pages of a rollout but for its phases: URL name, label, and words that are not in the label
+# but that people look for it by.
 PAGES = (
-    *((tab.label, name) for name, tab in TABS.items() if name != "phase"),
-    ("Readiness", "readiness"),
-    ("Transitional code", "leftovers"),
+    ("rollout", TABS["rollout"].label, "health data timeline guide checklist"),
+    ("mappings", TABS["mappings"].label, "lookups legacy values spellings"),
+    ("jobs", TABS["jobs"].label, "fill compute throttle pace quarantine rows"),
+    (
+        "audits",
+        TABS["audits"].label,
+        "mismatches mismatched rows findings repair waive sample conflicts compare",
+    ),
+    ("snapshots", TABS["snapshots"].label, "dump backup restore"),
+    ("rehearsals", TABS["rehearsals"].label, "staging prediction duration locks"),
+    (
+        "monitoring",
+        TABS["monitoring"].label,
+        "latency p95 errors guardrails baseline shadow reads database wal",
+    ),
+    ("schema", TABS["schema"].label, "drift columns tables triggers"),
+    ("activity", TABS["activity"].label, "log history export chain"),
+    ("readiness", "Readiness", "blockers preflight"),
+    ("leftovers", "Transitional code", "leftovers legacy code files"),
 )
-# Words that are not in the label of a page, but that people look for it by.
-ALSO_CALLED = {
-    "rollout": "health data timeline guide checklist",
-    "mappings": "lookups legacy values spellings",
-    "jobs": "fill compute throttle pace quarantine rows",
-    "audits": "mismatches mismatched rows findings repair waive sample conflicts compare",
-    "snapshots": "dump backup restore",
-    "rehearsals": "staging prediction duration locks",
-    "monitoring": "latency p95 errors guardrails baseline shadow reads database wal",
-    "schema": "drift columns tables triggers",
-    "activity": "log history export chain",
-    "readiness": "blockers preflight",
-    "leftovers": "leftovers legacy code files",
-}
 # What an object is called, and the lookup of its rollout.
 OBJECTS: dict[str, tuple[type[Model], str]] = {
     "audit": (AuditReport, "rollout"),
@@ -105,9 +108,8 @@ def _places(summaries: list[RolloutSummary]) -> Iterator[tuple[Result, str]]:
             label = f"Start phase {summary.next_phase}: {summary.phases[summary.next_phase].role}"
             url = rollout_url(rollout, "start", summary.next_phase)
             yield Result("Action", label, belongs_to, url), ""
-        for label, page in PAGES:
-            url = rollout_url(rollout, page)
-            yield Result("Page", label, belongs_to, url), ALSO_CALLED[page]
+        for page, label, also in PAGES:
+            yield Result("Page", label, belongs_to, rollout_url(rollout, page)), also
         for phase in summary.phases:
             url = rollout_url(rollout, "phase", phase.number)
             yield Result("Page", f"Phase {phase.number}: {phase.role}", belongs_to, url), "steps"

@@ -5,6 +5,8 @@ import re
 from django.contrib.auth import get_user_model
 from django.test import Client
 
+from rollout.console.finds import PAGES
+from rollout.console.headers import TABS
 from rollout.models import Finding, Rollout
 from tests.console import journal
 from tests.console.journal import PAGE, fragment_of, ran, text_of
@@ -25,6 +27,10 @@ def test_words_find_pages_and_the_next_action(rollout: Rollout, lead: Client) ->
     assert links(lead, "START+phase")[0] == f"{PAGE}phases/1/start/"
     assert f"{PAGE}monitoring/" in links(lead, "")
     assert "Nothing matches “elephant”." in text_of(lead, f"{FIND}?q=elephant")
+
+
+def test_every_tab_but_that_of_the_phases_is_a_page_to_find() -> None:
+    assert TABS.keys() - {page for page, _, _ in PAGES} == {"phase"}
 
 
 def test_a_page_is_found_by_what_people_look_for_there(rollout: Rollout, lead: Client) -> None:
