@@ -15,16 +15,25 @@ from django.utils import timezone
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
+from rollout.engine.plain_words import in_plain_words
 from rollout.journal.moments import IN_TEXT, in_words
 from rollout.models import PhaseRun, StepRun
 from rollout.queries.progress import TimeLeft
 
 MINUTE, HOUR, DAY = 60, 3600, 86400
+# As audits, repairs and the proof of a rollback write it, before PostgreSQL's reason.
+_NO_VALUE = "no value: "
 
 
 def number(value: float | None) -> str:
     """``1234567`` as ``1,234,567``; a fraction is rounded to a whole number."""
     return "–" if value is None else f"{round(value):,}"
+
+
+def why_no_value(text: str | None) -> str | None:
+    """A text of the data as it is; the reason in it why a row can have no value in plain words."""
+    before, mark, reason = (text or "").partition(_NO_VALUE)
+    return f"{before}{mark}{in_plain_words(reason)}" if mark else text
 
 
 def roughly(value: float | None) -> str:

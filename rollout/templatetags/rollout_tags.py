@@ -120,6 +120,7 @@ register.simple_tag(formats.time_of_day, name="time_of_day")
 register.simple_tag(formats.day_and_time, name="day_and_time")
 register.simple_tag(formats.in_zone, name="in_zone")
 register.simple_tag(formats.ahead, name="ahead")
+register.filter("why_no_value", formats.why_no_value)
 
 register.simple_tag(fragments.now_ms, name="made_now")
 

@@ -20,6 +20,30 @@ def test_numbers_have_separators(value: float | None, shown: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        (None, None),
+        ("", ""),
+        ("12.00", "12.00"),
+        ('invalid input syntax for type date: "x"', 'invalid input syntax for type date: "x"'),
+        (
+            'no value: invalid input syntax for type numeric: "<1.2m"',
+            "no value: “<1.2m” is not a number",
+        ),
+        ("no value: date out of range", "no value: date out of range"),
+        (
+            "new is '7.00', and has no value: invalid input syntax for type date: \"soon\"",
+            "new is '7.00', and has no value: “soon” is not a date",
+        ),
+    ],
+)
+def test_only_a_reason_for_no_value_is_put_into_plain_words(
+    text: str | None, shown: str | None
+) -> None:
+    assert formats.why_no_value(text) == shown
+
+
+@pytest.mark.parametrize(
     ("fraction", "shown"),
     [(0, "0%"), (0.00001, "0.1%"), (0.4321, "43.2%"), (0.9999, "99.9%"), (1, "100%")],
 )

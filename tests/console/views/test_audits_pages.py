@@ -158,3 +158,19 @@ def test_a_report_says_which_values_were_right_when_it_was_made(
         assert sentence in text_of(client, report.get_absolute_url())
         report = audited(rollout, status)
         assert sentence not in text_of(client, report.get_absolute_url())
+
+
+def test_why_a_row_can_have_no_value_is_told_in_plain_words(report: AuditReport) -> None:
+    client = browser_of("viewer")
+    a_row(report, "key-4", legacy="1.2m", actual=None, category="undecided")
+    row = report.found.get(key="key-4")
+    row.expected = 'no value: invalid input syntax for type numeric: "1.2m"'
+    row.save(update_fields=["expected"])
+    assert row.finding is not None
+    for page in (report.get_absolute_url(), row.finding.get_absolute_url()):
+        shown = texts_of(client, page)
+        assert "no value: “1.2m” is not a number" in shown
+        assert "invalid input syntax" not in shown
+    file = client.get(f"{report.get_absolute_url()}export.json")
+    stored = b"".join(file.streaming_content).decode()  # type: ignore[attr-defined]
+    assert "invalid input syntax for type numeric" in stored, "as the audit stored it"
