@@ -6,8 +6,9 @@ from django.db import InterfaceError, OperationalError
 from rollout.engine import ddl, quarantine
 from rollout.engine.snapshot.failures import shortage
 from rollout.engine.target import TargetGone
+from rollout.journal.audits import asks_people
 from rollout.journal.runbook import Entry
-from rollout.models import PhaseRun
+from rollout.models import AuditReport, PhaseRun
 from rollout.plan.errors import RolloutError
 from rollout.plan.plan import Plan
 from rollout.worker import lost_triggers, proofs
@@ -19,6 +20,17 @@ class StepFailed(RolloutError):
 
 class Mismatched(StepFailed):
     """The audit of a step is not clean."""
+
+
+class ValuesUndecided(Mismatched):
+    """No mismatched row can be repaired before people decide about values.
+
+    ``command`` is the shell's, which lists these values.
+    """
+
+    def __init__(self, message: str, command: str) -> None:
+        super().__init__(message)
+        self.command = command
 
 
 class SchemaDiffers(StepFailed):
@@ -60,6 +72,14 @@ def refuse_other_plan(run: PhaseRun, plan: Plan) -> None:
         )
 
 
+def not_clean(report: AuditReport, outcome: str) -> Mismatched:
+    """Return what to raise about the audit of a step."""
+    if not asks_people(report):
+        return Mismatched(outcome)
+    verb = "unconvertible" if report.categories.get("undecided") else "mapping"
+    return ValuesUndecided(outcome, f"manage.py rollout {verb} {report.rollout.plan}")
+
+
 def connection_lost(error: Exception) -> bool:
     """Whether a server went away, rather than refused something. One that is gone stays away."""
     if isinstance(error, TargetGone):
@@ -92,6 +112,8 @@ def advice_for(error: Exception, *, may_go_back: bool = True) -> str:
             return "The database no longer exists: no further step is possible."
         case PlanDiffers():
             return "Restart the web processes, workers and watchdog with one release, then retry."
+        case ValuesUndecided():
+            return f"Decide about the values of these rows ({error.command}), {again}"
         case StepFailed():
             return f"Fix the reported problem, {again}"
         case psycopg.errors.DiskFull():

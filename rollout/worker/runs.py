@@ -40,11 +40,11 @@ from rollout.plan.plan import Plan, Step
 from rollout.worker import audits, backfills, lost_triggers, probes, repairs
 from rollout.worker.calm_moments import wait_for_calm
 from rollout.worker.failures import (
-    Mismatched,
     SchemaDiffers,
     advice_for,
     connection_lost,
     entry_for,
+    not_clean,
     refuse_other_plan,
 )
 from rollout.worker.leased_jobs import LeasedJob
@@ -286,7 +286,7 @@ class RunJob(LeasedJob[PhaseRun]):
     def _audit(self, lease: Lease) -> str:
         report = audits.of_run(self.run, lease)
         if report.status != "clean":
-            raise Mismatched(audits.outcome_of(report))
+            raise not_clean(report, audits.outcome_of(report))
         return f"{counted(report.rows, 'row')} compared, 0 mismatches. {against(report)}".strip()
 
     def _compare(self, connection: Connection) -> str:

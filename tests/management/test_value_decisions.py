@@ -46,6 +46,8 @@ def test_values_are_listed_decided_and_followed_by_their_rows_before_phase_3_may
     rollouts.carry_out(rollout, 0, 1)
     run = rollouts.start(rollout, 2)
     rollouts.work_off(run, RunState.FAILED)
+    what = f"Decide about the values of these rows (manage.py rollout unconvertible {PLAN})"
+    assert run.advice.startswith(f"{what}, then retry; or roll the phase back. Runbook: ")
     assert rollouts.ask("SELECT count(*) FROM offer WHERE remark IS NULL") == 0
     assert gate() == ("pending", "decide_values")
     code, out, _ = cli("unconvertible", PLAN, "--column", "offer.price_cents", "--json")
