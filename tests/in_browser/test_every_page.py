@@ -1,5 +1,6 @@
 """Every page in Chromium, light and dark: no barrier, no console error, no failed request."""
 
+from collections import Counter
 from collections.abc import Callable
 
 import pytest
@@ -166,16 +167,20 @@ def test_no_page_is_wider_than_a_phone(site: Site, database: Database) -> None:
     assert not too_wide
 
 
-def test_every_place_of_the_navigation_is_seen_on_the_narrowest_phone(
-    site: Site, database: Database
+@pytest.mark.parametrize("width", [320, 360, PHONE["width"]])
+def test_every_place_of_the_navigation_is_seen_on_a_phone(
+    site: Site, database: Database, width: int
 ) -> None:
-    with site.visitor("root", scripts=False, size={"width": 360, "height": 780}) as visitor:
+    with site.visitor("root", scripts=False, size={"width": width, "height": 780}) as visitor:
         visitor.open("/rollout/")
         places = visitor.page.get_by_role("navigation", name="Main").get_by_role("link").all()
         edges = []
+        lines = Counter[float]()
         for place in places:
             box = place.bounding_box()
             assert box is not None
-            edges.append((box["x"] >= 0, box["x"] + box["width"] <= 360, box["height"] >= 24))
+            edges.append((box["x"] >= 0, box["x"] + box["width"] <= width, box["height"] >= 24))
+            lines[box["y"]] += 1
         assert len(edges) == 6
         assert all(map(all, edges)), edges
+        assert min(lines.values()) > 1, f"a place stands alone in its line: {lines}"
