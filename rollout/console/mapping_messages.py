@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from django.template.defaultfilters import truncatechars
 
-from rollout.logs.texts import listed
+from rollout.logs.texts import counted, listed
 from rollout.models import MappingChange
 from rollout.plan.translations import Lookup
 
@@ -15,11 +15,11 @@ MAX_LENGTH = 40
 
 def decided(change: MappingChange) -> str:
     column, changed = f"{change.table}.{change.legacy_column}", len(change.changes)
-    values = f"{change.decided:,} value{'' if change.decided == 1 else 's'} of {column} reviewed"
+    values = f"{counted(change.decided, 'value')} of {column} reviewed"
     if not changed:
         return f"{values}; no mapping changed."
     use = "New writes use it immediately." if change.mapped else "Phase 2 will use it."
-    return f"{values}, {changed:,} spelling{'' if changed == 1 else 's'} mapped differently. {use}"
+    return f"{values}, {counted(changed, 'spelling')} mapped differently. {use}"
 
 
 def still_open(texts: Sequence[str]) -> str:

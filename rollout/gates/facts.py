@@ -14,7 +14,7 @@ from rollout.journal.heartbeats import SILENCE
 from rollout.journal.moments import by_the_database, in_words
 from rollout.journal.rollouts import refusal_beside_restore
 from rollout.journal.snapshots import listed
-from rollout.logs.texts import visible
+from rollout.logs.texts import counted, visible
 from rollout.models import (
     AuditMode,
     AuditReport,
@@ -348,7 +348,7 @@ def _summary(review: Mapping[str, Any]) -> str:
         return who
     text, name = _shortened(first["legacy"]), first["after"]
     becomes = "no value" if name is None else f"“{_shortened(name)}”"
-    more = f" and {others:,} more value{'' if others == 1 else 's'}" if others else ""
+    more = f" and {counted(others, 'more value')}" if others else ""
     return f"{who}, which mapped “{text}” to {becomes}{more}"
 
 

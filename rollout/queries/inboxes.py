@@ -17,6 +17,7 @@ from rollout.gates.phase_states import is_done
 from rollout.journal.audits import asks_people, to_repair
 from rollout.journal.environments import configured, homes, is_protected
 from rollout.journal.labels import gate_label
+from rollout.logs.texts import counted
 from rollout.models import (
     AuditMode,
     AuditReport,
@@ -319,8 +320,8 @@ def audits_to_repair(**of_rollouts: object) -> list[AuditReport]:
 
 
 def mismatched_rows(audit: AuditReport) -> str:
-    rows = audit.mismatched - audit.waived
-    return f"{rows:,} mismatched row{'' if rows == 1 else 's'} of audit {audit.pk}"
+    rows = counted(audit.mismatched - audit.waived, "mismatched row")
+    return f"{rows} of audit {audit.pk}"
 
 
 def _stopped_runs(runs: list[PhaseRun], may: May) -> list[Waiting]:

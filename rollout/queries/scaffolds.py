@@ -9,6 +9,7 @@ from django.template.loader import render_to_string
 
 from rollout.engine.column_groups import ColumnGroup
 from rollout.engine.introspections import Index, TableInfo, Texts
+from rollout.logs.texts import counted
 from rollout.plan.names import MAX_LOOKUP_CHARACTERS, identifier
 from rollout.plan.table import Column
 from rollout.plan.translations import Lookup
@@ -186,10 +187,8 @@ class _Author:
             backward = f"CASE WHEN {{new}} THEN '{yes}' WHEN NOT {{new}} THEN '{no}' END"
         comment = f"{counts_of(texts)}: {type_} in text."
         if texts.unlike:
-            unlike = (
-                f"{texts.unlike:,} row{'' if texts.unlike == 1 else 's'} will not convert, for "
-            )
-            unlike += f"example {', '.join(map(python_text, texts.unlike_examples))}"
+            examples = ", ".join(map(python_text, texts.unlike_examples))
+            unlike = f"{counted(texts.unlike, 'row')} will not convert, for example {examples}"
             comment += f" {unlike}: people decide before phase 3."
             self.notes.append(f"{column} is {type_} in text: {unlike}.")
         translation = self._derived(

@@ -9,6 +9,7 @@ from rollout.journal.actors import Actor, Refused
 from rollout.journal.environments import why_gone
 from rollout.journal.events import Event
 from rollout.journal.rollouts import refuse_out_of_reach
+from rollout.logs.texts import counted
 from rollout.models import (
     BackfillJob,
     Direction,
@@ -55,7 +56,7 @@ def set_pace(
         activity_log.record(
             Event.PACE_CHANGED,
             f"Changed the throttle settings of {job.table}: {target_ms:,} ms/batch, "
-            f"{duty_percent} % duty cycle, {workers} worker{'' if workers == 1 else 's'}, "
+            f"{duty_percent} % duty cycle, {counted(workers, 'worker')}, "
             + (f"at most {rows_per_second:,} rows per second, " if rows_per_second else "")
             + (
                 "automatic commit latency limit."

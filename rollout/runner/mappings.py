@@ -18,6 +18,7 @@ from rollout.journal.environments import target_of
 from rollout.journal.events import Event
 from rollout.journal.moments import by_the_database
 from rollout.journal.rollouts import active_run, alone_with, is_busy, plan_of
+from rollout.logs.texts import counted
 from rollout.models import MappingChange, PhaseRun, Rollout
 from rollout.plan.plan import CONTRACT, Plan
 from rollout.plan.translations import Lookup
@@ -170,14 +171,14 @@ def _digest(outcome: Outcome) -> str:
 
 def _record(change: MappingChange, outcome: Outcome, source: str) -> None:
     forms = outcome.decided or len({value.normal for value in outcome.changes})
-    texts = f"{forms:,} value{'' if forms == 1 else 's'}"
+    texts = counted(forms, "value")
     rows = outcome.rows_affected
     follow = (
         "No existing rows to update."
         if rows == 0
         else "Counting the existing rows to update timed out."
         if rows is None
-        else f"{rows:,} existing row{'' if rows == 1 else 's'} to update."
+        else f"{counted(rows, 'existing row')} to update."
     )
     activity_log.record(
         Event.MAPPING_REVIEWED,

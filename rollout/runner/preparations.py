@@ -12,6 +12,7 @@ from rollout.journal.actors import Actor, Refused
 from rollout.journal.events import Event
 from rollout.journal.rollouts import alone_with, plan_of, refuse_out_of_reach
 from rollout.journal.snapshots import newest_verified
+from rollout.logs.texts import counted
 from rollout.models import Rollout
 from rollout.runner.approvals import ask_for_approval
 from rollout.runner.audits import start_audit
@@ -90,7 +91,7 @@ def ask_to_probe(rollout: Rollout, *, actor: Actor, source: str = "web") -> None
     with alone_with(rollout):
         activity_log.record(
             Event.PROBES_ASKED_FOR,
-            f"Started {len(flows)} smoke test{'' if len(flows) == 1 else 's'}.",
+            f"Started {counted(len(flows), 'smoke test')}.",
             on=rollout,
             actor=actor,
             source=source,

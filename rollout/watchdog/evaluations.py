@@ -191,7 +191,7 @@ def _wrong_values(rule: Guardrail, rollout: Rollout, since: datetime) -> Evaluat
         named = ", ".join(_name_of(report) for report in wrong_rows)
         return Evaluation(
             RuleVerdict.BROKEN,
-            f"{wrong:,} row{'' if wrong == 1 else 's'} with wrong values found ({named}).",
+            f"{counted(wrong, 'row')} with wrong values found ({named}).",
             value=float(wrong),
             bound=most,
             calls=compared + reads,

@@ -15,6 +15,7 @@ from rollout.console.charts.lines import Plot
 from rollout.console.charts.marks import Mark
 from rollout.console.charts.matrices import Box, Row
 from rollout.console.formats import figure, number, times_of_day, zone
+from rollout.logs.texts import counted
 
 _NULL = mark_safe('<span class="null" title="no value">NULL</span>')
 _EMPTY = mark_safe('<span class="null" title="a text of no characters">(empty string)</span>')
@@ -79,7 +80,7 @@ def pairs(cells: Iterable[Cell], to: str) -> SafeString:
         f'<li><span class="pair">{value(cell.legacy)} <span class="muted">has</span> '
         f"{value(cell.new)}</span>{category(cell.share)}"
         f'<a class="number" href="{to}{cell.place}#mismatches">'
-        f"{number(cell.rows)} row{'' if cell.rows == 1 else 's'}</a></li>"
+        f"{counted(cell.rows, 'row')}</a></li>"
         for cell in cells
     )
 
