@@ -10,8 +10,16 @@ from django.urls import reverse
 from config.slowness import SECONDS, seconds_left
 from properties.rollout import PLAN
 from rollout.console.formats import slows_down, waiting
-from rollout.console.guides import Button, GuideStep, RolloutGuide, gate_asking, is_stopping
+from rollout.console.guides import (
+    Button,
+    GuideStep,
+    RolloutGuide,
+    finds_wrong_rows,
+    gate_asking,
+    is_stopping,
+)
 from rollout.gates.checklists import ItemStatus
+from rollout.journal.audits import asks_people
 from rollout.models import (
     AuditReport,
     AuditStatus,
@@ -206,6 +214,8 @@ class DemoGuide(RolloutGuide):
         note = f"Audit {audit.pk} found {rows:,} mismatched row{'' if rows == 1 else 's'}."
         url = reverse("rollout:repair", args=[audit.pk])
         repair = Button("Repair them", url, "repair_rows", {})
+        if asks_people(audit):
+            repair = self.review_button()
         look = Button("Look at them", audit.get_absolute_url())
         return GuideStep(title, why, False, repair, note, (look,), optional=True)
 
@@ -217,7 +227,11 @@ class DemoGuide(RolloutGuide):
         if step.is_done and not approvals and contract.run is None:
             # Given on the page of phase 3 alone: the next step asks for that of phase 4.
             step = replace(step, title=RolloutGuide.approval_title)
-        if step.button is None or not gate_asking(self.status.phases[ENFORCE], "review_mapping"):
+        enforce = self.status.phases[ENFORCE]
+        if step.button is None or not gate_asking(enforce, "review_mapping"):
+            return step
+        if finds_wrong_rows(enforce):
+            # No approval can be requested before these are right.
             return step
         label = "Confirm values, request approval"
         button = demo_button(label, "request_approval", "review_mapping", self.page)

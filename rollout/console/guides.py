@@ -19,6 +19,7 @@ from rollout.console.http.links import rollout_url
 from rollout.gates import GateStatus
 from rollout.gates.checklists import ItemStatus, checklist_of
 from rollout.gates.registry import Action
+from rollout.journal.audits import asks_people
 from rollout.journal.environments import DEFAULT
 from rollout.models import AuditMode, AuditReport, Direction, RehearsalState, Rollout, RunState
 from rollout.plan.gates import Approved
@@ -146,6 +147,12 @@ class RolloutGuide:
         audits = self.status.evidence.facts.audits
         return next((audit for audit in audits if audit.mode == AuditMode.FULL), None)
 
+    @property
+    def waits_for_decisions(self) -> bool:
+        """Whether no row that the newest full audit found can be repaired before people decide."""
+        audit = self.status.evidence.facts.full_audit
+        return audit is not None and asks_people(audit)
+
     @cached_property
     def items(self) -> list[ItemStatus]:
         """Items of the checklist that people mark."""
@@ -270,14 +277,15 @@ class RolloutGuide:
         done = self.was_begun(ENFORCE) or given
         if done or self.status.next_phase != ENFORCE or self.status.active is not None:
             return GuideStep(title, why, done)
-        if open_values := gate_asking(phase, "review_mapping"):
-            return GuideStep(title, why, False, self.review_button(), open_values.message)
-        if gate is not None and gate.action == "approve":
-            return GuideStep(title, why, False, self.approve_button(phase), "Requested.")
-        if any(status.finds_wrong_rows for status in phase.gates_in_the_way):
+        open_values = gate_asking(phase, "review_mapping")
+        if finds_wrong_rows(phase) and not (open_values and self.waits_for_decisions):
             # A press would take no snapshot of wrong rows.
             note = "First repair the rows that an audit found mismatched."
             return GuideStep(title, why, False, self.link("Audits", "audits"), note)
+        if open_values:
+            return GuideStep(title, why, False, self.review_button(), open_values.message)
+        if gate is not None and gate.action == "approve":
+            return GuideStep(title, why, False, self.approve_button(phase), "Requested.")
         button = self.post(
             "Take snapshot, request approval", "prepare", ENFORCE, permission="take_snapshot"
         )
@@ -312,6 +320,11 @@ def gate_asking(phase: PhaseStatus, action: Action) -> GateStatus | None:
     if phase.run is not None and phase.run.active:
         return None
     return next((gate for gate in phase.gates_in_the_way if gate.action == action), None)
+
+
+def finds_wrong_rows(phase: PhaseStatus) -> bool:
+    """Whether the newest full audit found rows that block the phase."""
+    return any(status.finds_wrong_rows for status in phase.gates_in_the_way)
 
 
 def is_stopping(phase: PhaseStatus) -> bool:

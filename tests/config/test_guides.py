@@ -2,6 +2,7 @@
 
 import re
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -224,6 +225,34 @@ def test_open_values_and_what_runs_hold_a_phase_up_with_their_own_words(
     assert approval.button.label == "Confirm values, request approval"
     assert approval.why.startswith("Traffic keeps writing new spellings. This confirms them")
     assert not approval.note, "the gate beside the guide has its message"
+
+
+def test_wrong_rows_come_before_the_values_that_are_open_beside_them(demo_lead: Client) -> None:
+    rollout = journal.the_rollout()
+    for number in range(3):
+        journal.ran(rollout, number)
+    earlier = timezone.now() - timedelta(hours=1)
+    for column in ("type", "status"):
+        journal.reviewed(rollout, legacy_column=column, at=earlier)
+    journal.audited(rollout, "mismatched", mismatched=12)
+
+    def approval() -> tuple[str, str]:
+        status = status_of(rollout)
+        status.phases[3].gates[:] = [
+            GateStatus("mapping reviewed", "pending", "3 are open.", "review_mapping"),
+            GateStatus("audit clean", "fail", "12 mismatches.", "review_audit"),
+        ]
+        step = DemoGuide(status).approval()
+        assert step.button is not None
+        return step.button.label, step.note
+
+    repair = ("Audits", "First repair the rows that an audit found mismatched.")
+    assert approval() == repair
+    AuditReport.objects.update(categories={"unmapped": 11, "wrong": 1})
+    assert approval() == repair
+    AuditReport.objects.update(categories={"unmapped": 12})
+    assert approval() == ("Confirm open values", "3 are open.")
+    assert guide(demo_lead)[1][:2] == ["Confirm open values", "Look at them"]
 
 
 @pytest.mark.parametrize(
