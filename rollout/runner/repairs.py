@@ -4,7 +4,7 @@ A repair is a run of its own, with the lease, states and jobs of every run; it c
 state.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -47,6 +47,7 @@ from rollout.worker.repairs import (
     direction_of,
     table_named,
     tables_named,
+    with_rows,
 )
 
 # A page waits no longer for a count; the run then counts itself.
@@ -122,7 +123,7 @@ def preview_repair(
 def _preview(connection: Connection, repairings: Sequence[RepairPlan]) -> RepairPreview:
     refusals = [repairing.refusal for repairing in repairings]
     refusal = "" if "" in refusals else refusals[0]
-    sql = ";\n\n".join(repairing.text for repairing in repairings if repairing.text)
+    sql = _sql_of(repairings)
     connection.execute(f"SET statement_timeout = '{PREVIEW_SECONDS}s'".encode())
     connection.execute("SET default_transaction_read_only = on")
     try:
@@ -134,6 +135,7 @@ def _preview(connection: Connection, repairings: Sequence[RepairPlan]) -> Repair
             uncounted=f"Counting the rows took longer than {PREVIEW_SECONDS} s. The repair counts "
             "them when it starts.",
         )
+    sql = _sql_of(with_rows(repairings, counted.cells))
     left = counted.rows - counted.writable
     advice = ""
     if left:
@@ -158,6 +160,10 @@ def _preview(connection: Connection, repairings: Sequence[RepairPlan]) -> Repair
         left=left,
         advice=advice,
     )
+
+
+def _sql_of(repairings: Iterable[RepairPlan]) -> str:
+    return ";\n\n".join(repairing.text for repairing in repairings if repairing.text)
 
 
 def repair(

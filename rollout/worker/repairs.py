@@ -1,7 +1,7 @@
 """A repair's one step, and the counts before and after it."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -135,9 +135,17 @@ def _repairings(run: PhaseRun) -> list[RepairPlan]:
     ]
 
 
+def with_rows(
+    repairings: Iterable[RepairPlan], cells: Iterable[dict[str, Any]]
+) -> list[RepairPlan]:
+    """Those of tables that have a selected row, as counted; all of them where none was counted."""
+    tables = {cell["table"] for cell in cells}
+    return [r for r in repairings if not tables or r.table.label in tables]
+
+
 def step_of(run: PhaseRun) -> Step:
-    """The one step of a repair."""
-    return passes_of(_repairings(run))
+    """The one step of a repair, once its rows are counted."""
+    return passes_of(with_rows(_repairings(run), run.repair.cells))
 
 
 def count_before(run: PhaseRun, connection: Connection, control: Control) -> None:

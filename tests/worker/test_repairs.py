@@ -1,4 +1,4 @@
-"""Repairs by real workers, which are killed."""
+"""Repairs by workers: which passes they do, and what is left when they are killed."""
 
 import os
 import signal
@@ -68,6 +68,18 @@ def test_real_workers_repair_by_keys_and_by_category_until_the_audit_is_clean(
     assert changed(before) == mismatched
     assert list(report.repairs.values_list("run", flat=True)) == [by_keys.pk, rest.pk]
     assert activity_log.verify().broken is None
+
+
+def test_a_repair_of_every_table_leaves_out_those_without_a_row_to_repair(filled: Rollout) -> None:
+    damage("currency = 'EUR'", 2)
+    preview = runner.preview_repair(filled, "", {})
+    assert "properties" in preview.sql
+    assert "property_images" not in preview.sql
+    run = runner.repair(filled, selection={}, actor=ADA)
+    rollouts.work_off(run)
+    jobs = BackfillJob.objects.filter(step_run__run=run)
+    assert [(job.table, job.kind, job.written) for job in jobs] == [("properties", "repair", 2)]
+    assert newest_report().status == AuditStatus.CLEAN
 
 
 def test_a_worker_that_is_killed_in_the_middle_of_a_repair_replays_nothing(
