@@ -1,6 +1,6 @@
 """Gates about time and the application: soak, guardrails, smoke tests, maintenance window."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 from zoneinfo import ZoneInfo
 
@@ -8,15 +8,17 @@ from django.db.models import Sum
 from django.utils import timezone
 
 from rollout.gates.evidence import Evidence
+from rollout.gates.phase_states import is_not_started
 from rollout.gates.registry import GateResult, check, failed, passed, pending, unknown
 from rollout.gates.runs import phase_done
 from rollout.journal.heartbeats import SILENCE
 from rollout.journal.moments import duration, in_words, is_to_come, staleness
 from rollout.logs.texts import counted
 from rollout.models import Direction, Measurement, RuleVerdict
+from rollout.plan.actions import Probe
 from rollout.plan.gates import InBounds, MaintenanceWindow, ProbesPassed, Soak
 from rollout.plan.guardrails import COUNTED, Guardrail
-from rollout.plan.plan import PREPARE
+from rollout.plan.plan import PREPARE, Plan
 from rollout.telemetry.baselines import baseline_of
 from rollout.telemetry.operation_stats import (
     OperationStats,
@@ -202,23 +204,35 @@ def smoke_tests_passed(evidence: Evidence) -> GateResult:
                 "Fix it, then run smoke tests.",
             )
     if missing := [flow for flow in flows if flow not in probes]:
-        running = next((run for run in evidence.runs.values() if run.active), None)
-        if running is not None and running.direction == Direction.FORWARD:
-            return pending("wait", f"Not run yet: {', '.join(missing)}. {running.title} runs them.")
-        return pending("run_smoke_tests", f"Not run yet: {', '.join(missing)}. Run smoke tests.")
+        return _to_run(missing, f"Not run yet: {', '.join(missing)}.", evidence)
     oldest = min(probes[flow].at for flow in flows)
     if newer := _changed_since(oldest, evidence):
         older = f"The smoke test of {in_words(oldest)} is older than {newer}."
-        prepare = evidence.runs.get(PREPARE)
-        # On a second way through, phase 0 comes with older ones.
-        if prepare is not None and prepare.active and prepare.direction == Direction.FORWARD:
-            return pending("wait", f"{older} {prepare.title} runs them.")
-        return pending("run_smoke_tests", f"{older} Run smoke tests.")
+        return _to_run(flows, older, evidence)
     warnings = [f" {flow}: {warning}" for flow in flows if (warning := probes[flow].warning)]
     return passed(
         f"{counted(len(flows), 'smoke test')} passed, the oldest at "
         f"{in_words(oldest)}.{''.join(warnings)}"
     )
+
+
+def _to_run(flows: Iterable[str], why: str, evidence: Evidence) -> GateResult:
+    """Who runs the smoke tests: a phase at work, phase 0 where it is due, or else a person."""
+    running = next((run for run in evidence.runs.values() if run.active), None)
+    if running is not None:
+        is_forward = running.direction == Direction.FORWARD
+        if is_forward and _tries(evidence.plan, running.phase, flows):
+            return pending("wait", f"{why} {running.title} runs them.")
+    elif is_not_started(evidence.runs.get(PREPARE)) and _tries(evidence.plan, PREPARE, flows):
+        return pending("start_phase", f"{why} Phase {PREPARE} runs them.")
+    return pending("run_smoke_tests", f"{why} Run smoke tests.")
+
+
+def _tries(plan: Plan, phase: int, flows: Iterable[str]) -> bool:
+    """Whether steps of a phase try each of these flows out."""
+    steps = (plan.forward(step) for step in plan.phases[phase].steps)
+    actions = (action for step in steps for action in step.actions)
+    return {action.flow for action in actions if isinstance(action, Probe)}.issuperset(flows)
 
 
 def _changed_since(moment: datetime, evidence: Evidence) -> str:

@@ -50,8 +50,10 @@ def test_smoke_tests_older_than_a_rollback_must_be_run_again(rollout: Rollout) -
     assert tested()[2] == "wait", "the phase runs them"
     assert tested()[1].endswith("Phase 0 runs them.")
     running.delete()
-    assert tested()[2] == "run_smoke_tests"
+    assert tested()[2] == "start_phase", "phase 0 is due, and will run them"
+    assert tested()[1].endswith("Phase 0 runs them.")
     journal.ran(rollout, 0)
+    assert tested()[2] == "run_smoke_tests"
     journal.ran(rollout, 1)
     journal.probed(rollout)
     assert tested()[0] == "pass"
@@ -63,6 +65,10 @@ def test_smoke_tests_older_than_a_rollback_must_be_run_again(rollout: Rollout) -
     assert tested()[2] == "wait", "phase 0 runs them again"
     assert tested()[1].endswith("is older than the rollback of phase 1. Phase 0 runs them.")
     again.delete()
+    back = journal.ran(rollout, 0, direction="backward")
+    assert tested()[2] == "start_phase", "all is rolled back: phase 0 comes next"
+    assert tested()[1].endswith("is older than the rollback of phase 1. Phase 0 runs them.")
+    back.delete()
     journal.probed(rollout)
     assert tested()[0] == "pass"
 
