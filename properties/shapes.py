@@ -113,8 +113,12 @@ class Shape:
 
     def groups(self) -> Iterable[Group]:
         """How many listings there are of each type and status."""
-        counts = PropertyListingCount.objects.using(self.using).filter(city__isnull=True)
-        for type_, status, listings in counts.values_list("type", "status", "listings"):
+        counts = (
+            PropertyListingCount.objects.using(self.using)
+            .filter(city__isnull=True)
+            .values_list("type", "status", "listings")
+        )
+        for type_, status, listings in counts:
             yield type_, type_, status, status, listings
 
     def estimates(self) -> list[list[CountedValue]] | None:
