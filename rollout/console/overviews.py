@@ -36,6 +36,7 @@ from rollout.models import (
     Snapshot,
     SnapshotState,
 )
+from rollout.queries.holds import releases_of
 from rollout.queries.inboxes import audits_to_repair, cure_of, cure_url, reviews_of
 from rollout.queries.row_updates import updates_of
 from rollout.queries.status import RolloutSummary
@@ -82,6 +83,7 @@ def rows_of(summaries: Sequence[RolloutSummary]) -> list[OverviewRow]:
     runs = [run for summary in summaries for run in summary.runs.values()]
     people = (*updates_of(runs, lambda *_: True), *reviews_of(runs, lambda *_: True))
     reviews = {item.rollout.pk: item for item in people}
+    releases = {item.rollout.pk: item for item in releases_of(runs, lambda *_: True)}
     under_way = Rehearsal.objects.filter(rollout__in=rollouts, state__in=REHEARSAL_UNDER_WAY)
     rehearsals = {rehearsal.rollout_id: rehearsal for rehearsal in under_way}
     last = last_entries(rollouts)
@@ -93,6 +95,7 @@ def rows_of(summaries: Sequence[RolloutSummary]) -> list[OverviewRow]:
             *(state, sign_offs[key], now),
             audit=to_repair.get(key),
             review=reviews.get(key),
+            release=releases.get(key),
             rehearsals=rehearsals,
         )
         own_rules = rules_of(rollout, rules[key])
@@ -116,20 +119,21 @@ def _waits_for(
     *,
     audit: AuditReport | None,
     review: Waiting | None,
+    release: Waiting | None,
     rehearsals: Mapping[int, Rehearsal],
 ) -> tuple[str, str]:
     """What a rollout waits for, and the page of it: what the inboxes of those have, if anybody.
 
-    A lead is named only where an approval asks one to start, as the inbox does. ``audit`` has rows
-    to repair, ``review`` is one that the gates before phase 3 wait for, or the update of the rows
-    that have to follow one.
+    A lead is named only where an approval asks one to start, or a guardrail holds the phase, as the
+    inbox does. ``audit`` has rows to repair, ``review`` is one that the gates before phase 3 wait
+    for, or the update of the rows that have to follow one; ``release`` ends a hold.
     """
     status, run, here = state.status, state.run, state.status.rollout.get_absolute_url()
     if run is not None:
         page = run.get_absolute_url()
         if stop := stop_of_run(run):
             if review is not None and run.state == RunState.FAILED:
-                return _of_review(review)
+                return _asked_of("An engineer", review)
             return stop.waits, page
         if run.state == RunState.QUEUED:
             return "A worker", page
@@ -151,7 +155,9 @@ def _waits_for(
     if any(override.waits for override in overrides_of(evidence)):
         return "A second lead to confirm an override", here
     if review is not None:
-        return _of_review(review)
+        return _asked_of("An engineer", review)
+    if release is not None:
+        return _asked_of("A lead", release)
     scheduled = status.rollout.scheduled
     if scheduled is not None and scheduled.state == ScheduleState.WAITING:
         return f"Scheduled start of phase {scheduled.phase} at {in_words(scheduled.at)}", page
@@ -168,8 +174,8 @@ def _waits_for(
     return f"{'Gates and start' if gates else 'Start'} of phase {status.next_phase}", page
 
 
-def _of_review(review: Waiting) -> tuple[str, str]:
-    return f"An engineer to {review.what[:1].lower()}{review.what[1:]}", review.url
+def _asked_of(who: str, item: Waiting) -> tuple[str, str]:
+    return f"{who} to {item.what[:1].lower()}{item.what[1:]}", item.url
 
 
 def last_entries(rollouts: list[Rollout]) -> dict[int, LogEntry]:

@@ -39,6 +39,7 @@ from rollout.plan.extractions import Extract
 from rollout.plan.gates import MappingReviewed, ValuesDecided
 from rollout.plan.plan import BACKFILL, ENFORCE
 from rollout.plan.registry import UnknownPlan
+from rollout.queries.holds import releases_of
 from rollout.queries.row_updates import updates_of
 from rollout.queries.stops import Stop, stop_of_rollout
 from rollout.queries.waits import Gravity, May, Waiting, newest_of_phases
@@ -51,7 +52,7 @@ def waiting_for(user: User) -> list[Waiting]:
     """Return what waits for a user who may decide on it: the gravest first, then the oldest.
 
     What is addressed to others by name comes last. Nobody is asked for what they asked for
-    themselves. Seven queries at most, whatever there is: each page's navigation has the number.
+    themselves. Eight queries at most, whatever there is: each page's navigation has the number.
     """
     home, username = homes(), user.get_username()
 
@@ -62,12 +63,17 @@ def waiting_for(user: User) -> list[Waiting]:
 
     runs = _newest_runs(home)
     reviews = reviews_of(runs, may)
-    waiting = [
-        *_signatures(runs, username, may),
-        *_restores(username, may),
+    # What comes before the start of a phase that is approved.
+    first = [
         *reviews,
         *updates_of(runs, may),
         *_mismatches(may, {review.rollout.pk for review in reviews}),
+        *releases_of(runs, may),
+    ]
+    waiting = [
+        *_signatures(runs, username, may, {item.rollout.pk for item in first}),
+        *_restores(username, may),
+        *first,
         *_stopped_runs(runs, may),
     ]
     return sorted(
@@ -87,8 +93,13 @@ def _newest_runs(environments: Iterable[str]) -> list[PhaseRun]:
     return sorted(newest, key=lambda run: run.pk)
 
 
-def _signatures(runs: list[PhaseRun], username: str, may: May) -> list[Waiting]:
-    """Requests, second signatures and approved starts that wait, of phases as they are now."""
+def _signatures(
+    runs: list[PhaseRun], username: str, may: May, blocked: Container[int]
+) -> list[Waiting]:
+    """Requests, second signatures and approved starts that wait, of phases as they are now.
+
+    Nobody is asked to start a phase of a ``blocked`` rollout: something else comes first there.
+    """
     of_phases = newest_of_phases(runs)
     sign_offs = SignOff.objects.select_related("rollout").filter(
         Q(kind=SignOffKind.REQUEST)
@@ -120,8 +131,10 @@ def _signatures(runs: list[PhaseRun], username: str, may: May) -> list[Waiting]:
         match sign_off.kind:
             case SignOffKind.REQUEST if may("approve_rollout", rollout):
                 waiting.append(item)
-            case SignOffKind.APPROVAL if _is_next(of_phases, rollout.pk, phase) and may(
-                "start_rollout", rollout
+            case SignOffKind.APPROVAL if (
+                rollout.pk not in blocked
+                and _is_next(of_phases, rollout.pk, phase)
+                and may("start_rollout", rollout)
             ):
                 what = f"Start phase {phase}, approved by {sign_off.actor_name}"
                 url = _page("start", rollout, phase)

@@ -8,6 +8,7 @@ from django.test import Client
 from django.utils import timezone
 
 from rollout.models import PhaseRun, Repair, Rollout
+from rollout.plan import plans
 from tests.console import journal
 from tests.console.journal import PAGE, ran, text_of
 
@@ -81,6 +82,46 @@ def test_a_mapping_to_review_waits_for_an_engineer_before_the_lead_who_starts(
     waits, url = waits_of(lead)
     assert waits == "An engineer to review the mapping before phase 3"
     assert f'<a href="{url}">Review the mapping before phase 3</a>' in text_of(engineer, INBOX)
+
+
+def test_a_hold_waits_for_a_lead_to_release_it_before_anybody_starts_the_next_phase(
+    rollout: Rollout, lead: Client, engineer: Client
+) -> None:
+    held = journal.acting(rollout, "held", "hold", "broken", message="p95 is 900 ms.")
+    assert waits_of(lead)[0] == "Start of phase 0", "which no gate holds up"
+    for phase in (0, 1, 2):
+        ran(rollout, phase)
+    journal.signed(rollout, "approval", by="ada")
+    monitoring, starts = f"{PAGE}monitoring/#rules", "Start phase 3, approved by ada"
+    for verdict, what in (
+        ("broken", "Investigate guardrail “held”, then release its hold"),
+        ("kept", "Release the hold of guardrail “held”"),
+    ):
+        type(held).objects.update(verdict=verdict)
+        assert waits_of(lead) == (f"A lead to {what[:1].lower()}{what[1:]}", monitoring)
+        inbox = text_of(lead, INBOX)
+        assert f'<a href="{monitoring}">{what}</a>' in inbox
+        assert "p95 is 900 ms." in inbox
+        assert starts not in inbox
+        assert "“held”" not in text_of(engineer, INBOX)
+    run = ran(rollout, 3, "running")
+    assert "“held”" not in text_of(lead, INBOX), "a hold stops no phase that has begun"
+    run.delete()
+    type(held).objects.update(acting=False)
+    assert waits_of(lead)[0] == "A lead other than ada to start phase 3"
+    assert starts in text_of(lead, INBOX)
+    journal.audited(rollout, "mismatched", mismatched=12)
+    assert starts not in text_of(lead, INBOX), "the rows come first"
+
+
+def test_a_hold_that_ends_by_itself_waits_for_nobody(rollout: Rollout, lead: Client) -> None:
+    for phase in (0, 1, 2):
+        ran(rollout, phase)
+    rules = plans.get(rollout.plan).all_guardrails
+    by_itself = next(rule for rule in rules if rule.action == "hold" and rule.resumes)
+    journal.acting(rollout, by_itself.id, "hold", "broken")
+    assert waits_of(lead)[0] == "Gates and start of phase 3"
+    assert "Nothing waits for you." in text_of(lead, INBOX)
 
 
 def test_wrong_rows_come_first_in_the_inbox_however_long_decisions_have_waited(
