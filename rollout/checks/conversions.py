@@ -25,7 +25,7 @@ _CONVERT = (
 )
 _WIDEN_KEY = (
     "WidenKey",
-    "Name columns that the database has as smallint or integer, in tables without partitions.",
+    "Name columns that the database has as smallint or integer.",
 )
 _HINT = "Take its translations and phases() into the plan, or write the same steps yourself."
 _TO_ENUM, _TO_CHECK = ("ToEnum", _HINT), ("ToCheck", _HINT)
@@ -106,8 +106,6 @@ def _wide(convert: Convert) -> Iterator[str]:
         yield "the table declares no such column"
     elif declared.type not in _NARROW:
         yield f"the table declares it as {declared.type}, not as smallint or integer"
-    elif convert.table.partitioned:
-        yield "the table is partitioned; its indexes and foreign keys cannot be handed on"
 
 
 def _legacy(translation: object) -> tuple[str, ...]:

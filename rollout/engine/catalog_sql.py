@@ -70,7 +70,8 @@ _CONSTRAINTS = _query(
     """JOIN pg_constraint k ON k.conrelid = c.oid AND k.contype IN ('p', 'u', 'x', 'c', 'f')
        LEFT JOIN pg_class fc ON fc.oid = k.confrelid
        LEFT JOIN pg_namespace fn ON fn.oid = fc.relnamespace""",
-    "ORDER BY c.label, k.conname",
+    # A foreign key to a partitioned table has others of the server's own to each partition.
+    "WHERE k.contype <> 'f' OR k.conparentid = 0 ORDER BY c.label, k.conname",
 )
 _TRIGGERS = _query(
     """g.tgname, g.tgenabled IN ('O', 'A'),

@@ -7,65 +7,85 @@ from psycopg import sql
 
 from rollout.plan.carried_objects import name_pattern, takes_type
 from rollout.plan.conversions import Convert
-from rollout.plan.hazards import Hazard
+from rollout.plan.hazards import Hazard, partitions_of
 from rollout.plan.plan import Plan
 from rollout.plan.recreated_views import not_created_again
 from rollout.plan.removal_hazards import depends_on
 from rollout.plan.table import Table
 from rollout.plan.wide_columns import WideColumn
 
-# Each a query of what is in the way, over columns ``a`` of the table that are handed on.
+# Each a query of what is in the way, over columns ``a`` of the table and its partitions that are
+# handed on. What a partition has of its table's is told of the table alone.
 _NOT_CARRIED = """
-SELECT 'table ' || c.oid::regclass || ', which has partitions, parents or children'
-  FROM pg_class AS c WHERE c.oid = {table} AND (c.relkind <> 'r' OR c.relispartition
-    OR EXISTS (SELECT FROM pg_inherits WHERE c.oid IN (inhrelid, inhparent)))
+SELECT 'table ' || c.oid::regclass || ', which is a partition, or has parents or children'
+  FROM pg_class AS c WHERE c.oid = {table} AND (c.relispartition OR EXISTS (SELECT FROM pg_inherits
+    WHERE c.oid = inhrelid OR c.oid = inhparent AND c.relkind <> 'p'))
+UNION ALL
+SELECT 'column ' || {column} || ', by which table ' || a.attrelid::regclass || ' is partitioned'
+  FROM a WHERE pg_get_partkeydef(a.attrelid) ~ {pattern}
+UNION ALL
+SELECT pg_describe_object('pg_class'::regclass, c.oid, 0) || ', of another role'
+  FROM a JOIN pg_class AS c ON c.oid = a.attrelid AND c.oid <> {table}
+ WHERE NOT pg_has_role(c.relowner, 'USAGE')
 UNION ALL
 SELECT pg_describe_object('pg_class'::regclass, x.indexrelid, 0) || ', which is invalid'
-  FROM pg_index AS x JOIN a ON a.attnum = ANY (x.indkey) WHERE NOT x.indisvalid
+  FROM pg_index AS x JOIN a ON a.attrelid = x.indrelid AND a.attnum = ANY (x.indkey)
+ WHERE NOT x.indisvalid
+UNION ALL
+SELECT pg_describe_object('pg_constraint'::regclass, k.oid, 0) || ', of a partition alone, whose '
+       || 'index is its table''s'
+  FROM pg_constraint AS k JOIN a ON a.attrelid = k.conrelid AND a.attnum = ANY (k.conkey)
+  JOIN pg_inherits AS h ON h.inhrelid = k.conindid
+ WHERE k.contype IN ('p', 'u') AND k.conparentid = 0
 UNION ALL
 SELECT pg_describe_object('pg_class'::regclass, x.indexrelid, 0)
        || ', by an expression, a condition or an exclusion'
   FROM pg_index AS x JOIN pg_depend AS d ON d.classid = 'pg_class'::regclass
-    AND d.objid = x.indexrelid AND d.refobjid = {table} JOIN a ON a.attnum = d.refobjsubid
+    AND d.objid = x.indexrelid AND d.refobjid = x.indrelid
+  JOIN a ON a.attrelid = x.indrelid AND a.attnum = d.refobjsubid
  WHERE d.refclassid = 'pg_class'::regclass AND (a.attnum <> ALL (x.indkey)
    OR pg_get_expr(x.indpred, x.indrelid) ~ {pattern}
    OR pg_get_expr(x.indexprs, x.indrelid) ~ {pattern})
+   AND NOT EXISTS (SELECT FROM pg_inherits WHERE inhrelid = x.indexrelid)
 UNION ALL
 SELECT pg_describe_object('pg_constraint'::regclass, k.oid, 0)
-  FROM pg_constraint AS k JOIN a ON a.attnum = ANY (k.conkey)
- WHERE k.conrelid = {table} AND (k.contype IN ('x', 't')
+  FROM pg_constraint AS k JOIN a ON a.attrelid = k.conrelid AND a.attnum = ANY (k.conkey)
+ WHERE k.conparentid = 0 AND (k.contype IN ('x', 't')
    OR (to_jsonb(k) ->> 'conperiod')::boolean OR NOT (to_jsonb(k) ->> 'conenforced')::boolean)
 UNION ALL
 SELECT pg_describe_object('pg_class'::regclass, x.indexrelid, 0) || ', by its operator class'
   FROM pg_index AS x CROSS JOIN LATERAL generate_series(1, x.indnkeyatts) AS n
-  JOIN a ON a.attnum = x.indkey[n - 1] JOIN pg_opclass AS o ON o.oid = x.indclass[n - 1]
+  JOIN a ON a.attrelid = x.indrelid AND a.attnum = x.indkey[n - 1]
+  JOIN pg_opclass AS o ON o.oid = x.indclass[n - 1]
   LEFT JOIN pg_attribute AS own ON own.attrelid = x.indexrelid AND own.attnum = n
- WHERE x.indrelid = {table} AND (own.attoptions IS NOT NULL OR NOT o.opcdefault AND NOT {takes})
+ WHERE (own.attoptions IS NOT NULL OR NOT o.opcdefault AND NOT {takes})
+   AND NOT EXISTS (SELECT FROM pg_inherits WHERE inhrelid = x.indexrelid)
 UNION ALL
 SELECT pg_describe_object('pg_constraint'::regclass, k.oid, 0) || ', by a quote in a name'
-  FROM pg_constraint AS k JOIN a ON a.attnum = ANY (k.conkey)
- WHERE k.conrelid = {table} AND k.contype = 'c'
-   AND pg_get_constraintdef(k.oid) ~ '"[^"]*''[^"]*"'
+  FROM pg_constraint AS k JOIN a ON a.attrelid = k.conrelid AND a.attnum = ANY (k.conkey)
+ WHERE k.contype = 'c' AND k.coninhcount = 0 AND pg_get_constraintdef(k.oid) ~ '"[^"]*''[^"]*"'
 UNION ALL
-SELECT pg_describe_object('pg_constraint'::regclass, k.oid, 0) || ', of a partitioned table'
-  FROM pg_constraint AS k JOIN a ON k.conrelid = {table} AND a.attnum = ANY (k.conkey)
-    OR k.confrelid = {table} AND a.attnum = ANY (k.confkey)
-  JOIN pg_class AS c ON c.oid IN (k.conrelid, k.confrelid) AND (c.relkind = 'p' OR c.relispartition)
- WHERE k.contype = 'f'
+SELECT pg_describe_object('pg_constraint'::regclass, k.oid, 0) || CASE WHEN k.convalidated
+         THEN ', between partitioned tables, before PostgreSQL 18'
+         ELSE ', which is not validated' END
+  FROM pg_constraint AS k JOIN a ON a.attrelid = k.confrelid AND a.attnum = ANY (k.confkey)
+  JOIN pg_class AS own ON own.oid = k.conrelid JOIN pg_class AS c ON c.oid = k.confrelid
+ WHERE k.contype = 'f' AND k.conparentid = 0 AND c.relkind = 'p' AND (NOT k.convalidated
+   OR own.relkind = 'p' AND current_setting('server_version_num')::integer < 180000)
 UNION ALL
 SELECT pg_describe_object('pg_constraint'::regclass, k.oid, 0) || ', of another role''s table'
-  FROM pg_constraint AS k JOIN a ON k.confrelid = {table} AND a.attnum = ANY (k.confkey)
+  FROM pg_constraint AS k JOIN a ON a.attrelid = k.confrelid AND a.attnum = ANY (k.confkey)
   JOIN pg_class AS c ON c.oid = k.conrelid
  WHERE k.contype = 'f' AND NOT pg_has_role(c.relowner, 'USAGE')
 UNION ALL
 SELECT pg_describe_object('pg_class'::regclass, c.oid, 0) || ', of another role'
-  FROM pg_attrdef AS f JOIN a ON f.adrelid = {table} AND f.adnum = a.attnum
+  FROM pg_attrdef AS f JOIN a ON f.adrelid = a.attrelid AND f.adnum = a.attnum
   JOIN pg_depend AS d ON d.classid = 'pg_attrdef'::regclass AND d.objid = f.oid
   JOIN pg_class AS c ON d.refclassid = 'pg_class'::regclass AND c.oid = d.refobjid
    AND c.relkind = 'S' AND NOT pg_has_role(c.relowner, 'USAGE')
 UNION ALL
 SELECT pg_describe_object('pg_statistic_ext'::regclass, s.oid, 0)
-  FROM pg_statistic_ext AS s JOIN a ON a.attnum = ANY (s.stxkeys) WHERE s.stxrelid = {table}
+  FROM pg_statistic_ext AS s JOIN a ON a.attrelid = s.stxrelid AND a.attnum = ANY (s.stxkeys)
 UNION ALL
 SELECT 'column ' || attname FROM pg_attribute
  WHERE attrelid = {table} AND attname = {aside} AND NOT attisdropped"""
@@ -80,6 +100,7 @@ def carried_hazards(plan: Plan, table: Table, *, besides: Sequence[str]) -> tupl
         for hazard in (
             _dependents(table, t.legacy[0], besides, views=not t.recreates_views),
             *((not_created_again(table, t.legacy[0]),) if t.recreates_views else ()),
+            partitions_of(table),
             _not_carried(table, t),
             *((_undeclared(plan, table, t.legacy[0]),) if isinstance(t, WideColumn) else ()),
         )
@@ -106,15 +127,17 @@ def _not_carried(table: Table, conversion: Convert) -> Hazard:
     aside, name = conversion.names_after_cutover[column], f"{table.label}.{column}"
     query = (
         sql.SQL(
-            "WITH a AS (SELECT * FROM pg_attribute WHERE attrelid = {table} AND attname = {column})"
+            "WITH a AS (SELECT p.* FROM pg_attribute AS p JOIN ({relations}) AS r"
+            " ON r.oid = p.attrelid WHERE p.attname = {column})"
             " SELECT count(*), string_agg(what, ', ' ORDER BY what) FROM ("
             "SELECT DISTINCT what FROM ({what}) AS every (what)) AS objects"
         )
     ).format(
-        table=table.regclass,
+        relations=table.relations,
         column=sql.Literal(column),
         what=sql.SQL(_NOT_CARRIED).format(
             table=table.regclass,
+            column=sql.Literal(column),
             aside=sql.Literal(aside),
             pattern=name_pattern(column),
             takes=takes_type(sql.SQL("to_regtype({})").format(sql.Literal(new.type))),
@@ -140,14 +163,17 @@ def _undeclared(plan: Plan, table: Table, column: str) -> Hazard:
         " FROM pg_constraint AS k CROSS JOIN LATERAL unnest(k.conkey, k.confkey) AS u (own, other)"
         " JOIN pg_attribute AS r ON r.attrelid = k.conrelid AND r.attnum = u.own"
         " JOIN pg_attribute AS a ON a.attrelid = k.confrelid AND a.attnum = u.other"
-        " JOIN pg_class AS c ON c.oid = k.conrelid JOIN pg_namespace AS n ON n.oid = c.relnamespace"
-        " WHERE k.contype = 'f' AND k.confrelid = {table} AND a.attname = {column}"
+        # A plan names the table of a partition.
+        " JOIN pg_class AS c ON c.oid = coalesce(pg_partition_root(k.conrelid), k.conrelid)"
+        " JOIN pg_namespace AS n ON n.oid = c.relnamespace"
+        " WHERE k.contype = 'f' AND k.conparentid = 0 AND k.confrelid IN ({relations})"
+        " AND a.attname = {column}"
         " AND r.atttypid <> 'bigint'::regtype AND NOT EXISTS (SELECT"
         " FROM unnest({labels}::text[], {columns}::text[]) AS w (label, name)"
         " WHERE w.name = r.attname AND w.label = CASE n.nspname WHEN 'public' THEN c.relname"
         " ELSE n.nspname || '.' || c.relname END)) AS undeclared"
     ).format(
-        table=table.regclass,
+        relations=table.relations,
         column=sql.Literal(column),
         labels=sql.Literal([label for label, _ in widened]),
         columns=sql.Literal([c for _, c in widened]),

@@ -4,6 +4,12 @@ Keys, indexes, CHECKs, foreign keys in both directions, sequences, identities an
 index and constraint gets a twin over the other column, built and validated while writers continue.
 In the transaction that hands the names on (``swaps``), the twin replaces its original and takes its
 name. The way back builds twins over the legacy column. A twin is called after its original's OID.
+
+PostgreSQL neither builds an index of a partitioned table concurrently nor adds a foreign key to one
+without a scan. So twins are those of the partitions that hold rows. In the transaction the indexes
+of parents are made empty, and the partitions' attached; a foreign key of the whole table is added,
+which takes over those of the partitions. A foreign key that refers to a partitioned table needs its
+new key: it is added NOT VALID in the transaction, and validated afterwards.
 """
 
 from collections.abc import Iterable, Mapping
@@ -18,41 +24,48 @@ from rollout.plan.table import Table
 # As the names of twins, and of half-built ones.
 _BROKEN_TWIN = "^rollout_[0-9]+(_ccnew[0-9]*)?$"
 
-# The columns whose objects go to others. Empty where these are not there.
+# The table with its partitions, and the columns whose objects go to others. Empty where these are
+# not there.
 MOVED = """
-moved AS (
-  SELECT s.attnum AS src, s.attname AS name, quote_ident(d.attname) AS dst, s.attidentity,
-         d.atttypid AS type
-    FROM unnest({sources}::text[], {targets}::text[]) AS n (src, dst)
-    JOIN pg_attribute AS s ON s.attrelid = {table} AND s.attname = n.src AND NOT s.attisdropped
-    JOIN pg_attribute AS d ON d.attrelid = {table} AND d.attname = n.dst AND NOT d.attisdropped
+tree AS (
+  SELECT c.oid, c.relkind = 'p' AS is_parent, coalesce(p.level, 0) AS level
+    FROM pg_class AS c LEFT JOIN pg_partition_tree({table}) AS p ON p.relid = c.oid
+   WHERE c.oid IN ({relations})
+), moved AS (
+  SELECT t.oid AS relation, t.level, t.is_parent, s.attnum AS src, s.attname AS name,
+         quote_ident(d.attname) AS dst, s.attidentity, d.atttypid AS type
+    FROM tree AS t CROSS JOIN unnest({sources}::text[], {targets}::text[]) AS n (src, dst)
+    JOIN pg_attribute AS s ON s.attrelid = t.oid AND s.attname = n.src AND NOT s.attisdropped
+    JOIN pg_attribute AS d ON d.attrelid = t.oid AND d.attname = n.dst AND NOT d.attisdropped
 )"""
 OBJECTS = ", ".join(
     (
         MOVED,
         """indexes AS (
   SELECT x.indexrelid, i.relname, i.relnamespace, x.indisclustered, x.indisreplident,
+         x.indrelid::regclass AS relation, t.is_parent, t.level,
+         (SELECT inhparent FROM pg_inherits WHERE inhrelid = x.indexrelid) AS parent,
          format('rollout_%s', x.indexrelid) AS twin, k.oid AS constraint_oid,
-         CASE k.contype WHEN 'p' THEN 'PRIMARY KEY' ELSE 'UNIQUE' END AS kind,
-         CASE WHEN k.condeferrable THEN ' DEFERRABLE' ELSE '' END
-           || CASE WHEN k.condeferred THEN ' INITIALLY DEFERRED' ELSE '' END AS deferrable,
-         format('CREATE %sINDEX CONCURRENTLY %I ON %s USING %I (%s)%s%s%s%s%s',
+         CASE WHEN t.is_parent
+           THEN format('%s%s (%s)%s%s%s', z.kind, z.nulls, c.names, z.included, z.options,
+             ' USING INDEX' || z.place)
+           ELSE format('%s USING INDEX rollout_%s', z.kind, x.indexrelid) END
+           || CASE WHEN k.condeferrable THEN ' DEFERRABLE' ELSE '' END
+           || CASE WHEN k.condeferred THEN ' INITIALLY DEFERRED' ELSE '' END AS declared,
+         format('CREATE %sINDEX %s USING %I (%s)%s%s%s%s%s',
            CASE WHEN x.indisunique THEN 'UNIQUE ' ELSE '' END,
-           format('rollout_%s', x.indexrelid), {label}, am.amname, c.keys,
-           ' INCLUDE (' || c.included || ')',
-           CASE WHEN (to_jsonb(x) ->> 'indnullsnotdistinct')::boolean
-             THEN ' NULLS NOT DISTINCT' ELSE '' END,
-           ' WITH (' || array_to_string(i.reloptions, ', ') || ')',
-           (SELECT format(' TABLESPACE %I', spcname) FROM pg_tablespace
-             WHERE oid = i.reltablespace),
+           CASE WHEN t.is_parent THEN format('%I ON ONLY %s', i.relname, x.indrelid::regclass)
+             ELSE format('CONCURRENTLY rollout_%s ON %s', x.indexrelid, x.indrelid::regclass) END,
+           am.amname, c.keys, z.included, z.nulls, z.options, z.place,
            ' WHERE ' || pg_get_expr(x.indpred, x.indrelid)) AS definition
-    FROM pg_index AS x JOIN pg_class AS i ON i.oid = x.indexrelid
-    JOIN pg_am AS am ON am.oid = i.relam
+    FROM pg_index AS x JOIN tree AS t ON t.oid = x.indrelid
+    JOIN pg_class AS i ON i.oid = x.indexrelid JOIN pg_am AS am ON am.oid = i.relam
     LEFT JOIN pg_constraint AS k ON k.conindid = x.indexrelid AND k.conrelid = x.indrelid
       AND k.contype IN ('p', 'u')
     CROSS JOIN LATERAL (
       SELECT string_agg(p.name || p.more, ', ' ORDER BY p.n) FILTER (WHERE p.n <= x.indnkeyatts)
                AS keys,
+             string_agg(p.name, ', ' ORDER BY p.n) FILTER (WHERE p.n <= x.indnkeyatts) AS names,
              string_agg(p.name, ', ' ORDER BY p.n) FILTER (WHERE p.n > x.indnkeyatts) AS included
         FROM (SELECT n, coalesce(m.dst, pg_get_indexdef(x.indexrelid, n, false)) AS name,
                      coalesce((SELECT format(' COLLATE %I.%I', s.nspname, l.collname)
@@ -68,12 +81,21 @@ OBJECTS = ", ".join(
                              ELSE ' NULLS LAST' END
                         ELSE '' END AS more
                 FROM generate_series(1, x.indnatts) AS n
-                LEFT JOIN moved AS m ON m.src = x.indkey[n - 1]) AS p) AS c
-   WHERE x.indrelid = {table} AND x.indisvalid AND i.relname !~ {twins}
-     AND EXISTS (SELECT FROM moved AS m WHERE m.src = ANY (x.indkey))
+                LEFT JOIN moved AS m ON m.relation = x.indrelid AND m.src = x.indkey[n - 1]) AS p
+      ) AS c
+    CROSS JOIN LATERAL (VALUES (
+      CASE k.contype WHEN 'p' THEN 'PRIMARY KEY' ELSE 'UNIQUE' END,
+      CASE WHEN (to_jsonb(x) ->> 'indnullsnotdistinct')::boolean
+        THEN ' NULLS NOT DISTINCT' ELSE '' END,
+      ' INCLUDE (' || c.included || ')', ' WITH (' || array_to_string(i.reloptions, ', ') || ')',
+      (SELECT format(' TABLESPACE %I', spcname) FROM pg_tablespace WHERE oid = i.reltablespace)
+      )) AS z (kind, nulls, included, options, place)
+   WHERE x.indisvalid AND i.relname !~ {twins}
+     AND EXISTS (SELECT FROM moved AS m WHERE m.relation = x.indrelid AND m.src = ANY (x.indkey))
 ), rules AS (
   SELECT k.oid, k.conname, k.conrelid, k.confrelid, k.conrelid::regclass AS relation,
-         format('rollout_%s', k.oid) AS twin, k.convalidated, CASE k.contype
+         format('rollout_%s', k.oid) AS twin, k.convalidated, k.conparentid = 0 AS is_root, is_late,
+         NOT is_late AND (k.contype = 'c' OR of.relkind <> 'p') AS has_twin, CASE k.contype
            WHEN 'c' THEN regexp_replace(c.definition, ' NOT VALID$', '')
            ELSE format('FOREIGN KEY (%s) REFERENCES %s (%s)%s%s%s%s%s%s', f.own,
              k.confrelid::regclass, f.other,
@@ -82,7 +104,9 @@ OBJECTS = ", ".join(
              ' ON DELETE ' || (a.texts ->> k.confdeltype::text), ' (' || f.emptied || ')',
              CASE WHEN k.condeferrable THEN ' DEFERRABLE' ELSE '' END,
              CASE WHEN k.condeferred THEN ' INITIALLY DEFERRED' ELSE '' END) END AS definition
-    FROM pg_constraint AS k
+    FROM pg_constraint AS k JOIN pg_class AS of ON of.oid = k.conrelid
+    CROSS JOIN LATERAL (SELECT EXISTS (SELECT FROM moved AS m WHERE m.relation = k.confrelid
+      AND m.is_parent AND m.src = ANY (k.confkey))) AS l (is_late)
     CROSS JOIN (SELECT '{{"a": "NO ACTION", "r": "RESTRICT", "c": "CASCADE", "n": "SET NULL",
       "d": "SET DEFAULT"}}'::jsonb) AS a (texts)
     CROSS JOIN LATERAL (SELECT {check}) AS c (definition)
@@ -94,21 +118,25 @@ OBJECTS = ", ".join(
         FROM (SELECT u.n, a.attnum, coalesce(m.dst, quote_ident(a.attname)) AS name
                 FROM unnest(k.conkey) WITH ORDINALITY AS u (attnum, n)
                 JOIN pg_attribute AS a ON a.attrelid = k.conrelid AND a.attnum = u.attnum
-                LEFT JOIN moved AS m ON m.src = u.attnum AND k.conrelid = {table}) AS o
+                LEFT JOIN moved AS m ON m.src = u.attnum AND m.relation = k.conrelid) AS o
         JOIN (SELECT u.n, coalesce(m.dst, quote_ident(a.attname)) AS name
                 FROM unnest(k.confkey) WITH ORDINALITY AS u (attnum, n)
                 JOIN pg_attribute AS a ON a.attrelid = k.confrelid AND a.attnum = u.attnum
-                LEFT JOIN moved AS m ON m.src = u.attnum AND k.confrelid = {table}) AS r
+                LEFT JOIN moved AS m ON m.src = u.attnum AND m.relation = k.confrelid) AS r
           ON r.n = o.n) AS f
-   WHERE k.contype IN ('c', 'f') AND k.conname !~ {twins} AND EXISTS (SELECT FROM moved AS m
-     WHERE k.conrelid = {table} AND m.src = ANY (k.conkey)
-        OR k.confrelid = {table} AND m.src = ANY (k.confkey))
+   WHERE (k.conrelid IN (SELECT relation FROM moved) OR k.confrelid IN (SELECT relation FROM moved))
+     AND k.conname !~ {twins} AND (k.contype = 'c' AND k.coninhcount = 0 OR k.contype = 'f'
+       AND (k.conparentid = 0 OR NOT is_late AND of.relkind <> 'p' AND EXISTS (
+         -- That of a partition, rather than one to a partition.
+         SELECT FROM pg_constraint AS p WHERE p.oid = k.conparentid AND p.conrelid <> k.conrelid)))
+     AND EXISTS (SELECT FROM moved AS m WHERE m.relation = k.conrelid AND m.src = ANY (k.conkey)
+       OR m.relation = k.confrelid AND m.src = ANY (k.confkey))
 )""",
     )
 )
 
 _MISSING_INDEXES = """
-SELECT definition FROM indexes AS x WHERE NOT EXISTS (
+SELECT definition FROM indexes AS x WHERE NOT is_parent AND NOT EXISTS (
   SELECT FROM pg_class AS t JOIN pg_index AS y ON y.indexrelid = t.oid AND y.indisvalid
    WHERE t.relname = x.twin AND t.relnamespace = x.relnamespace) ORDER BY indexrelid"""
 # While it has one table and waits for the other, it gives way after a moment.
@@ -117,72 +145,97 @@ SELECT CASE WHEN confrelid IN (0, conrelid) THEN '' ELSE
          format('LOCK TABLE %s IN SHARE ROW EXCLUSIVE MODE; SET LOCAL lock_timeout = ''20ms''; ',
                 confrelid::regclass) END
        || format('ALTER TABLE %s ADD CONSTRAINT %I %s NOT VALID', relation, twin, definition)
-  FROM rules AS k WHERE NOT EXISTS (SELECT FROM pg_constraint AS t
+  FROM rules AS k WHERE has_twin AND NOT EXISTS (SELECT FROM pg_constraint AS t
    WHERE t.conrelid = k.relation AND t.conname = k.twin) ORDER BY oid"""
 _UNVALIDATED = """
 SELECT format('ALTER TABLE %s VALIDATE CONSTRAINT %I', relation, twin)
-  FROM rules AS k WHERE convalidated AND EXISTS (SELECT FROM pg_constraint AS t
+  FROM rules AS k WHERE has_twin AND convalidated AND EXISTS (SELECT FROM pg_constraint AS t
    WHERE t.conrelid = k.relation AND t.conname = k.twin AND NOT t.convalidated) ORDER BY oid"""
 _BROKEN = """
 SELECT format('DROP INDEX CONCURRENTLY %s', x.indexrelid::regclass) FROM pg_index AS x
   JOIN pg_class AS i ON i.oid = x.indexrelid
- WHERE x.indrelid = {table} AND NOT x.indisvalid AND i.relname ~ {twins}"""
+ WHERE x.indrelid IN ({relations}) AND NOT x.indisvalid AND i.relname ~ {twins}"""
 _LEFT_RULES = """
 SELECT format('ALTER TABLE %s DROP CONSTRAINT %I', conrelid::regclass, conname)
-  FROM pg_constraint WHERE contype IN ('c', 'f') AND conname ~ {twins}
-   AND {table} IN (conrelid, confrelid)"""
+  FROM pg_constraint WHERE contype IN ('c', 'f') AND conname ~ {twins} AND conparentid = 0
+   AND (conrelid IN ({relations}) AND (contype = 'f' OR coninhcount = 0)
+     OR confrelid IN ({relations}))"""
 _LEFT_INDEXES = """
 SELECT format('DROP INDEX CONCURRENTLY %s', x.indexrelid::regclass) FROM pg_index AS x
   JOIN pg_class AS i ON i.oid = x.indexrelid
- WHERE x.indrelid = {table} AND i.relname ~ {twins}"""
+ WHERE x.indrelid IN ({relations}) AND i.relname ~ {twins}"""
+# Those to a partitioned table, added in the transaction that made its new key.
+_UNPROVEN = """
+SELECT format('ALTER TABLE %s VALIDATE CONSTRAINT %I', k.conrelid::regclass, k.conname)
+  FROM pg_constraint AS k JOIN pg_class AS c ON c.oid = k.confrelid AND c.relkind = 'p'
+ WHERE k.contype = 'f' AND k.conparentid = 0 AND NOT k.convalidated AND EXISTS (
+   SELECT FROM pg_attribute AS a WHERE a.attrelid = k.confrelid AND a.attnum = ANY (k.confkey)
+      AND a.attname = ANY ({columns}) AND a.attrelid IN ({relations})) ORDER BY k.oid"""
 
 # How each twin takes its original's place: statements in their order. A foreign key of another
-# table goes before the key that it refers to; what a table has goes and comes in one statement.
-CHANGES = """, subcommands (relation, place, number, ddl) AS (
-  SELECT relation, 1, oid::bigint, format('DROP CONSTRAINT %I', conname) FROM rules
+# table goes before the key that it refers to; what a table that has rows of its own has goes and
+# comes in one statement. What goes from a table goes from its partitions too.
+CHANGES = """, subcommands (relation, step, place, number, ddl) AS (
+  SELECT relation, CASE WHEN is_late OR relation NOT IN (SELECT oid FROM tree) THEN 1
+           WHEN relation IN (SELECT oid FROM tree WHERE is_parent) THEN 2 ELSE 3 END,
+         1, oid::bigint, format('DROP CONSTRAINT %I', conname)
+    FROM rules WHERE is_root
   UNION ALL
-  SELECT {table}, 2, indexrelid::bigint, format('DROP CONSTRAINT %I', relname)
+  SELECT relation, CASE WHEN is_parent THEN 2 ELSE 3 END, 2, indexrelid::bigint,
+         format('DROP CONSTRAINT %I', relname)
+    FROM indexes WHERE constraint_oid IS NOT NULL AND parent IS NULL
+  UNION ALL
+  SELECT relation, CASE WHEN is_parent THEN 5 ELSE 3 END, 3, indexrelid::bigint,
+         format('ADD CONSTRAINT %I %s', relname, declared)
     FROM indexes WHERE constraint_oid IS NOT NULL
   UNION ALL
-  SELECT {table}, 3, indexrelid::bigint, format('ADD CONSTRAINT %I %s USING INDEX %I%s', relname,
-         x.kind, x.twin, x.deferrable)
-    FROM indexes AS x WHERE constraint_oid IS NOT NULL
-  UNION ALL
-  SELECT {table}, 4, indexrelid::bigint, format(c.change,
-         CASE WHEN constraint_oid IS NULL THEN twin ELSE relname END)
+  SELECT relation, CASE WHEN is_parent THEN 7 ELSE 3 END, 4, indexrelid::bigint,
+         format(c.change, CASE WHEN constraint_oid IS NULL AND NOT is_parent THEN twin
+           ELSE relname END)
     FROM indexes CROSS JOIN LATERAL (VALUES (CASE WHEN indisclustered THEN 'CLUSTER ON %I' END),
       (CASE WHEN indisreplident THEN 'REPLICA IDENTITY USING INDEX %I' END)) AS c (change)
    WHERE c.change IS NOT NULL
   UNION ALL
-  SELECT {table}, 5, m.src, format('ALTER COLUMN %s SET DEFAULT %s, ALTER COLUMN %I DROP DEFAULT',
-         m.dst, pg_get_expr(d.adbin, d.adrelid), m.name)
-    FROM moved AS m JOIN pg_attrdef AS d ON d.adrelid = {table} AND d.adnum = m.src
+  SELECT relation, CASE WHEN is_parent THEN 5 ELSE 3 END, 5, m.src,
+         format('ALTER COLUMN %s SET DEFAULT %s, ALTER COLUMN %I DROP DEFAULT', m.dst,
+           pg_get_expr(d.adbin, d.adrelid), m.name)
+    FROM moved AS m JOIN pg_attrdef AS d ON d.adrelid = m.relation AND d.adnum = m.src
 ), changes (place, number, ddl) AS (
-  SELECT CASE relation WHEN {table} THEN 2 ELSE 1 END, relation::oid::bigint,
-         format('ALTER TABLE %s %s', relation, string_agg(ddl, ', ' ORDER BY place, number))
-    FROM subcommands GROUP BY relation
+  SELECT step, relation::oid::bigint, format('ALTER TABLE %s%s %s',
+         CASE WHEN step > 3 THEN 'ONLY ' ELSE '' END, relation::regclass,
+         string_agg(ddl, ', ' ORDER BY place, number))
+    FROM subcommands GROUP BY relation, step
   UNION ALL
-  SELECT 3, 0, 'DROP INDEX ' || string_agg(format('%s.%I', relnamespace::regnamespace, relname),
+  SELECT 4, 0, 'DROP INDEX ' || string_agg(format('%s.%I', relnamespace::regnamespace, relname),
          ', ')
-    FROM indexes WHERE constraint_oid IS NULL HAVING count(*) > 0
+    FROM indexes WHERE constraint_oid IS NULL AND parent IS NULL HAVING count(*) > 0
   UNION ALL
-  SELECT 4, indexrelid::bigint, format('ALTER INDEX %s.%I RENAME TO %I',
-         relnamespace::regnamespace, twin, relname)
+  SELECT 5, indexrelid::bigint, CASE WHEN is_parent THEN definition
+         ELSE format('ALTER INDEX %s.%I RENAME TO %I', relnamespace::regnamespace, twin, relname)
+         END
     FROM indexes WHERE constraint_oid IS NULL
   UNION ALL
-  SELECT 4, oid::bigint, format('ALTER TABLE %s RENAME CONSTRAINT %I TO %I', relation, twin,
+  SELECT 5, oid::bigint, format('ALTER TABLE %s RENAME CONSTRAINT %I TO %I', relation, twin,
          conname)
-    FROM rules
+    FROM rules WHERE has_twin
   UNION ALL
-  SELECT 5, oid::bigint, format('COMMENT ON CONSTRAINT %I ON %s IS %L', conname, relation,
+  SELECT 6, -x.level::bigint, format('ALTER INDEX %s.%I ATTACH PARTITION %s.%I',
+         p.relnamespace::regnamespace, p.relname, x.relnamespace::regnamespace, x.relname)
+    FROM indexes AS x JOIN pg_class AS p ON p.oid = x.parent
+  UNION ALL
+  SELECT 7, oid::bigint, format('ALTER TABLE %s ADD CONSTRAINT %I %s%s', relation, conname,
+         definition, CASE WHEN is_late OR NOT convalidated THEN ' NOT VALID' ELSE '' END)
+    FROM rules WHERE is_root AND NOT has_twin
+  UNION ALL
+  SELECT 8, oid::bigint, format('COMMENT ON CONSTRAINT %I ON %s IS %L', conname, relation,
          obj_description(oid, 'pg_constraint'))
     FROM rules WHERE obj_description(oid, 'pg_constraint') IS NOT NULL
   UNION ALL
-  SELECT 5, indexrelid::bigint, format('COMMENT ON INDEX %s.%I IS %L', relnamespace::regnamespace,
+  SELECT 8, indexrelid::bigint, format('COMMENT ON INDEX %s.%I IS %L', relnamespace::regnamespace,
          relname, obj_description(indexrelid, 'pg_class'))
     FROM indexes WHERE obj_description(indexrelid, 'pg_class') IS NOT NULL
   UNION ALL
-  SELECT 5, indexrelid::bigint, format('COMMENT ON CONSTRAINT %I ON %s IS %L', relname, {label},
+  SELECT 8, indexrelid::bigint, format('COMMENT ON CONSTRAINT %I ON %s IS %L', relname, relation,
          obj_description(constraint_oid, 'pg_constraint'))
     FROM indexes WHERE obj_description(constraint_oid, 'pg_constraint') IS NOT NULL
 )"""
@@ -193,10 +246,13 @@ UNBUILT = " OR ".join(
 # Statements that lock the tables, in their order. What is referred to is first, as it is for an
 # application that writes a row and then those that refer to it.
 LOCKED = """SELECT format('LOCK TABLE %s IN ACCESS EXCLUSIVE MODE', {table}), 2, 0::bigint"""
-LOCKED_WITH_RULES = """SELECT format('LOCK TABLE %s IN ACCESS EXCLUSIVE MODE', t.oid::regclass),
-  min(t.place), t.oid::bigint FROM (SELECT confrelid, 1 FROM rules
-    UNION ALL SELECT conrelid, 2 FROM rules UNION ALL SELECT {table}, 2) AS t (oid, place)
- WHERE t.oid <> 0 GROUP BY t.oid"""
+LOCKED_WITH_RULES = """SELECT format('LOCK TABLE ONLY %s IN ACCESS EXCLUSIVE MODE',
+         p.oid::regclass), min(t.place), max(p.level) * 4294967296 + p.oid::bigint
+  FROM (SELECT confrelid, 1 FROM rules UNION SELECT conrelid, 2 FROM rules
+    UNION SELECT {table}, 2) AS t (oid, place)
+  CROSS JOIN LATERAL (SELECT t.oid, 0 UNION SELECT relid, level FROM pg_partition_tree(t.oid))
+    AS p (oid, level)
+ WHERE t.oid <> 0 GROUP BY p.oid"""
 
 
 def twins(table: Table, moved: Mapping[str, str]) -> tuple[Action, ...]:
@@ -218,6 +274,16 @@ def twins(table: Table, moved: Mapping[str, str]) -> tuple[Action, ...]:
         _generated(unruled, rules, links=(made,)),
         _generated(unvalidated, building, long=True, scans=1, links=(validated,)),
     )
+
+
+def validate_references(table: Table, columns: Iterable[str]) -> tuple[Action, ...]:
+    """Validate the foreign keys that the swap of a partitioned table added."""
+    if not table.partitioned:
+        return ()
+    unproven = code(_UNPROVEN).format(columns=sql.Literal(list(columns)), relations=table.relations)
+    locks = (Lock(LockMode.ROW_SHARE, table.label),)
+    links = linked(table, columns, LockMode.ROW_SHARE, referring=LockMode.SHARE_UPDATE_EXCLUSIVE)
+    return (_generated(unproven, locks, long=True, links=(links,)),)
 
 
 def drop_twins(table: Table, columns: Iterable[str]) -> tuple[Action, ...]:
@@ -273,7 +339,7 @@ def _exclusive(table: Table) -> tuple[Lock, ...]:
 
 
 def _of_table(query: str, table: Table, twin: str) -> sql.Composed:
-    return code(query).format(table=table.regclass, twins=sql.Literal(twin))
+    return code(query).format(relations=table.relations, twins=sql.Literal(twin))
 
 
 def _query(table: Table, moved: Mapping[str, str], query: str) -> sql.Composed:
@@ -284,7 +350,7 @@ def over_objects(text: str, table: Table, moved: Mapping[str, str]) -> sql.Compo
     """A part of a query over the objects of ``moved`` columns, which ``OBJECTS`` begins."""
     return code(text).format(
         table=table.regclass,
-        label=sql.Literal(table.identifier.as_string()),
+        relations=table.relations,
         sources=sql.Literal(list(moved)),
         targets=sql.Literal(list(moved.values())),
         twins=sql.Literal(TWIN),

@@ -8,7 +8,7 @@ from psycopg import sql
 
 from rollout.plan.actions import Lock, LockMode, Statement
 from rollout.plan.carried_hazards import carried_hazards
-from rollout.plan.carried_objects import drop_twins, twins
+from rollout.plan.carried_objects import drop_twins, twins, validate_references
 from rollout.plan.catalog import Catalog
 from rollout.plan.conversions import Conversion
 from rollout.plan.hazards import Hazard, fed_around
@@ -49,7 +49,11 @@ class CutOver(Step):
         if self._is_last(plan):
             turn = switch_modes(plan.name, read="new", write="new", together_with=turn)
         moved = plan.carried_of(self.table)
-        return (*(twins(self.table, moved) if moved else ()), turn)
+        return (
+            *(twins(self.table, moved) if moved else ()),
+            turn,
+            *(validate_references(self.table, moved) if moved else ()),
+        )
 
     def backward(self, plan: Plan) -> Actions:
         turn = self._turned_back(plan)
@@ -59,6 +63,7 @@ class CutOver(Step):
         return (
             *(twins(self.table, moved) if moved else ()),
             turn,
+            *(validate_references(self.table, moved) if moved else ()),
             # Those of a cutover that was not reached.
             *(drop_twins(self.table, plan.carried_of(self.table).values()) if moved else ()),
             *texts_mean_their_rows(plan, self.table),

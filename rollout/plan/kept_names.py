@@ -147,30 +147,37 @@ def _in_one(
     )
 
 
-# Of a new column that takes a legacy one's name: what that one has of its own, and it lacks.
+# Of a new column that takes a legacy one's name: what that one has of its own, and it lacks. A
+# partition has its own. The way back gives the legacy columns of partitions what they may have lost
+# meanwhile.
 _COPIES: tuple[LiteralString, ...] = (
-    """SELECT 6, {number}, v.ddl FROM pg_attribute AS o
-    JOIN pg_attribute AS n ON n.attrelid = o.attrelid AND n.attname = {new}
+    """SELECT 9, {number}, v.ddl FROM ({relations}) AS r
+    JOIN pg_attribute AS o ON o.attrelid = r.oid AND o.attname = {source}
+    JOIN pg_attribute AS n ON n.attrelid = r.oid AND n.attname = {target}
     CROSS JOIN LATERAL (VALUES
-      (CASE WHEN o.attstattarget >= 0 AND coalesce(n.attstattarget, -1) < 0 THEN
-         format('ALTER TABLE %s ALTER COLUMN %I SET STATISTICS %s', {label}, n.attname,
-           o.attstattarget) END),
+      (CASE WHEN coalesce(o.attstattarget, -1) <> coalesce(n.attstattarget, -1)
+         AND ({is_back} OR coalesce(n.attstattarget, -1) < 0) THEN
+         format('ALTER TABLE ONLY %s ALTER COLUMN %I SET STATISTICS %s', r.oid::regclass, n.attname,
+           coalesce(o.attstattarget, -1)) END),
       (CASE WHEN n.attoptions IS NULL AND o.attoptions <> '{{}}' THEN
-         format('ALTER TABLE %s ALTER COLUMN %I SET (%s)', {label}, n.attname,
+         format('ALTER TABLE ONLY %s ALTER COLUMN %I SET (%s)', r.oid::regclass, n.attname,
            array_to_string(o.attoptions, ', ')) END),
       (CASE WHEN col_description(n.attrelid, n.attnum) IS NULL
          AND col_description(o.attrelid, o.attnum) IS NOT NULL THEN
-         format('COMMENT ON COLUMN %s.%I IS %L', {label}, n.attname,
+         format('COMMENT ON COLUMN %s.%I IS %L', r.oid::regclass, n.attname,
            col_description(o.attrelid, o.attnum)) END)) AS v (ddl)
-   WHERE o.attrelid = {table} AND o.attname = {legacy} AND v.ddl IS NOT NULL""",
-    """SELECT 6, {number}, format('GRANT %s (%I) ON TABLE %s TO %s%s', g.privilege_type, {new},
-         {label}, CASE g.grantee WHEN 0 THEN 'PUBLIC' ELSE g.grantee::regrole::text END,
+   WHERE v.ddl IS NOT NULL AND NOT ({is_back} AND r.oid = {table})""",
+    """SELECT 9, {number}, format('GRANT %s (%I) ON TABLE %s TO %s%s', g.privilege_type, {target},
+         r.oid::regclass, CASE g.grantee WHEN 0 THEN 'PUBLIC' ELSE g.grantee::regrole::text END,
          CASE WHEN g.is_grantable THEN ' WITH GRANT OPTION' ELSE '' END)
-    FROM pg_attribute AS a CROSS JOIN LATERAL aclexplode(a.attacl) AS g
-   WHERE a.attrelid = {table} AND a.attname = {legacy}""",
+    FROM ({relations}) AS r
+    JOIN pg_attribute AS a ON a.attrelid = r.oid AND a.attname = {source}
+    CROSS JOIN LATERAL aclexplode(a.attacl) AS g
+   WHERE NOT ({is_back} AND r.oid = {table})""",
 )
 # From PostgreSQL 18 on NOT NULL has a name: the winner gets that of the loser, which gets its own.
-_NOT_NULL: LiteralString = """SELECT 7, {number} + v.n, v.ddl FROM (
+# That of a partition that was attached may have another name: then all keep theirs.
+_NOT_NULL: LiteralString = """SELECT 10, {number} + v.n, v.ddl FROM (
     SELECT max(k.conname) FILTER (WHERE a.attname = {loser}) AS lost,
            max(k.conname) FILTER (WHERE a.attname = {winner}) AS won
       FROM pg_constraint AS k JOIN pg_attribute AS a
@@ -179,7 +186,10 @@ _NOT_NULL: LiteralString = """SELECT 7, {number} + v.n, v.ddl FROM (
     CROSS JOIN LATERAL (VALUES
       (0, format('ALTER TABLE %s RENAME CONSTRAINT %I TO %I', {label}, lost, {usual})),
       (1, format('ALTER TABLE %s RENAME CONSTRAINT %I TO %I', {label}, won, lost))) AS v (n, ddl)
-   WHERE lost IS NOT NULL AND won IS NOT NULL"""
+   WHERE lost <> {usual} AND won IS NOT NULL AND NOT EXISTS (
+     SELECT FROM ({relations}) AS r CROSS JOIN (VALUES (lost), (won)) AS u (name)
+      WHERE NOT EXISTS (SELECT FROM pg_constraint AS k
+        WHERE k.conrelid = r.oid AND k.contype = 'n' AND k.conname = u.name))"""
 
 
 @dataclass(frozen=True)
@@ -198,10 +208,11 @@ class _Pair:
     @property
     def copies(self) -> Sequence[sql.Composable]:
         """What the legacy column has of its own, and the new one lacks."""
-        return [
-            self._query(query, legacy=sql.Literal(self.legacy), new=sql.Literal(self.new))
-            for query in _COPIES
-        ]
+        return self._copied(self.legacy, self.new, is_back=False)
+
+    def _copied(self, source: str, target: str, *, is_back: bool) -> Sequence[sql.Composable]:
+        names = {"source": sql.Literal(source), "target": sql.Literal(target)}
+        return [self._query(q, **names, is_back=sql.Literal(is_back)) for q in _COPIES]
 
     @property
     def handed_on(self) -> Sequence[sql.Composable]:
@@ -214,7 +225,7 @@ class _Pair:
     def clears(self) -> Sequence[sql.Composable]:
         """The new column has nothing of the legacy one's any more."""
         return self._statements(
-            6,
+            9,
             sql.SQL(
                 "ALTER TABLE {table} ALTER COLUMN {column} SET STATISTICS -1,"
                 " ALTER COLUMN {column} RESET (n_distinct, n_distinct_inherited)"
@@ -227,13 +238,14 @@ class _Pair:
     @property
     def handed_back(self) -> Sequence[sql.Composable]:
         return [
+            *self._copied(self.legacy, self.aside, is_back=True),
             self._not_null(loser=self.legacy, winner=self.aside, usual=self.new),
             *self._renames((self.legacy, self.new), (self.aside, self.legacy)),
         ]
 
     def _renames(self, *names: tuple[str, str]) -> Sequence[sql.Composable]:
         return self._statements(
-            8,
+            11,
             *(
                 sql.SQL("ALTER TABLE {} RENAME COLUMN {} TO {}").format(
                     self.table.identifier, sql.Identifier(before), sql.Identifier(after)
@@ -264,6 +276,7 @@ class _Pair:
         return sql.SQL(query).format(
             number=sql.Literal(self.number),
             table=self.table.regclass,
+            relations=self.table.relations,
             label=sql.Literal(self.table.identifier.as_string()),
             **names,
         )

@@ -6,10 +6,12 @@ rows, and attached; with the last one the parent's index is valid. Which partiti
 the target to say: it writes the statements.
 """
 
+from collections.abc import Sequence
+
 from psycopg import sql
 
 from rollout.plan import facts
-from rollout.plan.actions import Lock, LockMode, Statement
+from rollout.plan.actions import NO_END, Lock, LockMode, Statement
 from rollout.plan.hazards import duplicates_of
 from rollout.plan.plan import Actions
 from rollout.plan.table import Table
@@ -129,4 +131,25 @@ def drop_index(table: Table, name: str) -> Actions:
             long=True,
             generates=True,
         ),
+    )
+
+
+def drop_not_null_of_partitions(table: Table, columns: Sequence[str]) -> Statement:
+    """Drop the NOT NULL that partitions have left of columns whose table has none any more.
+
+    From PostgreSQL 18 on it is their own of the columns of a primary key that was made of an index.
+    """
+    left = sql.SQL(
+        "SELECT format('ALTER TABLE %s ALTER COLUMN %I DROP NOT NULL', a.attrelid::regclass,"
+        " a.attname) FROM ({relations}) AS r"
+        " JOIN pg_attribute AS a ON a.attrelid = r.oid AND a.attname = ANY ({columns})"
+        " JOIN pg_attribute AS own ON own.attrelid = {table} AND own.attname = a.attname"
+        " WHERE a.attnotnull AND NOT own.attnotnull ORDER BY a.attrelid"
+    ).format(table=table.regclass, relations=table.relations, columns=sql.Literal(list(columns)))
+    return Statement(
+        sql=left,
+        done=_none(left),
+        locks=(Lock(LockMode.ACCESS_EXCLUSIVE, table.label),),
+        servers=(18, NO_END),
+        generates=True,
     )

@@ -12,10 +12,10 @@ from rollout.plan.table import Table
 
 # Views of columns ``moved``, and views over those, by how many lie below each.
 VIEWS = """, needed (view, depth) AS (
-  SELECT r.ev_class, 1 FROM moved AS m JOIN pg_depend AS d ON d.refobjsubid = m.src
-    JOIN pg_rewrite AS r ON r.oid = d.objid
+  SELECT r.ev_class, 1 FROM moved AS m JOIN pg_depend AS d ON d.refobjid = m.relation
+      AND d.refobjsubid = m.src
+    JOIN pg_rewrite AS r ON r.oid = d.objid AND r.ev_class <> m.relation
    WHERE d.classid = 'pg_rewrite'::regclass AND d.refclassid = 'pg_class'::regclass
-     AND d.refobjid = {table} AND r.ev_class <> {table}
   UNION
   SELECT r.ev_class, n.depth + 1 FROM needed AS n JOIN pg_depend AS d
       ON d.refclassid = 'pg_class'::regclass AND d.refobjid = n.view
@@ -33,34 +33,34 @@ _GRANTEE = "CASE g.grantee WHEN 0 THEN 'PUBLIC' ELSE g.grantee::regrole::text EN
 _TO = f"{_GRANTEE} || CASE WHEN g.is_grantable THEN ' WITH GRANT OPTION' ELSE '' END"
 STATEMENTS = """SELECT 0, -depth::bigint, format('DROP VIEW %s', label) FROM views
   UNION ALL
-  SELECT 9, depth, format('CREATE VIEW %s (%s)%s AS %s', label,
+  SELECT 12, depth, format('CREATE VIEW %s (%s)%s AS %s', label,
          (SELECT string_agg(quote_ident(attname), ', ' ORDER BY attnum) FROM pg_attribute
            WHERE attrelid = v.oid AND attnum > 0), ' WITH (' || array_to_string(reloptions, ', ')
          || ')', rtrim(pg_get_viewdef(v.oid), ';'))
     FROM views AS v
   UNION ALL
-  SELECT 10, depth, format('ALTER VIEW %s ALTER COLUMN %I SET DEFAULT %s', label, a.attname,
+  SELECT 13, depth, format('ALTER VIEW %s ALTER COLUMN %I SET DEFAULT %s', label, a.attname,
          pg_get_expr(d.adbin, d.adrelid))
     FROM views AS v JOIN pg_attrdef AS d ON d.adrelid = v.oid
     JOIN pg_attribute AS a ON a.attrelid = v.oid AND a.attnum = d.adnum
   UNION ALL
-  SELECT DISTINCT 10, depth, format('REVOKE ALL ON %s FROM %s', label, {grantee})
+  SELECT DISTINCT 13, depth, format('REVOKE ALL ON %s FROM %s', label, {grantee})
     FROM views AS v JOIN pg_roles AS own ON own.rolname = current_user
     JOIN pg_default_acl AS d ON d.defaclrole = own.oid AND d.defaclobjtype = 'r'
      AND d.defaclnamespace IN (0, v.relnamespace)
     CROSS JOIN LATERAL aclexplode(d.defaclacl) AS g WHERE g.grantee <> own.oid
   UNION ALL
-  SELECT 11, depth, format('ALTER VIEW %s OWNER TO %I', label, pg_get_userbyid(relowner))
+  SELECT 14, depth, format('ALTER VIEW %s OWNER TO %I', label, pg_get_userbyid(relowner))
     FROM views
   UNION ALL
-  SELECT 12, depth, format('GRANT %s ON %s TO %s', g.privilege_type, label, {to})
+  SELECT 15, depth, format('GRANT %s ON %s TO %s', g.privilege_type, label, {to})
     FROM views AS v CROSS JOIN LATERAL aclexplode(v.relacl) AS g WHERE g.grantee <> v.relowner
   UNION ALL
-  SELECT 12, depth, format('GRANT %s (%I) ON %s TO %s', g.privilege_type, a.attname, label, {to})
+  SELECT 15, depth, format('GRANT %s (%I) ON %s TO %s', g.privilege_type, a.attname, label, {to})
     FROM views AS v JOIN pg_attribute AS a ON a.attrelid = v.oid
     CROSS JOIN LATERAL aclexplode(a.attacl) AS g WHERE g.grantee <> v.relowner
   UNION ALL
-  SELECT 12, depth, format('COMMENT ON %s %s IS %L',
+  SELECT 15, depth, format('COMMENT ON %s %s IS %L',
          CASE a.attnum WHEN 0 THEN 'VIEW' ELSE 'COLUMN' END,
          label || coalesce('.' || quote_ident(t.attname), ''), a.description)
     FROM views AS v JOIN LATERAL (SELECT objsubid AS attnum, description FROM pg_description
@@ -71,7 +71,8 @@ STATEMENTS = """SELECT 0, -depth::bigint, format('DROP VIEW %s', label) FROM vie
 # What keeps one of these views from being created again.
 _NOT_CREATED_AGAIN = (
     """WITH RECURSIVE moved AS (
-  SELECT attnum AS src FROM pg_attribute WHERE attrelid = {table} AND attname = {column}
+  SELECT attrelid AS relation, attnum AS src FROM pg_attribute
+   WHERE attrelid IN ({relations}) AND attname = {column}
 ){views} SELECT count(*), string_agg(what, ', ' ORDER BY what) FROM (
 SELECT pg_describe_object('pg_class'::regclass, oid, 0) AS what FROM views WHERE relkind <> 'v'
 UNION ALL
@@ -96,7 +97,9 @@ def not_created_again(table: Table, column: str) -> Hazard:
     name = f"{table.label}.{column}"
     return Hazard(
         name=f"views of {name}",
-        sql=sql.SQL(_NOT_CREATED_AGAIN).format(table=table.regclass, column=sql.Literal(column)),
+        sql=sql.SQL(_NOT_CREATED_AGAIN).format(
+            relations=table.relations, column=sql.Literal(column)
+        ),
         finding=f"{{count}} objects keep views over {name} from being created again.",
         none=f"Every view over {name} can be created again.",
         advice="Drop them before phase 0, and create them again after phase 4.",

@@ -16,7 +16,7 @@ CONSTANT_TEXT = r"^('([^']|'')*'|NULL)::[\w .\"]+(\(\d+\))?$"
 CONSTANT = rf"{CONSTANT_TEXT}|^(-?[0-9.]+|true|false)$"
 _OF_COLUMNS = (
     "FROM pg_depend d JOIN pg_attribute a ON a.attrelid = d.refobjid AND a.attnum = d.refobjsubid"
-    " WHERE d.refclassid = 'pg_class'::regclass AND d.refobjid = {table}::regclass"
+    " WHERE d.refclassid = 'pg_class'::regclass AND d.refobjid IN ({tables})"
     " AND a.attname = ANY ({columns})"
 )
 
@@ -62,7 +62,12 @@ def depends_on(
                     " AND d.classid = 'pg_rewrite'::regclass WHERE ",
                 )
             ).format(
-                table=sql.Literal(table.identifier.as_string()), columns=sql.Literal(list(columns))
+                # Those that depend on a column of a partition keep its table's from being dropped.
+                tables=sql.SQL(
+                    "SELECT {0}::regclass::oid UNION"
+                    " SELECT relid FROM pg_partition_tree({0}::regclass)"
+                ).format(sql.Literal(table.identifier.as_string())),
+                columns=sql.Literal(list(columns)),
             ),
             besides=sql.Literal(list(besides)),
         ),
@@ -201,7 +206,8 @@ def goes_with(
             " ~ ('\\y' || regexp_replace(o.name, '(\\W)', '\\\\\\1', 'g') || '\\y'))) AS found"
         ).format(
             of_columns=sql.SQL(_OF_COLUMNS).format(
-                table=sql.Literal(table.identifier.as_string()), columns=sql.Literal(list(columns))
+                tables=sql.SQL("{}::regclass").format(sql.Literal(table.identifier.as_string())),
+                columns=sql.Literal(list(columns)),
             ),
             besides=sql.Literal(list(besides)),
             way_back=sql.Literal(way_back),

@@ -13,6 +13,7 @@ from rollout.plan.hazards import Hazard, missing_values, orphans, types_differ
 from rollout.plan.left_objects import left_objects
 from rollout.plan.linked_tables import linked
 from rollout.plan.names import code, django_name, identifier, normal
+from rollout.plan.partitions import drop_not_null_of_partitions
 from rollout.plan.plan import ENFORCE, EXPAND, Actions, Plan, Step
 from rollout.plan.table import Column, Shape, Table
 from rollout.plan.translations import Lookup, Translation
@@ -367,7 +368,7 @@ class RequireValues(Step):
             sql.SQL("DROP CONSTRAINT IF EXISTS {}").format(sql.Identifier(check))
             for check in checks
         ]
-        return tuple(
+        statements = tuple(
             Statement(
                 sql=sql.SQL("ALTER TABLE {}\n  {}").format(
                     self.table.identifier, sql.SQL(",\n  ").join(changes)
@@ -381,6 +382,9 @@ class RequireValues(Step):
                 (_BY_CONSTRAINT, drop_not_null, nullable),
             )
         )
+        if not self.table.partitioned:
+            return statements
+        return (*statements, drop_not_null_of_partitions(self.table, self.columns))
 
     def reshape(self, plan: Plan, shape: Shape) -> None:
         columns = shape.get(self.table.label, {})

@@ -65,23 +65,28 @@ END"""
 
 # A sequence is altered first: that keeps others from drawing a number until the end.
 _NUMBERS = """
-    FOR numbers IN WITH {moved}
-      SELECT m.name AS column_name, m.dst, q.*, n.nspname, c.relname, w.deptype,
+    FOR numbers IN WITH {moved}, drawn AS (
+        SELECT m.*, w.objid AS sequence, w.deptype FROM moved AS m JOIN pg_depend AS w
+            ON w.refclassid = 'pg_class'::regclass AND w.refobjid = m.relation
+           AND w.refobjsubid = m.src
+         WHERE w.classid = 'pg_class'::regclass AND w.deptype IN ('a', 'i')
+        UNION ALL
+        SELECT m.*, p.refobjid, NULL FROM moved AS m
+          JOIN pg_attrdef AS d ON d.adrelid = m.relation AND d.adnum = m.src
+          JOIN pg_depend AS p ON p.classid = 'pg_attrdef'::regclass AND p.objid = d.oid
+           AND p.refclassid = 'pg_class'::regclass)
+      SELECT DISTINCT ON (q.seqrelid) m.name AS column_name, m.dst, q.*, n.nspname, c.relname,
+             m.deptype, m.relation::regclass::text AS relation,
              format('%I.%I', n.nspname, c.relname) AS name,
              CASE m.attidentity WHEN 'a' THEN 'ALWAYS' ELSE 'BY DEFAULT' END AS generated,
              format_type(m.type, NULL) AS wanted, c.relacl,
              obj_description(c.oid, 'pg_class') AS comment,
              format_type(q.seqtypid, NULL) AS type, k.statement::jsonb AS kept
-        FROM moved AS m LEFT JOIN pg_attrdef AS d ON d.adrelid = {table} AND d.adnum = m.src
-        CROSS JOIN pg_class AS c JOIN pg_sequence AS q ON q.seqrelid = c.oid
-        JOIN pg_namespace AS n ON n.oid = c.relnamespace
-        LEFT JOIN pg_depend AS w ON w.classid = 'pg_class'::regclass AND w.objid = c.oid
-          AND w.refclassid = 'pg_class'::regclass AND w.refobjid = {table}
-          AND w.refobjsubid = m.src AND w.deptype IN ('a', 'i')
+        FROM drawn AS m JOIN pg_sequence AS q ON q.seqrelid = m.sequence
+        JOIN pg_class AS c ON c.oid = q.seqrelid JOIN pg_namespace AS n ON n.oid = c.relnamespace
         LEFT JOIN {kept} AS k ON {own} AND k.object = format('%I.%I', n.nspname, c.relname)
-       WHERE w.objid IS NOT NULL OR EXISTS (SELECT FROM pg_depend AS p
-         WHERE p.classid = 'pg_attrdef'::regclass AND p.objid = d.oid
-           AND p.refclassid = 'pg_class'::regclass AND p.refobjid = c.oid)
+       -- Partitions have the default of their table: it goes with the column that owns it.
+       ORDER BY q.seqrelid, m.deptype IS NULL, m.level
     LOOP
       EXIT WHEN look = 1;
       {resized}
@@ -89,12 +94,12 @@ _NUMBERS = """
         EXECUTE format('SELECT last_value, is_called FROM %s', numbers.name)
           INTO last_drawn, was_drawn;
         SELECT * INTO limits FROM pg_sequence WHERE seqrelid = numbers.seqrelid;
-        EXECUTE format('ALTER TABLE %s ALTER COLUMN %I DROP IDENTITY', {label},
+        EXECUTE format('ALTER TABLE %s ALTER COLUMN %I DROP IDENTITY', numbers.relation,
           numbers.column_name);
         EXECUTE format('ALTER TABLE %s ALTER COLUMN %s ADD GENERATED %s AS IDENTITY (SEQUENCE NAME'
-          ' %s INCREMENT BY %s MINVALUE %s MAXVALUE %s START WITH %s CACHE %s%s)', {label},
-          numbers.dst, numbers.generated, numbers.name, numbers.seqincrement, limits.seqmin,
-          limits.seqmax, numbers.seqstart, numbers.seqcache,
+          ' %s INCREMENT BY %s MINVALUE %s MAXVALUE %s START WITH %s CACHE %s%s)',
+          numbers.relation, numbers.dst, numbers.generated, numbers.name, numbers.seqincrement,
+          limits.seqmin, limits.seqmax, numbers.seqstart, numbers.seqcache,
           CASE WHEN numbers.seqcycle THEN ' CYCLE' ELSE '' END);
         PERFORM setval(numbers.name::regclass, last_drawn, was_drawn);
         FOR command IN SELECT ddl FROM (
@@ -115,7 +120,8 @@ _NUMBERS = """
           EXECUTE format('COMMENT ON SEQUENCE %s IS %L', numbers.name, numbers.comment);
         END IF;
       ELSIF numbers.deptype = 'a' THEN
-        EXECUTE format('ALTER SEQUENCE %s OWNED BY %s.%s', numbers.name, {label}, numbers.dst);
+        EXECUTE format('ALTER SEQUENCE %s OWNED BY %s.%s', numbers.name, numbers.relation,
+          numbers.dst);
       END IF;
     END LOOP;"""
 # What a sequence had is kept for the way back: it may have been wider than its column.
@@ -203,8 +209,6 @@ def _numbers(table: Table, carried: Carried) -> sql.Composed:
     }
     return code(_NUMBERS).format(
         moved=over_objects(MOVED, table, carried.moved),
-        table=table.regclass,
-        label=sql.Literal(table.identifier.as_string()),
         resized=code(_WIDENED if carried.widen else _NARROWED).format(**names),
         **names,
     )

@@ -59,6 +59,13 @@ class Table(Named):
         """The table as a ``regclass``; NULL where it is absent."""
         return sql.SQL("to_regclass({})").format(sql.Literal(self.identifier.as_string()))
 
+    @property
+    def relations(self) -> sql.Composable:
+        """SQL of a query of the OIDs of the table and of its partitions of all levels."""
+        return sql.SQL(
+            "SELECT {0}::oid AS oid UNION SELECT relid FROM pg_partition_tree({0})"
+        ).format(self.regclass)
+
     def renamed(self, names: Mapping[str, str]) -> "Table":
         """The table with columns under other names; ``names`` gives the new name by the old."""
         return replace(

@@ -12,6 +12,10 @@ from rollout.queries.scaffold_texts import constant_of, free, slug, wrapped
 def wide_key_scaffold(live: TableInfo, today: date) -> Scaffold:
     """A plan of a WidenKey, with each column that refers to the key. Raises CannotScaffold."""
     (key,) = live.table.key
+    if live.table.partitioned:
+        raise CannotScaffold(
+            f"{live.table.label} is partitioned by {key}, so that {key} cannot become wide."
+        )
     constants, taken = {live.table: "TABLE"}, {"TABLE", "KEY", "PLAN", "r"}
     for table, _ in live.referrers:
         if table not in constants:
@@ -20,11 +24,6 @@ def wide_key_scaffold(live: TableInfo, today: date) -> Scaffold:
         if not table.key:
             raise CannotScaffold(
                 f"{table.label} has no primary key, which identifies rows. Add one first."
-            )
-        if table.partitioned:
-            raise CannotScaffold(
-                f"{table.label} is partitioned: its indexes and foreign keys cannot be handed on "
-                "to a wide key."
             )
     used = " ".join(k.sentences for k in live.integer_keys if k.column == key)
     number = len(live.referrers)

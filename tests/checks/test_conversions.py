@@ -141,17 +141,14 @@ def test_a_kept_name_without_a_cutover_or_with_a_function_that_reads_it_is_e022(
     assert any("keeps_name needs a CutOver of offer" in error.msg for error in errors)
 
 
-def test_a_widen_key_of_no_narrow_column_or_of_a_partitioned_table_is_e022() -> None:
+def test_a_widen_key_of_no_narrow_column_is_e022() -> None:
     wide = table("ticket", parent_id="bigint")
     key = r.WidenKey(table=wide, references=((wide, "parent_id"), (wide, "other_id")))
-    parted = replace(table("line", note=r.Column("integer")), partitioned=True)
-    messages = refusals(*key.translations, *r.WidenKey(table=parted, column="note").translations)
-    refused = "\n".join(messages["rollout.E022"])
+    refused = "\n".join(refusals(*key.translations)["rollout.E022"])
     for words in (
         "ticket.parent_id is invalid: the table declares it as bigint",
         "ticket.other_id is invalid: the table declares no such column",
         "ticket.id is invalid: the table declares it as bigint",
-        "line.note is invalid: the table is partitioned",
     ):
         assert f"The WidenKey of {words}" in refused
 

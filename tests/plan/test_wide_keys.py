@@ -279,18 +279,6 @@ REFUSED = {
         "DROP TABLE note",
         "note.about",
     ),
-    "a partitioned referrer": (
-        "CREATE TABLE parted (id bigint REFERENCES ticket) PARTITION BY LIST (id)",
-        "DROP TABLE parted",
-        "on table parted, of a partitioned table",
-    ),
-    "a partition that refers": (
-        "CREATE TABLE parted (id bigint) PARTITION BY LIST (id);"
-        " CREATE TABLE part PARTITION OF parted DEFAULT;"
-        " ALTER TABLE part ADD CONSTRAINT alone FOREIGN KEY (id) REFERENCES ticket",
-        "DROP TABLE parted",
-        "constraint alone on table part, of a partitioned table",
-    ),
     "a column of the name that the narrow one gets": (
         "ALTER TABLE ticket ADD id_legacy integer",
         "ALTER TABLE ticket DROP id_legacy",
@@ -299,7 +287,7 @@ REFUSED = {
     "a child table": (
         "CREATE TABLE child () INHERITS (ticket)",
         "DROP TABLE child",
-        "table ticket, which has partitions",
+        "table ticket, which is a partition, or has parents or children",
     ),
 }
 
@@ -316,45 +304,6 @@ def test_an_object_that_cannot_be_handed_on_is_listed_and_refused_before_phase_0
             shop.carry_out(0)
         shop.application(take_away)
     assert [item for item in shop.failing(0) if item.level == "blocks"] == []
-
-
-PARTED = """
-CREATE TABLE ticket (id integer PRIMARY KEY) PARTITION BY RANGE (id);
-CREATE TABLE first PARTITION OF ticket FOR VALUES FROM (0) TO (1000);
-CREATE TABLE whole (id integer PRIMARY KEY);
-CREATE TABLE line (whole integer REFERENCES whole, day date, PRIMARY KEY (whole, day))
-  PARTITION BY RANGE (day);
-"""
-WHOLE = r.Table(name="whole", key=("id",), columns={"id": r.Column("integer", null=False)})
-PARTED_LINE = r.Table(
-    name="line",
-    key=("whole", "day"),
-    columns={"whole": r.Column("integer", null=False), "day": r.Column("date", null=False)},
-)
-ALONE = r.Table(name="ticket", key=("id",), columns={"id": r.Column("integer", null=False)})
-
-
-@pytest.mark.parametrize(
-    ("key", "name"),
-    [
-        (r.WidenKey(table=ALONE), "table ticket, which has partitions"),
-        (
-            r.WidenKey(table=WHOLE, references=((PARTED_LINE, "whole"),)),
-            "table line, which has partitions",
-        ),
-    ],
-    ids=["the table of the key", "a referrer"],
-)
-def test_a_partitioned_table_is_refused_by_name_before_phase_0(
-    key: r.WidenKey, name: str, scenario: MakeScenario, server: Target
-) -> None:
-    shop = scenario(PARTED, widening(key))
-    before = schema_of(shop.target)
-    with pytest.raises(RefusedByPreflight):
-        shop.carry_out(0)
-    refused = " ".join(i.evidence for i in shop.failing(0) if i.level == "blocks")
-    assert name in refused
-    assert schema_of(shop.target) == before
 
 
 def test_the_selftest_finds_planted_defects_of_wide_keys(

@@ -2,13 +2,16 @@
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
 import pytest
 from psycopg import OperationalError
 
 from rollout.engine.target import Target
-from tests.engine.actions import do_phase, undo_phase
+from tests.engine.actions import do_phase, do_step, undo_phase
 from tests.engine.test_every_phase import schema_of
+from tests.plan.partitioned_shops import OF_TICKETS, the_application_writes_tickets
+from tests.plan.partitioned_shops import TICKETS as PARTED
 from tests.plan.test_wide_keys import (
     EVENTS,
     SHOP,
@@ -65,6 +68,29 @@ def test_a_swap_that_dies_in_the_middle_leaves_what_was_before_and_runs_again(
     assert schema_of(shop.target) == before
     shop.carry_out(3, 4)
     shop.take_back(4, 3, 2, 1, 0)
+
+
+def test_a_swap_of_a_partitioned_table_that_dies_in_the_middle_runs_again(
+    scenario: MakeScenario, newest: Target
+) -> None:
+    shop = scenario(PARTED, widening(OF_TICKETS))
+    before = schema_of(shop.target)
+    shop.carry_out(0, 1, 2)
+    filled = schema_of(shop.target)
+    *others, swap, _audit = shop.plan.phases[3].steps
+    for step in others:
+        do_step(shop.target, shop.connection, shop.plan, 3, step)
+    is_killed_in_the_swap(shop, partial(do_step, step=swap))
+    shop.take_back(3)
+    assert schema_of(shop.target) == filled
+    shop.carry_out(3)
+    # It begins with the table that is cut over last.
+    is_killed_in_the_swap(shop, undo_phase)
+    # Among Django's migrations the phase counts as done.
+    shop.carry_out(4)
+    the_application_writes_tickets(shop)
+    shop.take_back(4, 3, 2, 1, 0)
+    assert schema_of(shop.target) == before
 
 
 def test_phase_4_drops_what_a_rollback_of_the_cutover_that_died_has_built(

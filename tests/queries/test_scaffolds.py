@@ -325,7 +325,7 @@ def test_a_wide_key_that_cannot_be_handed_on_is_refused_with_its_table(
     )
     for table, reason in (
         ("places", "notes has no primary key, which identifies rows"),
-        ("parted", "parted is partitioned: its indexes and foreign keys"),
+        ("parted", "parted is partitioned by id"),
     ):
         with pytest.raises(CannotScaffold, match=reason):
             scaffolded(connection, table, "id")
