@@ -1,4 +1,4 @@
-"""Whether the application is hurting: four figures, each with what it was before or why it is not
+"""Whether the application is hurting: figures, each with what it was before or why it is not
 measured."""
 
 from collections.abc import Iterable, Sequence
@@ -19,10 +19,12 @@ from rollout.console.formats import (
 )
 from rollout.console.guardrails import RuleRow
 from rollout.engine.health import MAX_LAG_SECONDS
+from rollout.engine.integer_keys import FARTHEST, IntegerKey
 from rollout.gates import is_done
 from rollout.journal.environments import is_protected
 from rollout.plan.guardrails import Statistic
 from rollout.plan.plan import CONTRACT
+from rollout.queries.key_forecasts import widened_key
 from rollout.queries.status import RolloutStatus
 from rollout.telemetry.operation_stats import OperationStats, Point
 from rollout.telemetry.retention import interval_start, width_of_points
@@ -53,7 +55,8 @@ class Vital:
 
 
 def vitals_of(status: RolloutStatus, rules: Iterable[RuleRow]) -> list[Vital]:
-    """p95, errors, lock waits and replica lag of a rollout's application and database.
+    """p95, errors, lock waits and replica lag of a rollout's application and database, and how long
+    the key lasts that the plan widens.
 
     What a guardrail judges at present is its own figure and verdict.
     """
@@ -152,7 +155,8 @@ def _line(
 
 def _of_database(status: RolloutStatus, now: datetime) -> list[Vital]:
     labels = ("Lock waits", "Replica lag")
-    sample = status.rollout.database_samples.order_by("-at").values("at", "server").first()
+    samples = status.rollout.database_samples.order_by("-at")
+    sample = samples.values("at", "server", "tables").first()
     if sample is None or now - sample["at"] > STALE_AFTER:
         if is_done(status.evidence.runs.get(CONTRACT)):
             detail = "Sampling ended with the last phase."
@@ -172,7 +176,25 @@ def _of_database(status: RolloutStatus, now: datetime) -> list[Vital]:
         f"session{'' if waiting == 1 else 's'} waiting",
         is_bad=waiting > 0,
     )
-    return [waits, _lag(labels[1], server.get("replicas") or 0, server.get("lag"))]
+    key = widened_key(status.rollout, status.plan, sample["at"], sample["tables"])
+    return [
+        waits,
+        _lag(labels[1], server.get("replicas") or 0, server.get("lag")),
+        *([_range(key)] if key is not None else []),
+    ]
+
+
+def _range(key: IntegerKey) -> Vital:
+    """When a key that the plan widens runs out; the preflight warns of one that does soon."""
+    label, used = "Key runs out", f"{key.name} has used {percent(key.share)}"
+    if key.left is None or key.rate is None:
+        detail = f"{used}; its rate is known after a day of samples"
+        return Vital(label, "Pending", detail, is_known=False)
+    rate = f"{used}; {number(key.rate.per_day)} a day since {key.rate.since:%Y-%m-%d}"
+    if key.left >= FARTHEST:
+        return Vital(label, "Not in 100 years", rate)
+    days = key.left.days
+    return Vital(label, f"In {days:,} day{'' if days == 1 else 's'}", rate)
 
 
 def _lag(label: str, replicas: float, lag: float | None) -> Vital:

@@ -19,10 +19,10 @@ NOTABLE_SHARE = 0.4
 # Rows are looked at in so many places, from the oldest key to the newest.
 _PLACES = 8
 # A rate of less time would be that of an hour of the day.
-_SHORTEST = timedelta(days=1)
+SHORTEST = timedelta(days=1)
 # Clocks differ: rows may be so far in the future.
 _SKEW = timedelta(days=1)
-_FARTHEST = timedelta(days=100 * 365)
+FARTHEST = timedelta(days=100 * 365)
 
 # Columns that a sequence fills or that are a primary key by themselves, with the largest number
 # that both type and sequence allow. A bigint with a sequence of its own type never runs out.
@@ -71,11 +71,12 @@ SELECT n.nspname, c.relname, c.relkind = 'p', a.attname, format_type(a.atttypid,
 
 @dataclass(frozen=True)
 class Rate:
-    """How fast keys are drawn, by a column that tells when rows were made."""
+    """How fast keys are drawn, by a column that tells when rows were made, or by the sequence."""
 
     per_day: float
     since: datetime
     column: str
+    """What tells it."""
 
 
 @dataclass(frozen=True)
@@ -114,8 +115,10 @@ class IntegerKey:
             return timedelta()
         if self.rate is None:
             return None
+        if self.rate.per_day <= 0:
+            return FARTHEST
         days = (self.last - self.used) / self.rate.per_day
-        return timedelta(days=min(days, _FARTHEST.days))
+        return timedelta(days=min(days, FARTHEST.days))
 
     @property
     def usage(self) -> str:
@@ -143,7 +146,7 @@ class IntegerKey:
         by = (
             f"{self.rate.per_day:,.0f} a day since {self.rate.since:%Y-%m-%d} by {self.rate.column}"
         )
-        if self.left == _FARTHEST:
+        if self.left == FARTHEST:
             return f"At the present rate, {by}, it lasts for more than 100 years."
         days = self.left.days
         return (
@@ -222,7 +225,7 @@ def _rate(places: Sequence[tuple[int, ...]], times: Sequence[str], at: datetime)
             continue
         for place in reversed(places[:-1]):
             seconds = now - float(place[n])
-            if seconds >= _SHORTEST.total_seconds():
+            if seconds >= SHORTEST.total_seconds():
                 per_day = (places[-1][0] - place[0]) / seconds * 86_400
                 return Rate(per_day, datetime.fromtimestamp(float(place[n]), UTC), column)
     return None

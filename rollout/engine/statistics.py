@@ -60,7 +60,21 @@ SELECT sum(pg_table_size(p.relid))::float AS table_bytes,
        extract(epoch FROM max(greatest(s.last_vacuum, s.last_autovacuum)))::float AS vacuumed,
        (SELECT count(*) FROM pg_stat_progress_vacuum AS v
          WHERE v.relid IN (SELECT relid FROM pg_partition_tree({table})
-                           UNION SELECT {table}::oid))::float AS vacuuming
+                           UNION SELECT {table}::oid))::float AS vacuuming,
+       -- The number that the sequence of its key has given last.
+       (SELECT max(pg_sequence_last_value(q.seqrelid)) FROM pg_attribute AS a
+         CROSS JOIN LATERAL (
+           SELECT w.objid AS sequence FROM pg_depend AS w
+            WHERE w.classid = 'pg_class'::regclass AND w.refclassid = 'pg_class'::regclass
+              AND w.refobjid = a.attrelid AND w.refobjsubid = a.attnum AND w.deptype IN ('a', 'i')
+           UNION
+           SELECT w.refobjid FROM pg_attrdef AS f JOIN pg_depend AS w
+               ON w.classid = 'pg_attrdef'::regclass AND w.objid = f.oid
+              AND w.refclassid = 'pg_class'::regclass
+            WHERE f.adrelid = a.attrelid AND f.adnum = a.attnum) AS s
+          JOIN pg_sequence AS q ON q.seqrelid = s.sequence AND q.seqincrement > 0
+           AND has_sequence_privilege(q.seqrelid, 'USAGE, SELECT')
+         WHERE a.attrelid = {table} AND a.attname = {key})::float AS drawn
   FROM (SELECT {table}::oid AS relid UNION SELECT relid FROM pg_partition_tree({table})) AS p
   LEFT JOIN pg_stat_all_tables AS s ON s.relid = p.relid"""
 )
@@ -75,7 +89,8 @@ def read_server(connection: Connection) -> Numbers:
 def read_table(connection: Connection, table: Table) -> Numbers:
     """A table's, with its partitions. Raises psycopg.Error where it cannot be locked to be read."""
     with connection.cursor(row_factory=dict_row) as cursor:
-        return dict(cursor.execute(_TABLE.format(table=table.regclass)).fetchone() or {})
+        query = _TABLE.format(table=table.regclass, key=sql.Literal(table.key[0]))
+        return dict(cursor.execute(query).fetchone() or {})
 
 
 def read_statements(connection: Connection) -> Statements | None:

@@ -42,14 +42,15 @@ def fits_again(plan: Plan) -> tuple[Action, ...]:
     )
 
 
-def _last(column: WideColumn) -> int:
+def last_of(column: WideColumn) -> int:
+    """The largest number that the narrow column can hold."""
     declared = column.table.columns.get(*column.legacy)
     return _LAST.get(declared.type if declared else "", _LAST["integer"])
 
 
 def _beyond(column: WideColumn) -> sql.Composed:
     """The rows of a FROM that the narrow type cannot hold."""
-    last = _last(column)
+    last = last_of(column)
     (name,) = map(sql.Identifier, column.columns)
     return sql.SQL("{} WHERE {} > {} OR {} < {}").format(
         column.table.identifier, name, sql.Literal(last), name, sql.Literal(-last - 1)
@@ -66,7 +67,7 @@ def _counted(column: WideColumn) -> sql.Composed:
         "  END IF;"
     ).format(
         beyond=_beyond(column),
-        last=sql.Literal(_last(column)),
+        last=sql.Literal(last_of(column)),
         label=sql.Literal(column.table.label),
         name=sql.Literal(column.name),
     )

@@ -1,5 +1,7 @@
 """What a server counts about itself, and what lies between two readings."""
 
+from dataclasses import replace
+
 import psycopg
 import pytest
 from psycopg.pq import TransactionStatus
@@ -61,6 +63,22 @@ def test_a_server_and_a_table_are_read_without_looking_at_rows(connection: Conne
     deltas = between(before, read_server(connection), SERVER_COUNTERS)
     assert deltas["commits"] is None
     assert deltas["wal_bytes"] is not None
+
+
+def test_a_table_is_read_with_the_last_number_of_its_key_s_sequence(connection: Connection) -> None:
+    things(connection, 5)
+    assert table_now(connection)["drawn"] is None
+    connection.execute(
+        "CREATE SEQUENCE numbers; SELECT setval('numbers', 41);"
+        'CREATE TABLE "Things 2" (id serial, day date, PRIMARY KEY (id, day))'
+        " PARTITION BY RANGE (day);"
+        "CREATE TABLE things_3 (id integer PRIMARY KEY DEFAULT nextval('numbers'), other serial)"
+    )
+    for name, drawn in (("Things 2", None), ("things_3", 41)):
+        table = replace(BIGINT.table, name=name)
+        assert read_table(connection, table)["drawn"] == drawn
+    connection.execute("SELECT nextval('\"Things 2_id_seq\"'), nextval('\"Things 2_id_seq\"')")
+    assert read_table(connection, replace(BIGINT.table, name="Things 2"))["drawn"] == 2
 
 
 def test_a_table_that_is_locked_is_not_waited_for(connection: Connection, app: Connection) -> None:
