@@ -8,11 +8,41 @@ from django.test import Client
 from django.urls import reverse
 
 from config.home import ROOT
-from rollout.models import Rollout
+from rollout.console.alerts import Alert
+from rollout.models import (
+    AuditReport,
+    Finding,
+    Mismatch,
+    PhaseRun,
+    Rehearsal,
+    Restore,
+    Rollout,
+    Snapshot,
+)
+from rollout.queries.data_safety import DataSafety
+from rollout.queries.progress import JobReport
+from rollout.queries.rehearsals import Report
+from rollout.queries.status import PhaseStatus
 from tests.console import journal
 from tests.console.journal import PAGE, ran, reached, text_of
 
 VOID = {"meta", "link", "input", "br", "img", "hr"}
+TAG = re.compile(r"\{[{%].*?[%}]\}", re.DOTALL)
+ATTRIBUTE = re.compile(r"""(?<![\w."'/-])([a-z_]+)\.([a-z_]\w*)""")
+# What these names mean in every template. Of an attribute that does not exist Django shows nothing.
+MEANINGS: dict[str, tuple[type, ...]] = {
+    "alert": (Alert,),
+    "finding": (Finding,),
+    "mismatch": (Mismatch,),
+    "phase": (PhaseStatus,),
+    "rehearsal": (Rehearsal,),
+    "report": (AuditReport, JobReport, Report),
+    "restore": (Restore,),
+    "rollout": (Rollout,),
+    "run": (PhaseRun,),
+    "safety": (DataSafety,),
+    "snapshot": (Snapshot,),
+}
 
 
 class Page(HTMLParser):
@@ -112,6 +142,21 @@ def test_a_pages_head_leaves_the_environment_to_the_header_above_it() -> None:
     for template in (ROOT / "templates/rollout").glob("*.html"):
         head = template.read_text().partition('<header class="page-head">')[2]
         assert "{{ rollout.environment }}</span>" not in head.partition("</header>")[0], template
+
+
+def test_templates_ask_objects_for_attributes_that_they_have() -> None:
+    unknown = [
+        f"{path.relative_to(ROOT)}: {name}.{attribute}"
+        for path in (ROOT / "templates").rglob("*.html")
+        for tag in TAG.findall(path.read_text())
+        for name, attribute in ATTRIBUTE.findall(tag)
+        if name in MEANINGS and not any(has(kind, attribute) for kind in MEANINGS[name])
+    ]
+    assert not unknown
+
+
+def has(kind: type, attribute: str) -> bool:
+    return hasattr(kind, attribute) or attribute in getattr(kind, "__dataclass_fields__", ())
 
 
 def test_every_template_compiles() -> None:
