@@ -13,9 +13,10 @@ from rollout.plan import plans
 from tests.engine.test_every_phase import schema_lines
 from tests.schemas import plan_of, table
 from tests.support import rollouts
-from tests.support.dying_workers import SLOW, die_in_a_pass, die_in_a_statement, md5_key, released
+from tests.support.deadly_actions import actions_of, deaths_in, make_deadly, take_halts_away
+from tests.support.dying_workers import md5_key, released
 from tests.support.own_plan_sites import env_with_plan
-from tests.support.processes import Running, manage_process, stopped_after
+from tests.support.processes import manage_process, stopped_after
 from tests.support.rollouts import ADA
 from tests.support.servers import Database
 from tests.test_crashes import wait_for
@@ -39,7 +40,6 @@ CENTS = plan_of(
 TABLE = f"""
 CREATE TABLE priced (id uuid PRIMARY KEY, price text NOT NULL);
 INSERT INTO priced SELECT md5(g::text)::uuid, ' ' || (g / 4.0) FROM generate_series(1, {ROWS}) g;
-{SLOW.format(table="priced", few=5)}
 """
 PRICES = "SELECT jsonb_object_agg(id, price) FROM priced"
 
@@ -48,8 +48,8 @@ OLD = "UPDATE priced SET price = (%(value)s / 100.0)::text WHERE id = md5(%(key)
 NEW = "UPDATE priced SET price_cents = %(value)s WHERE id = md5(%(key)s::text)::uuid"
 
 
-def test_no_write_is_lost_where_workers_die_in_a_conversion_and_in_its_rollback(
-    committed_db: Database, watchdog: Running, own_plans: None, tmp_path: Path
+def test_no_write_is_lost_where_workers_are_killed_in_each_action_of_a_conversion_and_back(
+    committed_db: Database, own_plans: None, tmp_path: Path
 ) -> None:
     plans.register(CENTS)
     rollouts.execute(TABLE)
@@ -57,28 +57,30 @@ def test_no_write_is_lost_where_workers_die_in_a_conversion_and_in_its_rollback(
     rollout = rollouts.the_rollout(CENTS.name)
     before, schema = rollouts.ask(PRICES), schema_lines(committed_db.url)
     forward, back = partial(rollouts.start, rollout), partial(runner.roll_back, rollout, actor=ADA)
+    deadly = actions_of(CENTS)
     with stopped_after(manage_process("qcluster", env=env, log=tmp_path / "qcluster.log")):
-        old = released(OLD, range(1, 21))
         wait_for(forward(0), RunState.DONE)
-        die_in_a_statement(lambda: forward(1), "ALTER TABLE")
-        die_in_a_pass(lambda: forward(2), "fill", rows=ROWS)
+        make_deadly(deadly)
+        old = released(OLD, range(1, 21))
+        died = deaths_in(lambda: forward(1)) + deaths_in(lambda: forward(2))
         new = released(NEW, range(21, 41))
-        die_in_a_statement(lambda: forward(3), "CREATE TRIGGER")
+        died += deaths_in(lambda: forward(3))
         expected = old.retire()
-        die_in_a_statement(lambda: forward(4), "CREATE TABLE AS")
-        die_in_a_pass(lambda: back(4), "restore", rows=ROWS)
+        died += deaths_in(lambda: forward(4))
+        died += deaths_in(lambda: back(4))
         last = released(OLD, range(41, 61))
-        die_in_a_statement(lambda: back(3), "CREATE TRIGGER")
+        died += deaths_in(lambda: back(3))
         expected |= new.retire()
-        die_in_a_pass(lambda: back(2), "clear", rows=ROWS)
-        for phase in (1, 0):
-            wait_for(back(phase), RunState.DONE)
+        died += deaths_in(lambda: back(2)) + deaths_in(lambda: back(1))
+        wait_for(back(0), RunState.DONE)
         expected |= last.retire()
+    assert died == deadly
+    take_halts_away()
     after = rollouts.ask(PRICES)
     keys = {key: md5_key(key) for key in expected}
     assert {key: round(float(after[keys[key]]) * 100) for key in expected} == expected
     untouched = before.keys() - set(keys.values())
     assert {key: after[key] for key in untouched} == {key: before[key] for key in untouched}
     assert schema_lines(committed_db.url) == schema
-    assert LogEntry.objects.filter(event="brought back").count() == 7
+    assert LogEntry.objects.filter(event="brought back").count() == len(died)
     assert activity_log.verify().broken is None

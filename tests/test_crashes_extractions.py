@@ -13,9 +13,16 @@ from rollout.plan import plans
 from tests.engine.test_every_phase import schema_lines
 from tests.schemas import plan_of, table
 from tests.support import rollouts
-from tests.support.dying_workers import SLOW, die_in_a_pass, die_in_a_statement, md5_key, released
+from tests.support.deadly_actions import (
+    HALTS_AT_ROWS,
+    actions_of,
+    deaths_in,
+    make_deadly,
+    take_halts_away,
+)
+from tests.support.dying_workers import md5_key, released
 from tests.support.own_plan_sites import env_with_plan
-from tests.support.processes import Running, manage_process, stopped_after
+from tests.support.processes import manage_process, stopped_after
 from tests.support.rollouts import ADA
 from tests.support.servers import Database
 from tests.test_crashes import wait_for
@@ -45,7 +52,6 @@ CREATE TABLE lived (id uuid PRIMARY KEY, agent text, phone text, email text);
 INSERT INTO lived SELECT md5(g::text)::uuid, 'Agent ' || g % {AGENTS},
     '0' || g % {AGENTS} || CASE WHEN g < 100 THEN ' or so' ELSE '' END, g % {AGENTS} || '@x.test'
   FROM generate_series(1, {ROWS}) g;
-{SLOW.format(table="lived", few=15)}
 """
 ROWS_OF = "SELECT jsonb_object_agg(id, jsonb_build_array(agent, phone, email)) FROM lived"
 OLD = "UPDATE lived SET phone = %(value)s::text WHERE id = md5(%(key)s::text)::uuid"
@@ -53,8 +59,8 @@ NEW = """UPDATE lived_agent SET phone = %(value)s::text
  WHERE id = (SELECT agent_id FROM lived WHERE id = md5(%(key)s::text)::uuid)"""
 
 
-def test_no_write_is_lost_where_workers_die_in_an_extraction_and_in_its_rollback(
-    committed_db: Database, watchdog: Running, own_plans: None, tmp_path: Path
+def test_no_write_is_lost_where_workers_are_killed_in_each_action_of_an_extraction_and_back(
+    committed_db: Database, own_plans: None, tmp_path: Path
 ) -> None:
     plans.register(LIVED_AGENTS)
     rollouts.execute(TABLE)
@@ -62,23 +68,27 @@ def test_no_write_is_lost_where_workers_die_in_an_extraction_and_in_its_rollback
     rollout = rollouts.the_rollout(LIVED_AGENTS.name)
     before, schema = rollouts.ask(ROWS_OF), schema_lines(committed_db.url)
     forward, back = partial(rollouts.start, rollout), partial(runner.roll_back, rollout, actor=ADA)
+    deadly = actions_of(LIVED_AGENTS)
     with stopped_after(manage_process("qcluster", env=env, log=tmp_path / "qcluster.log")):
-        old = released(OLD, range(1, 21))
         wait_for(forward(0), RunState.DONE)
-        die_in_a_statement(lambda: forward(1), "CREATE INDEX")
-        die_in_a_pass(lambda: forward(2), "fill", rows=ROWS)
+        make_deadly(deadly)
+        old = released(OLD, range(1, 21))
+        died = deaths_in(lambda: forward(1))
+        rollouts.execute(HALTS_AT_ROWS.format(table="lived_agent"))
+        died += deaths_in(lambda: forward(2))
         new = released(NEW, range(21, 41))
-        die_in_a_statement(lambda: forward(3), "CREATE TRIGGER")
+        died += deaths_in(lambda: forward(3))
         of_old = old.retire()
-        die_in_a_statement(lambda: forward(4), "CREATE TABLE AS")
-        die_in_a_pass(lambda: back(4), "restore", rows=ROWS)
+        died += deaths_in(lambda: forward(4))
+        died += deaths_in(lambda: back(4))
         last = released(OLD, range(41, 61))
-        die_in_a_statement(lambda: back(3), "CREATE TRIGGER")
+        died += deaths_in(lambda: back(3))
         of_new = new.retire()
-        die_in_a_pass(lambda: back(2), "clear", rows=ROWS)
-        die_in_a_statement(lambda: back(1), "DROP TABLE")
+        died += deaths_in(lambda: back(2)) + deaths_in(lambda: back(1))
         wait_for(back(0), RunState.DONE)
         of_old |= last.retire()
+    assert died == deadly
+    take_halts_away()
     after = rollouts.ask(ROWS_OF)
     expected = dict(before)
     for number in range(1, ROWS + 1):
@@ -89,5 +99,5 @@ def test_no_write_is_lost_where_workers_die_in_an_extraction_and_in_its_rollback
             expected[key] = [before[key][0], str(value), before[key][2]]
     assert after == expected
     assert schema_lines(committed_db.url) == schema
-    assert LogEntry.objects.filter(event="brought back").count() == 8
+    assert LogEntry.objects.filter(event="brought back").count() == len(died)
     assert activity_log.verify().broken is None

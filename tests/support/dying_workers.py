@@ -6,7 +6,6 @@ from collections.abc import Callable, Sequence
 from hashlib import md5
 from uuid import UUID
 
-import psutil
 from django.db import connection
 
 from rollout.models import BackfillJob, PhaseRun, RunState
@@ -27,13 +26,6 @@ END $$;
 CREATE TRIGGER slow AFTER UPDATE ON {table} REFERENCING NEW TABLE AS written
   FOR EACH STATEMENT EXECUTE FUNCTION slow();
 """
-HALT = """
-CREATE FUNCTION halt() RETURNS event_trigger LANGUAGE plpgsql AS
-$$ BEGIN PERFORM pg_sleep(120); END $$;
-CREATE EVENT TRIGGER halt ON {when} WHEN TAG IN ('{tag}') EXECUTE FUNCTION halt();
-"""
-HALTED = """SELECT pid FROM pg_stat_activity
- WHERE datname = current_database() AND wait_event = 'PgSleep'"""
 WRITTEN = "SELECT coalesce(sum(updated), 0)::bigint FROM rollout.lanes WHERE job = %s"
 
 
@@ -97,6 +89,12 @@ def by_sql(statement: str) -> Callable[[int, int], None]:
 def die_in_a_pass(start: Callable[[], PhaseRun], kind: str, *, rows: int) -> None:
     """Start a run, kill its worker once the job of a kind has written some of so many rows, and
     wait for the run's end."""
+    run = die_in_the_middle(start, kind, rows=rows)
+    wait_for(run, RunState.DONE)
+
+
+def die_in_the_middle(start: Callable[[], PhaseRun], kind: str, *, rows: int) -> PhaseRun:
+    """The same without the wait; the run."""
     rollouts.execute("UPDATE batch_seconds SET seconds = 0.5")
     run = start()
 
@@ -104,24 +102,8 @@ def die_in_a_pass(start: Callable[[], PhaseRun], kind: str, *, rows: int) -> Non
         job = BackfillJob.objects.filter(step_run__run=run, kind=kind, finished_at=None).first()
         return job is not None and 0 < rollouts.ask(WRITTEN, job.pk) < rows
 
-    wait_until(is_in_the_middle, seconds=60)
+    wait_until(is_in_the_middle, seen=lambda: f"{run}, {list(run.steps.values())}")
     kill_the_worker_at_its_work(run)
     rollouts.execute("UPDATE batch_seconds SET seconds = 0")
     ten_seconds_pass(run)
-    wait_for(run, RunState.DONE)
-
-
-def die_in_a_statement(
-    start: Callable[[], PhaseRun], tag: str, *, when: str = "ddl_command_end"
-) -> None:
-    """The same in the transaction of the first statement of a tag, before it commits."""
-    rollouts.execute(HALT.format(tag=tag, when=when))
-    run = start()
-    wait_until(lambda: rollouts.ask(HALTED) is not None, seconds=60)
-    run.refresh_from_db()
-    psutil.Process(int(run.worker.rpartition(":")[2])).kill()
-    rollouts.execute("DROP FUNCTION halt() CASCADE")
-    # The server notices at its next answer that nobody is there.
-    rollouts.execute(f"SELECT pg_terminate_backend(pid) FROM ({HALTED}) AS halted")
-    ten_seconds_pass(run)
-    wait_for(run, RunState.DONE)
+    return run
