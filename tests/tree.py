@@ -13,6 +13,7 @@ WHOLE_WAYS = {
     "test_clocks_jumps.py": "the same where the database's clock jumps",
     "test_crashes.py": "real workers that die in a backfill",
     "test_crashes_conversions.py": "the same in each action of a conversion",
+    "test_crashes_csv_files.py": "the same over an uploaded CSV file",
     "test_crashes_extractions.py": "the same in each action of an extraction",
     "test_crashes_keys.py": "the same in steps of each kind of a widened key",
     "test_database_roles.py": "whole plans with the rights that docs/deploy.md lists",

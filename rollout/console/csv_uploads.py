@@ -5,12 +5,10 @@ from dataclasses import dataclass
 
 import psycopg
 
-from rollout.engine import csv_files
 from rollout.engine.csv_files import Upload
 from rollout.engine.target import TargetAway, reason_of
-from rollout.journal.environments import target_of
 from rollout.plan.csv_tasks import RunCsvTask, csv_steps
-from rollout.queries.csv_uploads import MAX_BYTES
+from rollout.queries.csv_uploads import MAX_BYTES, uploads_now
 from rollout.queries.status import RolloutStatus
 
 
@@ -30,11 +28,8 @@ def csv_states(status: RolloutStatus, number: int) -> Mapping[str, CsvState]:
     if not steps:
         return {}
     try:
-        with target_of(status.rollout.environment).connect() as connection:
-            return {
-                step.id: CsvState(step, csv_files.upload_of(connection, step.file(status.plan)))
-                for step in steps
-            }
+        uploads = uploads_now(status.rollout, steps)
     except (psycopg.Error, TargetAway) as error:
         reason = reason_of(error) if isinstance(error, psycopg.Error) else str(error)
         return {step.id: CsvState(step, error=reason) for step in steps}
+    return {step.id: CsvState(step, uploads[step.id]) for step in steps}

@@ -1,12 +1,25 @@
-"""The rows of an uploaded CSV file, whose columns a plan declares."""
+"""CSV files that are uploaded for steps, and the rows of one, whose columns a plan declares."""
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
+from rollout.engine import csv_files
+from rollout.engine.csv_files import Upload
+from rollout.journal.environments import target_of
+from rollout.models import Rollout
+from rollout.plan import plans
+from rollout.plan.csv_tasks import RunCsvTask
 from rollout.queries.mapping_csv import InvalidMappingFile, Problem, reader_of, records_of
 
 # Read in the web process, which holds it once.
 MAX_BYTES = 20_000_000
+
+
+def uploads_now(rollout: Rollout, steps: Iterable[RunCsvTask]) -> Mapping[str, Upload | None]:
+    """By step id, what is uploaded. Raises psycopg.Error."""
+    plan = plans.get(rollout.plan)
+    with target_of(rollout.environment).connect() as connection:
+        return {step.id: csv_files.upload_of(connection, step.file(plan)) for step in steps}
 
 
 def rows_in(data: bytes, columns: Sequence[str]) -> Iterator[tuple[int, list[str]]]:

@@ -15,6 +15,7 @@ from rollout.management import (
     approvals,
     audits,
     blockers,
+    csv_files,
     leftovers,
     mappings,
     migrations,
@@ -41,10 +42,10 @@ from rollout.management.verbs import DONE, NO, Output, Verb, adding, carry_out
 from rollout.plan.registry import UnknownPlan
 
 # Options that name files.
-PATHS = ("write", "check", "apply", "paths")
+PATHS = ("write", "check", "apply", "upload", "paths")
 # In the order of the help.
 _MODULES = (
-    *(plans, runs, audits, repairs, mappings, value_decisions),
+    *(plans, runs, csv_files, audits, repairs, mappings, value_decisions),
     *(blockers, selftests, approvals),
     *(snapshots, rehearsals, schema, migrations, leftovers, people, scaffolds, processes),
 )
