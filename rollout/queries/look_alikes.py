@@ -26,7 +26,8 @@ def skeleton(text: str) -> str:
     """The same for all texts that differ only by white space, invisible characters, case, width,
     composed letters or letters that look alike; empty where nothing can be seen."""
     if text.isascii():
-        return _HIDDEN_ASCII.sub("", text).upper()
+        plain = text.replace(" ", "") if text.isprintable() else _HIDDEN_ASCII.sub("", text)
+        return plain.upper()
     text = unicodedata.normalize("NFKC", text)
     text = "".join(c for c in text if not c.isspace() and not _is_invisible(c))
     # A small letter may have a look-alike where its capital has none, and the other way round.
@@ -65,7 +66,10 @@ def groups_of(values: Iterable[Value]) -> list[list[Value]]:
         if value.normal and (key := skeleton(value.normal)):
             groups[key].append(value)
     return [
+        # Most stand alone.
         sorted(group, key=lambda v: (not v.reviewer, -(v.rows or 0), v.normal))
+        if len(group) > 1
+        else group
         for group in groups.values()
     ]
 
@@ -76,7 +80,7 @@ def look_alikes(values: Iterable[Value]) -> list[LookAlikes]:
     What a person decided is left as it is; so is a group whose leading value has no lookup row.
     """
     joinable = []
-    for leading, *rest in groups_of(values):
+    for leading, *rest in (group for group in groups_of(values) if len(group) > 1):
         name = leading.name or (leading.proposed if leading.is_unmapped else None)
         others = [value for value in rest if not value.reviewer and value.name != name]
         if name and others:

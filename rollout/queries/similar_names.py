@@ -1,12 +1,12 @@
 """Suggestions for legacy texts that probably mean the lookup row of a similar text."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from rapidfuzz import fuzz, process, utils
 
 from rollout.engine.mapping import Review, Value
-from rollout.queries.look_alikes import look_alikes
+from rollout.queries.look_alikes import LookAlikes, look_alikes
 
 # Percent, by ``rapidfuzz.fuzz.ratio``: the share of letters that two texts have in common.
 MIN_SCORE = 84.0
@@ -42,16 +42,15 @@ class Suggestions:
     or is spelt much like it.
     """
 
-    def __init__(self, review: Review) -> None:
+    def __init__(self, review: Review, alike: Sequence[LookAlikes] | None = None) -> None:
+        """``alike`` are the look-alikes of the review's values, where they are known."""
+        if alike is None:
+            alike = look_alikes(review.values)
         self._names = review.most_used(MAX_NAMES)
         self._plain = [utils.default_process(name) for name in self._names]
         self._rows = review.rows_of_names
         rarest_first = sorted(range(len(self._names)), key=lambda n: self._rows[self._names[n]])
-        self._looks_like = {
-            value.normal: group.name
-            for group in look_alikes(review.values)
-            for value in group.others
-        }
+        self._looks_like = {value.normal: group.name for group in alike for value in group.others}
         # If names differ in signs alone, the one with the most rows counts.
         self._words = {tuple(words): n for n in rarest_first if (words := self._plain[n].split())}
 

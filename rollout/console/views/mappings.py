@@ -1,6 +1,7 @@
 """The review of mappings: what legacy texts become, decided by people."""
 
 from collections.abc import Sequence
+from itertools import islice
 
 import psycopg
 from django.contrib import messages
@@ -355,9 +356,10 @@ def _review_page(
     decided.sort(key=lambda value: order[value.normal])
     others = [value for value in chosen if value.normal not in order] if order else chosen
     on_page, values = page_of_values(request, decided, others, orders=ORDERS, key="normal")
-    choices = similarity_choices(chosen, suggestions or {})
+    choices = similarity_choices(chosen, suggestions) if suggestions else []
+    alike = look_alikes(review.values)
     if suggestions is None or decided:
-        suggestions = Suggestions(review).of_all(on_page)
+        suggestions = Suggestions(review, alike).of_all(on_page)
     shown = {value.normal for value in on_page}
     page |= {
         "review": review,
@@ -370,7 +372,7 @@ def _review_page(
         "values": values,
         "matching": len(chosen),
         "names": review.most_used(MAX_NAMES_OFFERED),
-        "alike": [(group, to_carry(group.decisions)) for group in look_alikes(review.values)],
+        "alike": [(group, to_carry(group.decisions)) for group in alike],
         "similarities": choices,
         "similarity": min(
             (c.similarity for c in choices if c.similarity >= DEFAULT_SIMILARITY), default=None
@@ -385,10 +387,12 @@ def _review_page(
 
 
 def _to_confirm(shown: Sequence[Value]) -> dict[str, object]:
-    open_values = confirmations(value for value in shown if not value.reviewer)
+    to_confirm = (value for value in shown if not value.reviewer and value.confirmed is not None)
+    open_values = list(islice(to_confirm, MAX_CONFIRMED + 1))
     if len(open_values) > MAX_CONFIRMED:
         return {"open_shown": 0}
-    return {"open_shown": len(open_values), "marks": marks_of(open_values)}
+    marks = marks_of(value.normal for value in open_values)
+    return {"open_shown": len(open_values), "marks": marks}
 
 
 def _undo(change: MappingChange) -> str:

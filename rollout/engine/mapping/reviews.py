@@ -2,10 +2,11 @@
 
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cached_property
 from heapq import nlargest
+from typing import Any, NamedTuple
 
 from psycopg import sql
 
@@ -18,8 +19,7 @@ from rollout.plan.plan import Plan
 from rollout.plan.translations import Lookup
 
 
-@dataclass(frozen=True)
-class Spelling:
+class Spelling(NamedTuple):
     """One exact legacy text. ``rows`` is None where counting them took too long.
 
     ``at`` is when the mapping learnt of it; None before there is a mapping.
@@ -180,14 +180,17 @@ def review(
         decided=decided,
     )
     for spelling in spellings if mapped else _as_they_will_be(spellings):
-        value = values.setdefault(spelling.normal, Value(normal=spelling.normal))
+        value = values.get(spelling.normal)
+        if value is None:
+            value = values[spelling.normal] = Value(normal=spelling.normal)
         value.spellings.append(spelling.spelling)
         value.name = spelling.name if value.name is None else value.name
         value.proposed = spelling.proposed or value.proposed
         value.reviewer, value.decided_at = spelling.reviewer, spelling.decided_at
         value.is_new = value.is_new or spelling.is_new
     for value in values.values():
-        value.spellings.sort(key=lambda s: (-(s.rows or 0), s.text))
+        if len(value.spellings) > 1:
+            value.spellings.sort(key=lambda s: (-(s.rows or 0), s.text))
     ordered = sorted(values.values(), key=lambda v: (-(v.rows or 0), v.normal))
     names = {value.name for value in ordered if value.name is not None}
     if mapped:
@@ -256,8 +259,16 @@ def _known(lookup: Lookup, plan: Plan) -> sql.Composed:
     ).format(in_target(lookup.mapping_name(plan.name)))
 
 
-@dataclass(frozen=True)
-class _Row:
+_NO_NAMES = sql.SQL("(SELECT NULL::integer AS id, NULL::text AS name WHERE false)")
+# A FROM item: texts that no mapping knows.
+_UNKNOWN = sql.SQL(
+    "unnest(%s::text[]) AS d (legacy) LEFT JOIN (SELECT NULL::text AS legacy, NULL::text AS normal,"
+    " NULL::integer AS lookup_id, NULL::text AS why, NULL::timestamptz AS at,"
+    " NULL::boolean AS is_new) AS m ON false"
+)
+
+
+class _Row(NamedTuple):
     normal: str
     name: str | None
     proposed: str | None
@@ -284,68 +295,67 @@ def _spellings(
 ) -> list[_Row]:
     """Every text that rows have, and every one that the mapping knows, whether or not rows do."""
     text = sql.Identifier("d", "legacy")
-    known: sql.Composable = sql.SQL(
-        "(SELECT NULL::text AS legacy, NULL::text AS normal, NULL::integer AS lookup_id,"
-        " NULL::text AS why,"
-        " NULL::timestamptz AS at, NULL::boolean AS is_new WHERE false)"
-    )
-    named: sql.Composable = sql.SQL("(SELECT NULL::integer AS id, NULL::text AS name WHERE false)")
     decisions: sql.Composable = sql.SQL(
         "(SELECT NULL::text AS normal, NULL::text AS reviewer, NULL::timestamptz AS at WHERE false)"
     )
-    mapping: sql.Composable = known
-    if mapped:
-        known, named = _known(lookup, plan), lookup.lookup_sql
-        mapping = in_target(lookup.mapping_name(plan.name))
     if decided:
         decisions = sql.SQL("(SELECT * FROM {} AS d WHERE {})").format(
             DECISIONS, decisions_of(lookup, plan.name, "d")
         )
+
+    def asked(source: sql.Composable, *parameters: object) -> list[tuple[Any, ...]]:
+        """What there is to say of texts ``d``, each with its row ``m`` of the mapping."""
+        return connection.execute(
+            sql.SQL(
+                "SELECT d.legacy, {form}, CASE WHEN m.legacy IS NULL THEN {tidy} END,"
+                " m.at, m.legacy IS NOT NULL, l.name, m.why,"
+                " CASE WHEN length(says.name) <= %s THEN says.name END, {named_form}, says.why,"
+                " people.reviewer, people.at, coalesce(m.is_new, false)"
+                " FROM {source} LEFT JOIN {named} AS l ON l.id = m.lookup_id"
+                " LEFT JOIN {decisions} AS people ON people.normal = {form}"
+                # What is mapped means what its mapping says.
+                " LEFT JOIN LATERAL (SELECT * FROM ({meaning}) AS says"
+                "  WHERE m.legacy IS NULL OR m.why = 'unmapped') AS says ON true"
+            ).format(
+                # The mapping has the normal form of each text that it knows.
+                form=sql.SQL("coalesce(m.normal, {})").format(normal(text)),
+                tidy=tidy(text),
+                named_form=normal(sql.Identifier("says", "name")),
+                source=source,
+                named=lookup.lookup_sql if mapped else _NO_NAMES,
+                decisions=decisions,
+                meaning=meaning(lookup, plan.name, text, decided=decided),
+            ),
+            [lookup.longest, *parameters],
+        ).fetchall()
+
     known_rows = dict.fromkeys(texts, 0) if counts is None else counts
-    rows = connection.execute(
-        sql.SQL(
-            "SELECT d.legacy, {form}, CASE WHEN m.legacy IS NULL THEN {tidy} END,"
-            " d.rows, m.at, m.legacy IS NOT NULL, l.name, m.why,"
-            " CASE WHEN length(says.name) <= %s THEN says.name END, {named_form}, says.why,"
-            " people.reviewer, people.at, coalesce(m.is_new, false)"
-            " FROM (SELECT c.legacy, max(c.rows) AS rows FROM ("
-            "   SELECT * FROM unnest(%s::text[], %s::bigint[]) AS c (legacy, rows)"
-            "   UNION ALL SELECT k.legacy, 0 FROM {mapping} AS k"
-            "    WHERE k.normal <> '' OR %s) AS c GROUP BY 1) AS d"
-            " LEFT JOIN {known} AS m ON m.legacy = d.legacy"
-            " LEFT JOIN {named} AS l ON l.id = m.lookup_id"
-            " LEFT JOIN {decisions} AS people ON people.normal = {form}"
-            # What is mapped means what its mapping says.
-            " LEFT JOIN LATERAL (SELECT * FROM ({meaning}) AS says"
-            "  WHERE m.legacy IS NULL OR m.why = 'unmapped') AS says ON true"
-        ).format(
-            # The mapping has the normal form of each text that it knows.
-            form=sql.SQL("coalesce(m.normal, {})").format(normal(text)),
-            tidy=tidy(text),
-            named_form=normal(sql.Identifier("says", "name")),
-            known=known,
-            mapping=mapping,
-            named=named,
-            decisions=decisions,
-            meaning=meaning(lookup, plan.name, text, decided=decided),
-        ),
-        [lookup.longest, list(known_rows), list(known_rows.values()), counts is None],
-    ).fetchall()
-    spellings = []
-    for *row, reviewer, decided_at, is_new in rows:
-        legacy, form, neat, number, at, known_now, row_name, why, meant, named_as, says = row
-        name, reason = meant, says or ""
-        if mapped:
-            name, reason = (row_name, why) if known_now else (None, "unmapped")
-        since = counted_at is not None and at is not None and at > counted_at
-        if counts is None or (since and legacy not in counts):
-            number = None
-        spellings.append(
-            _Row(
-                *(form, name, meant, named_as, neat, Spelling(legacy, number, reason, at)),
-                *(reviewer or "", decided_at, is_new),
+    rows: list[tuple[Any, ...]] = []
+    if mapped:
+        rows = asked(
+            sql.SQL("{} AS m CROSS JOIN LATERAL (SELECT m.legacy) AS d").format(
+                _known(lookup, plan)
             )
         )
+    known = {row[0] for row in rows}
+    if unknown := [legacy for legacy in known_rows if legacy not in known]:
+        rows += asked(_UNKNOWN, unknown)
+    spellings = []
+    for row in rows:
+        legacy, form, neat, at, is_known, row_name, why, meant, named_as, says = row[:10]
+        reviewer, decided_at, is_new = row[10:]
+        if counts is not None and form == "" and legacy not in counts:
+            continue
+        name, reason = meant, says or ""
+        if mapped:
+            name, reason = (row_name, why) if is_known else (None, "unmapped")
+        since = counted_at is not None and at is not None and at > counted_at
+        number = None
+        if counts is not None and (legacy in counts or not since):
+            number = counts.get(legacy, 0)
+        spelling = Spelling(legacy, number, reason, at)
+        people = (reviewer or "", decided_at, is_new)
+        spellings.append(_Row(form, name, meant, named_as, neat, spelling, *people))
     return spellings
 
 
@@ -366,7 +376,8 @@ def _as_they_will_be(spellings: Sequence[_Row]) -> list[_Row]:
             name = min(options, key=lambda option: (option[0], -options[option], option[1]))[1]
         text = spelling.spelling
         why = text.why or _why(spelling, name)
-        named.append(replace(spelling, name=name, spelling=replace(text, why=why)))
+        known = Spelling(text.text, text.rows, why, text.at)
+        named.append(spelling._replace(name=name, spelling=known))
     return named
 
 
