@@ -1,6 +1,6 @@
 """What pages of decisions share: the mapping review, and values that do not convert."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TypeVar
 
 import psycopg
@@ -12,7 +12,7 @@ from rollout.console.http.access import ConsoleRequest
 from rollout.console.http.links import rollout_url
 from rollout.console.lists.pages import Order, Page, page_of_texts
 from rollout.engine.target import reason_of
-from rollout.models import MappingChange, Rollout
+from rollout.models import MappingChange, PhaseRun, Rollout
 from rollout.plan import plans
 from rollout.queries.inboxes import decisions_url
 from rollout.queries.mapping_csv import MAX_BYTES, InvalidMappingFile
@@ -35,6 +35,7 @@ def frame_of(
     names: tuple[str, str, str],
     refusal: str,
     unreadable: InvalidMappingFile | None,
+    runs: Mapping[int, PhaseRun] | None = None,
 ) -> dict[str, object]:
     """What the page shows whatever its values are.
 
@@ -54,7 +55,7 @@ def frame_of(
         "may_decide": not refusal and request.user.has_perm("rollout.review_mapping"),
         "unreadable": unreadable,
         "history": history,
-        "uncorrected": uncorrected(rollout, history),
+        "uncorrected": uncorrected(rollout, history, runs),
     }
 
 

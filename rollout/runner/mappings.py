@@ -19,9 +19,10 @@ from rollout.journal.events import Event
 from rollout.journal.moments import by_the_database
 from rollout.journal.rollouts import active_run, alone_with, is_busy, plan_of
 from rollout.logs.texts import counted
-from rollout.models import MappingChange, PhaseRun, Rollout
+from rollout.models import MappingChange, Rollout
 from rollout.plan.plan import CONTRACT, Plan
 from rollout.plan.translations import Lookup
+from rollout.queries.status import RolloutSummary
 
 _CHANGES_LOGGED = 50
 
@@ -44,12 +45,16 @@ class ReviewPreview:
         return "" if self.outcome is None else _digest(self.outcome)
 
 
-def refusal_to_review(rollout: Rollout, runs: Mapping[int, PhaseRun] | None = None) -> str:
-    """Why no mapping can be reviewed now, and what to do about it; empty if one can."""
-    active = active_run(rollout)
+def refusal_to_review(rollout: Rollout, summary: RolloutSummary | None = None) -> str:
+    """Why no mapping can be reviewed now, and what to do about it; empty if one can.
+
+    With its ``summary``, where a page has one, nothing is asked again.
+    """
+    active = active_run(rollout) if summary is None else summary.active
     if active is not None:
         return is_busy(active)
-    for number, run in (gates.newest_runs(rollout) if runs is None else runs).items():
+    runs = gates.newest_runs(rollout) if summary is None else summary.runs
+    for number, run in runs.items():
         if number >= CONTRACT and not gates.is_not_started(run):
             return (
                 f"Phase {number} has started and legacy values are archived. Roll it back to "

@@ -328,8 +328,9 @@ def _review_page(
         column=lookup.legacy,
         history=history,
         names=("mapping", "mapping_preview", "mapping_csv"),
-        refusal=runner.refusal_to_review(rollout, summary.runs),
+        refusal=runner.refusal_to_review(rollout, summary),
         unreadable=unreadable,
+        runs=summary.runs,
     )
     page |= {
         "status": summary,
@@ -391,8 +392,7 @@ def _to_confirm(shown: Sequence[Value]) -> dict[str, object]:
     open_values = list(islice(to_confirm, MAX_CONFIRMED + 1))
     if len(open_values) > MAX_CONFIRMED:
         return {"open_shown": 0}
-    marks = marks_of(value.normal for value in open_values)
-    return {"open_shown": len(open_values), "marks": marks}
+    return {"open_shown": len(open_values), "marks": marks_of(v.normal for v in open_values)}
 
 
 def _undo(change: MappingChange) -> str:
