@@ -37,12 +37,18 @@ SITE, PROJECT = "site", "project"
 READ_LATE = {"DATABASES", "DATABASE_URL", "GIVEN", "LOGGING", "SERVE_MEDIA"}
 # How variables begin that Python has read before it runs anything.
 READ_AT_ONCE = ("DJANGO_SETTINGS_MODULE", "LANG", "LC_", "LD_", "PYTHON")
-# What commands need beside the apps themselves.
+# What commands need beside the apps themselves. Those that check the whole site load its addresses.
 MODULES = (
+    "config.demo_accounts",
     "django.core.wsgi",
     "django_q.cluster",
     "django_q.management.commands.qcluster",
+    "gunicorn.app.wsgiapp",
+    "gunicorn.workers.gthread",
     "properties.management.commands.traffic",
+    "properties.urls",
+    "rollout.console.urls",
+    "rollout.health.urls",
     "rollout.management.commands.rollout",
     "rollout.tasks",
     "rollout.watchdog.loop",
