@@ -287,7 +287,8 @@ while not is_told_to_stop:
         orders = write(list(rows.order_by("pk")), random.choice(NAMES), random.random() < 0.5)
         written = [[each.pk, each.version, each.note, each.is_paid_by_note] for each in orders]
     print(json.dumps({"tick": tick, "by": write.__name__, "written": written}), file=ledger)
-    if tick % 4 == 0:
+    if tick % 6 == 0:
         print(json.dumps({"seen": read()}), file=ledger)
-    time.sleep(0.03)
+    # Releases write side by side: as fast as they can, they would keep the cores from all else.
+    time.sleep(0.05)
 '''
