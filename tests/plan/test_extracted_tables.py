@@ -6,6 +6,7 @@ import pytest
 
 from rollout import plan as r
 from rollout.engine.target import Target
+from tests.engine.test_every_phase import schema_of
 from tests.schemas import MakeScenario, plan_of, table
 
 ODD = """
@@ -74,7 +75,7 @@ def test_quoted_names_and_uuid_keys_are_carried_forward_and_back(
     homes = scenario(ODD.replace("{shop}", "shop"), plan_of(_in_shop(ODD_AGENT)))
     assert homes.check() == []
     rows = 'SELECT "Id", "Agent %s", "E-mail" FROM "my shop"."Ho me" ORDER BY 1'
-    before = homes.application(rows)
+    schema, before = schema_of(homes.target), homes.application(rows)
     homes.carry_out(0, 1, 2, 3)
     assert homes.application(
         'SELECT count(DISTINCT a."select"), count(*) FROM "my shop"."Ag {ents}" AS a'
@@ -87,6 +88,7 @@ def test_quoted_names_and_uuid_keys_are_carried_forward_and_back(
     homes.carry_out(4)
     homes.take_back(4, 3, 2, 1, 0)
     assert homes.application(rows) == before
+    assert schema_of(homes.target) == schema
 
 
 def _in_shop(extract: r.Extract) -> r.Extract:

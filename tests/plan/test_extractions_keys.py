@@ -1,0 +1,97 @@
+"""Extract on tables with each kind of key: forward, back, and nothing of it remains."""
+
+from dataclasses import replace
+
+import pytest
+
+from rollout import plan as r
+from rollout.engine.target import Target
+from tests.engine.test_every_phase import schema_of
+from tests.plan.keyed_tables import KEYED, Keyed
+from tests.schemas import MakeScenario, Scenario, plan_of
+
+pytestmark = pytest.mark.slow
+
+LEGACY = ("Agent %", "e-mail")
+KEYS_OF_PARTITIONS_SINCE = 180000
+
+
+def agents_of(keyed: Keyed) -> r.Extract:
+    """Agents by their addresses; one has two names."""
+    return r.Extract(
+        table=keyed.table,
+        legacy=LEGACY,
+        into="Ag {ents}",
+        column="agent id",
+        key=("e-mail",),
+        columns={"Agent %": "select"},
+        conflicts="most_frequent",
+        id_type="integer",
+    )
+
+
+def own_rows_of(keyed: Keyed) -> r.Extract:
+    """A row of its own for each."""
+    (key,) = keyed.columns
+    return r.Extract(
+        table=keyed.table,
+        legacy=LEGACY,
+        into="Ag {ents}",
+        column="agent id",
+        key=(key,),
+        columns={"Agent %": "select"},
+    )
+
+
+def without_foreign_key(plan: r.Plan) -> r.Plan:
+    """The plan as the preflight of an older server asks for it."""
+    phases = list(plan.phases)
+    steps = tuple(s for s in phases[3].steps if not isinstance(s, r.AddForeignKey))
+    phases[3] = replace(phases[3], steps=steps)
+    return replace(plan, phases=tuple(phases))  # type: ignore[arg-type]
+
+
+# Others go all the way in the tests of extractions and of own rows.
+EXTRACTS = {
+    **{f"{kind}, groups": (kind, agents_of) for kind in ("text", "partitioned uuid", "composite")},
+    **{f"{kind}, own rows": (kind, own_rows_of) for kind in ("text", "partitioned uuid")},
+}
+
+
+@pytest.mark.parametrize("name", EXTRACTS)
+def test_an_extraction_goes_forward_and_back_whatever_the_key_is(
+    scenario: MakeScenario, server: Target, name: str
+) -> None:
+    kind, extract_of = EXTRACTS[name]
+    keyed, extract = KEYED[kind], extract_of(KEYED[kind])
+    offers = scenario(keyed.sql, plan_of(extract))
+    if keyed.partitions and offers.connection.info.server_version < KEYS_OF_PARTITIONS_SINCE:
+        offers.plan = without_foreign_key(offers.plan)
+    assert offers.check() == []
+    schema, before = schema_of(offers.target), offers.application(keyed.rows)
+    offers.carry_out(0, 1, 2)
+    expected = 60 if extract.is_split else 4
+    assert offers.application('SELECT count(*) FROM "Ag {ents}"') == [(expected,)]
+    both_write(offers, keyed)
+    offers.carry_out(3)
+    both_write(offers, keyed)
+    assert offers.audit().mismatched == 0
+    offers.carry_out(4)
+    assert offers.audit().mismatched == 0
+    offers.take_back(4)
+    both_write(offers, keyed)
+    offers.take_back(3, 2, 1, 0)
+    assert schema_of(offers.target) == schema
+    assert offers.application(keyed.rows) == before
+
+
+def both_write(offers: Scenario, keyed: Keyed) -> None:
+    """Each release writes rows of its own, the other side follows, and the texts come back."""
+    offers.application('UPDATE "Ag {ents}" SET "select" = \'New\' WHERE "e-mail" = \'a1@x\'')
+    legacy = f'SELECT DISTINCT "Agent %" FROM {keyed.quoted} WHERE "e-mail" = \'a1@x\''
+    assert offers.application(legacy) == [("New",)]
+    offers.application(
+        f"UPDATE {keyed.quoted} SET \"Agent %\" = 'Agent 1' WHERE \"e-mail\" = 'a1@x'"
+    )
+    new = 'SELECT DISTINCT "select" FROM "Ag {ents}" WHERE "e-mail" = \'a1@x\''
+    assert offers.application(new) == [("Agent 1",)]
