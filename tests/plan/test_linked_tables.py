@@ -48,12 +48,14 @@ def test_a_swap_locks_what_its_columns_refer_to_and_what_refers_to_them(
     with parts.target.connect() as reader, reader.transaction():
         reader.execute("SET application_name = 'reports'")
         reader.execute("SELECT FROM used")
+        # An autovacuum may be in the way besides.
         waiting = {
-            (lock.mode.value, session.application)
+            lock.mode.value
             for lock in forecast_locks(parts.target, parts.plan, 3)
             for session in lock.in_the_way
+            if session.application == "reports"
         }
-    assert waiting == {("ACCESS EXCLUSIVE", "reports")}
+    assert waiting == {"ACCESS EXCLUSIVE"}
     *twins, swap = parts.plan.forward(parts.plan.step(3, "cut-over-part")).actions
     for twin in twins:
         assert isinstance(twin, Statement)
