@@ -39,6 +39,7 @@ from rollout.models import (
 from rollout.plan import Item, plans
 from rollout.queries.status import find_rollout
 from rollout.telemetry.histograms import Histogram
+from tests.console.logins import logged_in
 
 PLAN = "property-classification"
 PAGE = f"/rollout/{PLAN}/production/"
@@ -54,9 +55,7 @@ def browser_of(role: str) -> Client:
     """The browser of somebody who has a role, and its name."""
     user = User.objects.create_user(role)
     user.groups.add(Group.objects.get_or_create(name=role)[0])
-    client = Client()
-    client.force_login(user)
-    return client
+    return logged_in(user)
 
 
 def text_of(client: Client, address: str, **query: str) -> str:

@@ -12,6 +12,7 @@ from rollout.models import LogEntry, Rollout, SignOff
 from rollout.plan import plans
 from tests.console import journal
 from tests.console.journal import PAGE, ran, signed, text_of
+from tests.console.logins import logged_in
 
 APPROVAL = f"{PAGE}phases/3/approval/"
 START = f"{PAGE}phases/3/start/"
@@ -22,9 +23,7 @@ REASON = "The drifting index is ours and harmless."
 def second_lead(db: None) -> Client:
     user = User.objects.create_user("lead2")
     user.groups.add(Group.objects.get(name="lead"))
-    client = Client()
-    client.force_login(user)
-    return client
+    return logged_in(user)
 
 
 def digest() -> str:
