@@ -10,6 +10,7 @@ from psycopg import conninfo, sql
 
 from config import embedded
 from rollout.engine.target import Connection, Target, install
+from tests.support.servers import RUN
 
 
 @contextmanager
@@ -37,6 +38,32 @@ def database_on(server: Target, how: str = "") -> Iterator[Target]:
             connection.execute(
                 sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name))
             )
+
+
+# By the directory of a server's socket: the end of CREATE DATABASE that copies its template.
+_copies: dict[str, str] = {}
+
+
+def copy_of_engine(server: Target) -> str:
+    """The end of a CREATE DATABASE that copies one which has the engine's schema and nothing else.
+
+    To install it in each costs as much as many a test.
+    """
+    place = server.parameters["host"]
+    if place not in _copies:
+        name, draft = f"rollout_engine_{os.environ[RUN]}", f"rollout_draft_{os.environ[RUN]}"
+        with server.connect() as connection:
+            # Workers share the embedded server: the first one makes it.
+            connection.execute("SELECT pg_advisory_lock(hashtext(%s))", [name])
+            there = connection.execute("SELECT FROM pg_database WHERE datname = %s", [name])
+            if there.fetchone() is None:
+                connection.execute(f"CREATE DATABASE {draft}".encode())
+                with Target({**server.parameters, "dbname": draft}).connect() as inside:
+                    install(inside)
+                connection.execute(f"ALTER DATABASE {draft} RENAME TO {name}".encode())
+            copied_fast = connection.info.server_version >= 150000
+        _copies[place] = f"TEMPLATE {name}{' STRATEGY file_copy' if copied_fast else ''}"
+    return _copies[place]
 
 
 @pytest.fixture(scope="module")

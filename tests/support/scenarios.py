@@ -12,7 +12,7 @@ from psycopg import conninfo, sql
 
 from rollout.engine.target import Target, install
 from tests.engine.old_server import old_server
-from tests.support.bare_databases import database_on
+from tests.support.bare_databases import copy_of_engine, database_on
 
 # Loaded before Django is set up: what needs models is imported where it is used.
 if TYPE_CHECKING:
@@ -55,8 +55,9 @@ def scenario(request: pytest.FixtureRequest) -> Iterator[MakeScenario]:
     """``scenario(statements, plan)``: a scenario on a database made from SQL.
 
     It is made on the fixture ``server``, ``newest`` or ``old`` that the test asks for.
-    ``{database}`` in the SQL is the database's name, ``template`` the
-    rest of its CREATE DATABASE, ``user`` the role that the console connects as.
+    ``{database}`` in the SQL is the database's name, ``template`` the rest of its CREATE DATABASE,
+    ``user`` the role that the console connects as: with any of them the engine's schema is
+    installed after the SQL, else a database is copied that has it.
     """
     from tests.schemas import Scenario
 
@@ -65,7 +66,10 @@ def scenario(request: pytest.FixtureRequest) -> Iterator[MakeScenario]:
         def make(
             statements: str, plan: r.Plan | None = None, *, template: str = "", user: str = ""
         ) -> Scenario:
-            target = stack.enter_context(database_on(_server_of(request), template))
+            server = _server_of(request)
+            if not (template or user or "{database}" in statements):
+                template = copy_of_engine(server)
+            target = stack.enter_context(database_on(server, template))
             with target.connect() as owner:
                 owner.execute(
                     statements.replace("{database}", target.parameters["dbname"]).encode()
