@@ -17,6 +17,7 @@ import pytest
 from config import embedded, garbage
 from config.home import ROOT, Home
 from tests import WRITES_NO_BYTECODE
+from tests.support.asserts import rewrite_asserts
 from tests.support.intervals import QUICK_WATCHDOG
 from tests.support.processes import Running, manage_process, stopped_after, web_server
 from tests.support.servers import (
@@ -67,6 +68,8 @@ def pytest_configure(config: pytest.Config) -> None:
     """Starts the server before Django reads its settings; xdist's workers inherit its address."""
     if not hasattr(config, "workerinput"):
         _compile()
+        if config.getoption("numprocesses", None):
+            rewrite_asserts(config)
         _start_server(config)
     django.setup()
     _hash_passwords_fast()
