@@ -27,8 +27,10 @@ VENV ?= .venv
 TESTS ?= tests
 # The documents of each version stay beside one another, with a menu.
 VERSION ?= $(shell sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)
-# One more than the cores: much of the tests waits, for processes that start and for locks.
-WORKERS ?= $(shell echo $$(($$(getconf _NPROCESSORS_ONLN) + 1)))
+# More than the cores: tests wait for processes that start and for locks, slow ones most of the time.
+CORES := $(shell getconf _NPROCESSORS_ONLN)
+test: WORKERS ?= $(shell echo $$(($(CORES) + 2)))
+test-fast: WORKERS ?= $(shell echo $$(($(CORES) + 1)))
 # Percent of the plan language: 91 when it was last measured.
 FLOOR ?= 87
 

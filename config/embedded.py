@@ -43,6 +43,8 @@ TEST_SETTINGS: Settings = {
     "synchronous_commit": "off",
     "shared_buffers": "64MB",
     "max_wal_size": "512MB",
+    # All tests that run at once, each with processes of its own.
+    "max_connections": "200",
 }
 
 
