@@ -31,5 +31,5 @@ def logged_in(user: User) -> Client:
         session[moment] = now
     session.create()
     client = Client()
-    client.cookies[settings.SESSION_COOKIE_NAME] = session.session_key
+    client.cookies[settings.SESSION_COOKIE_NAME] = str(session.session_key)
     return client
