@@ -28,12 +28,11 @@ def test_a_schema_as_expected_passes(bare: Rollout) -> None:
     assert given.message == "2 tables match the plan before phase 1."
 
 
-def test_a_schema_that_differs_fails_and_keeps_the_phase_from_starting(bare: Rollout) -> None:
-    rollouts.carry_out(bare, 0)
+def test_a_schema_that_differs_fails_and_keeps_the_phase_from_starting(prepared: Rollout) -> None:
     rollouts.execute("ALTER TABLE properties ALTER city TYPE varchar(80)")
     with pytest.raises(runner.Refused, match="expected text not null, found character varying"):
-        rollouts.start(bare, 1)
-    assert answer(bare, 1).status == "fail"
+        rollouts.start(prepared, 1)
+    assert answer(prepared, 1).status == "fail"
 
 
 def test_no_more_than_three_differences_are_named(bare: Rollout) -> None:
@@ -50,13 +49,14 @@ def test_a_database_that_is_away_is_unknown(bare: Rollout, monkeypatch: pytest.M
     assert "could not be read" in given.message
 
 
-def test_the_answer_serves_the_next_pages_too_and_a_start_reads_it_afresh(bare: Rollout) -> None:
-    rollouts.carry_out(bare, 0)
-    assert answer(bare, 1).status == "pass"
+def test_the_answer_serves_the_next_pages_too_and_a_start_reads_it_afresh(
+    prepared: Rollout,
+) -> None:
+    assert answer(prepared, 1).status == "pass"
     rollouts.execute("ALTER TABLE properties ADD currency text")
-    assert answer(bare, 1).status == "pass"
+    assert answer(prepared, 1).status == "pass"
     with pytest.raises(runner.Refused, match="No schema drift"):
-        rollouts.start(bare, 1)
+        rollouts.start(prepared, 1)
 
 
 def test_an_answer_that_is_old_is_read_again(
@@ -69,20 +69,23 @@ def test_an_answer_that_is_old_is_read_again(
 
 
 def test_a_phase_that_stopped_in_its_middle_may_continue_unless_something_else_differs(
-    bare: Rollout,
+    prepared: Rollout,
 ) -> None:
-    rollouts.carry_out(bare, 0)
-    plan = plans.get(bare.plan)
+    plan = plans.get(prepared.plan)
     with rollouts.target() as other:
         other.execute(plan.forward(plan.step(1, "create-types")).actions[0].sql)  # type: ignore[union-attr]
-    assert answer(bare, 1).status == "fail"
+    assert answer(prepared, 1).status == "fail"
     PhaseRun.objects.create(
-        rollout=bare, phase=1, direction=Direction.FORWARD, state=RunState.FAILED, actor_name="ada"
+        rollout=prepared,
+        phase=1,
+        direction=Direction.FORWARD,
+        state=RunState.FAILED,
+        actor_name="ada",
     )
-    assert answer(bare, 1).status == "pass"
+    assert answer(prepared, 1).status == "pass"
     rollouts.execute("ALTER TABLE properties ALTER city TYPE varchar(80)")
     cached_queries.invalidate()
-    assert "properties.city" in answer(bare, 1).message
+    assert "properties.city" in answer(prepared, 1).message
 
 
 def test_every_phase_but_the_first_of_the_shipped_plan_has_the_gate() -> None:

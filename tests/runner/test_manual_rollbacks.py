@@ -47,11 +47,16 @@ def _load() -> None:
 
 
 @pytest.fixture
-def allowed(committed_db: Database, phase: int) -> Rollout:
+def reached(committed_db: Database) -> Rollout:
+    """The rollout before the phase: all earlier ones are done."""
+    return rollouts.the_rollout()
+
+
+@pytest.fixture
+def allowed(reached: Rollout, phase: int) -> Rollout:
     """The rollout whose gates let the phase through."""
-    rollout = rollouts.the_rollout()
-    rollouts.prepare(rollout, phase)
-    return rollout
+    rollouts.prepare(reached, phase)
+    return reached
 
 
 def start_and_die(rollout: Rollout, phase: int) -> PhaseRun:
@@ -151,11 +156,10 @@ def test_a_phase_that_was_run_by_hand_is_resumed_by_the_console(
     assert status_of(allowed).phases[phase].state == "done"
 
 
-@pytest.mark.parametrize("phase", [3])
+@pytest.mark.parametrize("phase", [4])
 def test_an_older_phase_is_not_taken_back_under_a_newer_one(
-    allowed: Rollout, committed_db: Database, tmp_path: Path
+    committed_db: Database, tmp_path: Path
 ) -> None:
-    rollouts.carry_out(allowed, 3)
     before = everything(committed_db)
     code, output = carry_out(printed(2), committed_db, tmp_path)
     assert code == 3
@@ -163,10 +167,10 @@ def test_an_older_phase_is_not_taken_back_under_a_newer_one(
     assert everything(committed_db) == before
 
 
+@pytest.mark.parametrize("phase", [2])
 def test_nothing_is_changed_while_a_worker_is_connected(
-    allowed: Rollout, committed_db: Database, tmp_path: Path
+    committed_db: Database, tmp_path: Path
 ) -> None:
-    rollouts.carry_out(allowed, 1)
     before = everything(committed_db)
     with rollouts.target():
         code, output = carry_out(printed(1), committed_db, tmp_path)
@@ -202,21 +206,18 @@ def test_a_lock_that_is_held_is_tried_again_until_it_is_let_go(
     assert everything(committed_db) == before
 
 
-def test_a_rollback_that_was_not_run_is_not_recognised(
-    allowed: Rollout, committed_db: Database
-) -> None:
-    rollouts.carry_out(allowed, 1)
+@pytest.mark.parametrize("phase", [2])
+def test_a_rollback_that_was_not_run_is_not_recognised(reached: Rollout) -> None:
     with pytest.raises(runner.Refused, match="Phase 1 is not fully rolled back: "):
-        runner.recognise(allowed, 1, actor=ADA)
-    assert status_of(allowed).phases[1].state == "done"
+        runner.recognise(reached, 1, actor=ADA)
+    assert status_of(reached).phases[1].state == "done"
 
 
-@pytest.mark.parametrize("phase", [3])
+@pytest.mark.parametrize("phase", [4])
 def test_a_cutover_that_was_taken_back_by_hand_is_recognised_once_its_rows_say_the_same(
-    allowed: Rollout, committed_db: Database, tmp_path: Path
+    reached: Rollout, committed_db: Database, tmp_path: Path
 ) -> None:
     """It is found here again by those who continue by hand past the script's own comparison."""
-    rollouts.carry_out(allowed, 3)
     assert carry_out(printed(3), committed_db, tmp_path)[0] == 0
     key = rollouts.ask("SELECT min(id::text) FROM properties WHERE type = 'House'")
     with rollouts.target() as around_the_triggers:
@@ -224,14 +225,14 @@ def test_a_cutover_that_was_taken_back_by_hand_is_recognised_once_its_rows_say_t
         write = "UPDATE properties SET type = %s WHERE id = %s"
         around_the_triggers.execute(write, ["Condo", key])
     with pytest.raises(runner.Refused) as refused:
-        runner.recognise(allowed, 3, actor=ADA)
+        runner.recognise(reached, 3, actor=ADA)
     assert (
         "Phase 3 is not fully rolled back: 1 row of properties differs from what the legacy "
         f"columns say (correct it): {key}: type 'Condo' means 'Condo', property_type_id is 'House'."
     ) in str(refused.value)
     assert str(refused.value).endswith("--rollback. It compares every row again.")
     rollouts.execute(f"UPDATE properties SET type = 'House' WHERE id = '{key}'")
-    runner.recognise(allowed, 3, actor=ADA)
+    runner.recognise(reached, 3, actor=ADA)
     (entry,) = LogEntry.objects.filter(event="rolled back by hand")
     assert "Every row was compared: the legacy columns match the new ones." in entry.message
 
@@ -272,51 +273,50 @@ class TestWhatTheScriptProves:
 
     @pytest.fixture
     def phase(self) -> int:
-        return 4
+        return 5
 
     @pytest.fixture
-    def key(self, allowed: Rollout) -> str:
-        rollouts.carry_out(allowed, 4)
+    def first_key(self, reached: Rollout) -> str:
         return str(rollouts.ask("SELECT min(id::text) FROM properties"))
 
     def test_the_script_says_how_many_rows_were_compared(
-        self, key: str, committed_db: Database, tmp_path: Path
+        self, first_key: str, committed_db: Database, tmp_path: Path
     ) -> None:
         code, output = carry_out(printed(4), committed_db, tmp_path)
         assert code == 0, output
         assert "60 rows compared: 60 to the letter, 0 by their lookup row; none differs" in output
 
     def test_a_row_of_the_archive_that_somebody_changed_stops_it_and_is_named(
-        self, key: str, committed_db: Database, tmp_path: Path
+        self, first_key: str, committed_db: Database, tmp_path: Path
     ) -> None:
         before = everything(committed_db)
-        rollouts.execute(f"UPDATE {self.ARCHIVE} SET type = 'tampered' WHERE id = '{key}'")
+        rollouts.execute(f"UPDATE {self.ARCHIVE} SET type = 'tampered' WHERE id = '{first_key}'")
         code, output = carry_out(printed(4), committed_db, tmp_path)
         assert code == 3
-        assert f"{key}: the archive has another text or lookup row" in output
+        assert f"{first_key}: the archive has another text or lookup row" in output
         assert everything(committed_db)["properties"] == before["properties"]
 
     def test_a_row_that_the_archive_lost_stops_it(
-        self, key: str, committed_db: Database, tmp_path: Path
+        self, first_key: str, committed_db: Database, tmp_path: Path
     ) -> None:
-        rollouts.execute(f"DELETE FROM {self.ARCHIVE} WHERE id = '{key}'")
+        rollouts.execute(f"DELETE FROM {self.ARCHIVE} WHERE id = '{first_key}'")
         code, output = carry_out(printed(4), committed_db, tmp_path)
         assert code == 3
         assert "had 60 rows and has 59 rows, or other ones" in output
 
     def test_a_row_that_a_trigger_of_the_table_changes_stops_it_and_is_named(
-        self, key: str, committed_db: Database, tmp_path: Path
+        self, first_key: str, committed_db: Database, tmp_path: Path
     ) -> None:
         rollouts.execute(
             "CREATE FUNCTION meddle () RETURNS trigger LANGUAGE plpgsql AS"
             " $$BEGIN new.is_listed := NOT old.is_listed; RETURN new; END$$;"
             "CREATE TRIGGER zz_meddle BEFORE UPDATE ON properties FOR EACH ROW"
-            f" WHEN (old.id = '{key}') EXECUTE FUNCTION meddle ()"
+            f" WHEN (old.id = '{first_key}') EXECUTE FUNCTION meddle ()"
         )
         script = printed(4)
         code, output = carry_out(script, committed_db, tmp_path)
         assert code == 3
-        assert f"changes more than was written, of rows: {key}." in output
+        assert f"changes more than was written, of rows: {first_key}." in output
         rollouts.execute("DROP TRIGGER zz_meddle ON properties")
         assert carry_out(script, committed_db, tmp_path)[0] == 0
 

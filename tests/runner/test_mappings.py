@@ -99,12 +99,13 @@ def test_nothing_is_decided_while_a_run_is_at_work(filled: Rollout, lookup: Look
         runner.review_mapping(filled, lookup, SPLIT, actor=ADA)
 
 
-def test_nothing_is_decided_once_the_legacy_text_is_gone(filled: Rollout, lookup: Lookup) -> None:
-    rollouts.carry_out(filled, 3, 4)
-    refusal = runner.preview_review(filled, lookup, SPLIT, actor=ADA).refusal
+def test_nothing_is_decided_once_the_legacy_text_is_gone(
+    contracted: Rollout, lookup: Lookup
+) -> None:
+    refusal = runner.preview_review(contracted, lookup, SPLIT, actor=ADA).refusal
     assert refusal.startswith("Phase 4 has started")
     with pytest.raises(Refused, match="Phase 4 has started"):
-        runner.review_mapping(filled, lookup, SPLIT, actor=ADA)
+        runner.review_mapping(contracted, lookup, SPLIT, actor=ADA)
 
 
 def test_a_text_that_the_database_cannot_hold_is_refused(filled: Rollout, lookup: Lookup) -> None:

@@ -265,10 +265,9 @@ class TestRefusals:
         with pytest.raises(runner.Refused, match="The rollback of phase 2 is incomplete"):
             runner.repair(filled, table=TABLE, selection={}, actor=ADA)
 
-    def test_none_is_started_once_the_legacy_text_is_archived(self, filled: Rollout) -> None:
-        rollouts.carry_out(filled, 3, 4)
+    def test_none_is_started_once_the_legacy_text_is_archived(self, contracted: Rollout) -> None:
         with pytest.raises(runner.Refused, match="Roll it back to repair rows"):
-            runner.repair(filled, table=TABLE, selection={}, actor=ADA)
+            runner.repair(contracted, table=TABLE, selection={}, actor=ADA)
 
 
 class TestSteering:
@@ -334,8 +333,7 @@ class TestSteering:
 
 
 class TestBothDirections:
-    def test_the_legacy_text_is_repaired_after_the_cutover(self, filled: Rollout) -> None:
-        rollouts.carry_out(filled, 3)
+    def test_the_legacy_text_is_repaired_after_the_cutover(self, enforced: Rollout) -> None:
         keys = damage("type = 'Castle in the air'", 2)
         rows = rollouts.ask("SELECT jsonb_object_agg(id, property_type_id) FROM properties")
         with rollouts.target() as other:
@@ -348,7 +346,7 @@ class TestBothDirections:
                 [keys],
             )
         before = versions()
-        run = repair(filled, categories=["wrong"])
+        run = repair(enforced, categories=["wrong"])
         assert run.phase == 3
         assert changed(before) == set(keys)
         assert rows == rollouts.ask("SELECT jsonb_object_agg(id, property_type_id) FROM properties")

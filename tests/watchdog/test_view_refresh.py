@@ -22,12 +22,11 @@ SELECT coalesce(sum(listings), 0)::int FROM property_listing_counts WHERE city I
 
 
 def test_a_view_is_refreshed_while_its_phase_is_done_and_left_alone_after_its_rollback(
-    filled: Rollout,
+    enforced: Rollout,
 ) -> None:
-    rollouts.carry_out(filled, 3)
     ViewRefresher().send_due()
     assert rollouts.queued() == []
-    rollouts.carry_out(filled, 4)
+    rollouts.carry_out(enforced, 4)
     with rollouts.target() as application:
         application.execute("DELETE FROM properties WHERE id = (SELECT id FROM properties LIMIT 1)")
     assert rollouts.ask(COUNTED) == 300
@@ -37,25 +36,24 @@ def test_a_view_is_refreshed_while_its_phase_is_done_and_left_alone_after_its_ro
     (message,) = rollouts.queued()
     rollouts.work()
     assert rollouts.ask(COUNTED) == 299
-    rollouts.carry_back(filled, 4)
+    rollouts.carry_back(enforced, 4)
     message.deliver()
-    refresh(filled.pk, VIEW)
+    refresh(enforced.pk, VIEW)
     assert rollouts.ask("SELECT to_regclass('property_listing_counts') IS NULL")
 
 
-def test_a_refresh_that_takes_long_is_called_off_by_the_rollback(filled: Rollout) -> None:
-    rollouts.carry_out(filled, 3, 4)
-    (step,) = views_in_use(filled)
+def test_a_refresh_that_takes_long_is_called_off_by_the_rollback(contracted: Rollout) -> None:
+    (step,) = views_in_use(contracted)
 
     def refreshes() -> None:
-        refresh(filled.pk, VIEW)
+        refresh(contracted.pk, VIEW)
         connections.close_all()
 
     refreshing = Thread(target=refreshes)
     with rollouts.locked("LOCK TABLE property_statuses"), rollouts.target() as engine:
         refreshing.start()
         wait_until(lambda: rollouts.ask(WAITING) == 1)
-        (drop,) = step.backward(plans.get(filled.plan))
+        (drop,) = step.backward(plans.get(contracted.plan))
         assert isinstance(drop, Statement)
         assert ddl.apply(engine, drop, NoControl())
         refreshing.join(30)

@@ -296,11 +296,10 @@ def test_an_audit_that_was_cancelled_within_a_phase_keeps_no_other_waiting(
 
 
 def test_an_index_whose_build_was_cut_off_is_cleared_away_when_its_run_continues(
-    filled: Rollout, monkeypatch: pytest.MonkeyPatch
+    enforced: Rollout, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The step's first action, which clears such an index away, had been written down as done."""
-    rollouts.carry_out(filled, 3)
-    run = rollouts.start(filled, 4)
+    run = rollouts.start(enforced, 4)
     apply = ddl.apply
     index = "properties_type_id_idx"
 
