@@ -30,7 +30,7 @@ def test_the_shipped_checklist_is_complete_once_phase_0_is_done_and_people_ticke
 ) -> None:
     gates.invalidate()
     rollout = rollouts.the_rollout()
-    assert items(rollout)["steps-described"].message == "46 steps in 5 phases."
+    assert items(rollout)["steps-described"].message == "47 steps in 5 phases."
     assert items(rollout)["types-match"].status == "pass", items(rollout)["types-match"]
     assert items(rollout)["flows-tested"].status == "pending"
     rollouts.carry_out(rollout, 0)
