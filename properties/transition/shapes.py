@@ -18,9 +18,9 @@ from properties import facet_estimates
 from properties.listings import Listing
 from properties.models import Property, PropertyImage, PropertyStatus, PropertyType
 from properties.shapes import PLAN, CountedValue, Group, Shape
+from properties.spellings import spelt_like
 from properties.text import UNSPECIFIED, normal_form, shown
 from properties.transition.models import LegacyProperty, LegacyPropertyImage
-from properties.transition.spellings import spelt_like
 from rollout import shadow
 from rollout.lookups import lookup_id
 from rollout.modes import Modes, current_modes
