@@ -261,18 +261,18 @@ CONTRACT = r.Phase(
             table=PROPERTIES,
         ),
         r.DropIndex(
-            id="drop-legacy-index",
-            description="Drop index on (type, status)",
-            table=PROPERTIES,
-            name="properties_type_status_idx",
-            columns=("type", "status"),
-        ),
-        r.DropIndex(
             id="drop-legacy-status-index",
             description="Drop index on (status)",
             table=PROPERTIES,
             name="properties_status_idx",
             columns=("status",),
+        ),
+        r.DropIndex(
+            id="drop-legacy-index",
+            description="Drop index on (type, status)",
+            table=PROPERTIES,
+            name="properties_type_status_idx",
+            columns=("type", "status"),
         ),
         r.DropLegacy(
             id="drop-legacy",
