@@ -124,6 +124,9 @@ def test_a_lead_carries_it_to_phase_4_and_back_while_offers_are_made(
     offers_are_made()
     rollouts.carry_out(offer_prices, 4)
     offers_are_made()
+    mappings = journal.text_of(demo_lead, f"{PAGE}mappings/")
+    assert "None; phase 4 has archived the legacy values" in mappings
+    assert "Not converted yet" not in mappings
     values = journal.text_of(demo_lead, VALUES)
     assert "Values cannot be decided on at present." in values
     assert "called <code>price</code> since the cutover" in values
