@@ -26,9 +26,9 @@ def test_a_complete_rollout_says_what_can_be_removed_and_who_did_what(
     assert "rollout.property-classification_properties_archive" in text
     assert "No measured operation asked for modes in the last hour." in text
     assert "No verified snapshot is left." in text
-    records = text.split('<table class="who-did-what">')[1].split("</table>")[0]
-    assert records.count("<td>grace</td>") == 5
-    assert records.count("<td>ada</td>") == 2
+    records = text.split('<table class="who-did-what stacked">')[1].split("</table>")[0]
+    assert records.count(">grace</td>") == 5
+    assert records.count(">ada</td>") == 2
     Measurement.objects.create(
         at=timezone.now(), seconds=5, operation="search", plan=rollout.plan, calls=3
     )
@@ -36,8 +36,12 @@ def test_a_complete_rollout_says_what_can_be_removed_and_who_did_what(
     text = text_of(viewer, PAGE)
     assert re.search(r"Still asking for modes in the last hour:</strong>\s+search \(", text)
     assert f"Snapshot {rollout.snapshots.get().pk}</a> expires" in text
-    records = text.split('<table class="who-did-what">')[1].split("</table>")[0]
-    assert re.search(r"1 Expand.*?<td class=\"number nowrap\">[\d.]+ m?s</td>", records, re.S)
+    records = text.split('<table class="who-did-what stacked">')[1].split("</table>")[0]
+    assert re.search(
+        r"1 Expand.*?<td class=\"number nowrap\" data-label=\"Duration\">[\d.]+ m?s</td>",
+        records,
+        re.S,
+    )
     assert "Complete" in text_of(viewer, "/rollout/")
 
 
