@@ -228,7 +228,8 @@ def _record(change: MappingChange, conversion: Conversion, source: str) -> None:
     message = (
         f"Decided about {counted(len(change.changes), 'value')} of {change.table}."
         f"{change.legacy_column} without a conversion to {conversion.name}. "
-        f"{counted(change.rows_affected or 0, 'existing row')} to update."
+        f"{counted(change.rows_affected, 'existing row') if change.rows_affected else 'No rows'} "
+        "to update."
     )
     if isinstance(conversion, Extract):
         message = (
