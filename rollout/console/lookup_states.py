@@ -1,7 +1,7 @@
 """The lookups of a rollout: how far the review of each is, and what is new in it."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import psycopg
 
@@ -10,12 +10,13 @@ from rollout.engine import mapping
 from rollout.engine.mapping import ReviewCounts
 from rollout.engine.target import Connection, reason_of
 from rollout.engine.value_decisions import Undecided, undecided_values
+from rollout.gates.phase_states import is_done, newest_runs
 from rollout.journal.environments import target_of
 from rollout.models import MappingChange, Rollout
 from rollout.plan import plans
 from rollout.plan.conversions import Conversion
 from rollout.plan.extractions import Extract
-from rollout.plan.plan import Plan
+from rollout.plan.plan import CONTRACT, Plan
 from rollout.plan.translations import Lookup
 
 # A page waits no longer for what it says of a lookup.
@@ -34,6 +35,8 @@ class LookupState:
     """None where nothing is mapped yet and counting the table's values takes too long."""
     is_mapped: bool = False
     error: str = ""
+    is_archived: bool = False
+    """Whether phase 4 has dropped the column of the values."""
 
 
 def lookup_states(rollout: Rollout) -> list[LookupState]:
@@ -44,13 +47,20 @@ def lookup_states(rollout: Rollout) -> list[LookupState]:
 
     try:
         with target_of(rollout.environment).connect_briefly(LOOKUP_SECONDS) as connection:
-            return [
+            states = [
                 _state_of(connection, rollout, plan, lookup, changed(lookup))
                 for lookup in plan.lookups
             ]
+        if any(state.error for state in states) and _is_archived(rollout):
+            return [replace(state, is_archived=True) for state in states]
+        return states
     except psycopg.Error as problem:
         error = reason_of(problem)
         return [LookupState(lookup, changed(lookup), error=error) for lookup in plan.lookups]
+
+
+def _is_archived(rollout: Rollout) -> bool:
+    return is_done(newest_runs(rollout).get(CONTRACT))
 
 
 def _last_changes(rollout: Rollout) -> dict[tuple[str, str], MappingChange]:
@@ -87,6 +97,7 @@ class ConversionState:
     last: MappingChange | None
     waiting: Undecided | None = None
     error: str = ""
+    is_archived: bool = False
 
     @property
     def is_of_keys(self) -> bool:
@@ -102,7 +113,8 @@ def conversion_states(rollout: Rollout) -> list[ConversionState]:
         try:
             with target_of(rollout.environment).connect_briefly(LOOKUP_SECONDS) as connection:
                 waiting = undecided_values(connection, plan, conversion)
-                states.append(ConversionState(conversion, last, waiting))
+                is_archived = waiting is None and _is_archived(rollout)
+                states.append(ConversionState(conversion, last, waiting, is_archived=is_archived))
         except psycopg.Error as problem:
             states.append(ConversionState(conversion, last, error=reason_of(problem)))
     return states

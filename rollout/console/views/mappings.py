@@ -54,11 +54,9 @@ from rollout.engine import mapping
 from rollout.engine.mapping import COUNT_SECONDS, Decision, Review, Value
 from rollout.engine.target import Connection, limit, reason_of
 from rollout.gates.mappings import review_gate
-from rollout.gates.phase_states import is_done, newest_runs
 from rollout.journal.environments import target_of
 from rollout.models import MappingChange, Rollout
 from rollout.plan import plans
-from rollout.plan.plan import CONTRACT
 from rollout.plan.translations import Lookup
 from rollout.queries import mapping_csv
 from rollout.queries.look_alikes import look_alikes
@@ -88,7 +86,6 @@ def mappings(request: ConsoleRequest, plan: str, environment: str) -> HttpRespon
         "gate": review_gate(rollout, plans.get(plan)),
         "live": SLOW,
         "conversions": conversion_states(rollout),
-        "is_archived": is_done(newest_runs(rollout).get(CONTRACT)),
         # The tab states the same reading as the page.
         "open_now": open_now(states),
     }
