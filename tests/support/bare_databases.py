@@ -40,6 +40,10 @@ def database_on(server: Target, how: str = "") -> Iterator[Target]:
             )
 
 
+def embedded_server() -> Target:
+    return Target(conninfo.conninfo_to_dict(os.environ["DATABASE_URL"]))
+
+
 # By the directory of a server's socket: the end of CREATE DATABASE that copies its template.
 _copies: dict[str, str] = {}
 
@@ -57,7 +61,7 @@ def copy_of_engine(server: Target) -> str:
             connection.execute("SELECT pg_advisory_lock(hashtext(%s))", [name])
             there = connection.execute("SELECT FROM pg_database WHERE datname = %s", [name])
             if there.fetchone() is None:
-                connection.execute(f"CREATE DATABASE {draft}".encode())
+                connection.execute(f"CREATE DATABASE {draft} {_sorted_alike(connection)}".encode())
                 with Target({**server.parameters, "dbname": draft}).connect() as inside:
                     install(inside)
                 connection.execute(f"ALTER DATABASE {draft} RENAME TO {name}".encode())
@@ -66,10 +70,20 @@ def copy_of_engine(server: Target) -> str:
     return _copies[place]
 
 
+def _sorted_alike(connection: Connection) -> str:
+    """The end of a CREATE DATABASE with the same sort order on every machine."""
+    if connection.info.server_version < 170000:
+        return ""
+    return "TEMPLATE template0 ENCODING 'UTF8' LOCALE_PROVIDER builtin BUILTIN_LOCALE 'C.UTF-8'"
+
+
 @pytest.fixture(scope="module")
 def target() -> Iterator[Target]:
-    """An empty database of the module's own."""
-    with new_database() as empty:
+    """A database of the module's own, with nothing in it but the engine's schema."""
+    server = embedded_server()
+    with database_on(server, copy_of_engine(server)) as empty:
+        with empty.connect() as connection:
+            _remember_installed(connection)
         yield empty
 
 
@@ -151,7 +165,12 @@ def clear(connection: Connection) -> None:
             installed = None
     if installed is None:
         install(connection)
-        _installed[database] = dict(connection.execute(_CATALOG.encode()).fetchall())
+        _remember_installed(connection)
+
+
+def _remember_installed(connection: Connection) -> None:
+    rows = connection.execute(_CATALOG.encode()).fetchall()
+    _installed[connection.info.dbname] = dict(rows)
 
 
 def _emptied(connection: Connection, installed: dict[str, str]) -> bool:

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import os
 from contextlib import ExitStack
 from typing import TYPE_CHECKING
 from uuid import uuid4
 
 import pytest
-from psycopg import conninfo, sql
+from psycopg import sql
 
 from rollout.engine.target import Target, install
 from tests.engine.old_server import old_server
-from tests.support.bare_databases import copy_of_engine, database_on
+from tests.support.bare_databases import copy_of_engine, database_on, embedded_server
 
 # Loaded before Django is set up: what needs models is imported where it is used.
 if TYPE_CHECKING:
@@ -44,10 +43,6 @@ def server(request: pytest.FixtureRequest) -> Target:
 def newest() -> Target:
     """The embedded PostgreSQL alone."""
     return embedded_server()
-
-
-def embedded_server() -> Target:
-    return Target(conninfo.conninfo_to_dict(os.environ["DATABASE_URL"]))
 
 
 @pytest.fixture
