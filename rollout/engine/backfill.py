@@ -21,13 +21,14 @@ from psycopg import errors, sql
 
 from rollout.engine import (
     batches,
+    computed_batches,
     copy_batches,
     lanes,
     proof_batches,
     quarantine,
     task_batches,
 )
-from rollout.engine.batches import Counts, Range
+from rollout.engine.batches import Counts, Place, Range
 from rollout.engine.careful_batches import Care
 from rollout.engine.control import Control, Interrupted, pause
 from rollout.engine.joined_batches import JoinedBatches, joined_batches
@@ -45,13 +46,8 @@ from rollout.plan.tasks import Task
 LOCK_TIMEOUT_MS = 100
 # Rows locked at a time while the backfill looks for those that the database refuses.
 POISON_BATCH_SIZE = 64
-CONFLICTS = (
-    errors.LockNotAvailable,
-    errors.DeadlockDetected,
-    errors.QueryCanceled,
-    # A row that the batch waited for went to another partition.
-    errors.SerializationFailure,
-)
+# With more in a batch each row is looked at.
+MAX_REFUSED_ROWS = 500
 
 
 class LaneLost(Interrupted):
@@ -126,7 +122,7 @@ class Worker:
                 started, stripe = self.clock(), lane.stripe
                 try:
                     lane, counts = self._run_batch(lane, started)
-                except CONFLICTS:
+                except batches.CONFLICTS:
                     conflicts += 1
                     self._wait_for_rows(lane, conflicts)
                     lane = shorter(lane)
@@ -158,7 +154,7 @@ class Worker:
     def _run_batch(self, lane: Lane, started: float) -> tuple[Lane, Counts]:
         """One stripe of one range: the rows and the lane's checkpoint, in one transaction."""
         range_end = max(lane.range_end, min(lane.end_block, lane.next_block + 1))
-        rows = self._rows(lane, range_end)
+        rows = Range.of(lane, range_end, self.stripes)
         if isinstance(self.action, Task):
             return self._task_batch(self.action, lane, range_end, rows, started)
         if isinstance(self.action, Compute):
@@ -168,6 +164,8 @@ class Worker:
         if isinstance(self.action, Copy):
             return self._copied_batch(self.action, lane, range_end, rows, started)
         fill, last = self.action, lane.stripe == self.stripes - 1
+        if fill.refused is not None:
+            return self._batch_around_refused(fill, lane, range_end, rows, started)
         try:
             with own_transaction(self.connection):
                 if last:
@@ -191,7 +189,40 @@ class Worker:
         except psycopg.Error as error:
             if not quarantine.is_of_a_row(error):
                 raise
+        self.some_refused = True
+        self.action = self.care.after(fill, raised=True)
+        if isinstance(self.action, Fill) and self.action.refused is not None:
+            return self._batch_around_refused(self.action, lane, range_end, rows, started)
         return self._batch_with_poison(fill, lane, range_end, rows, started)
+
+    def _batch_around_refused(
+        self, fill: Fill, lane: Lane, range_end: int, rows: Range, started: float
+    ) -> tuple[Lane, Counts]:
+        """All rows at once but those that expressions refuse, then these a few at a time."""
+        plain = self.care.plain
+        assert isinstance(plain, Fill)
+        refused = batches.refused_rows(self.connection, fill, lane, rows)
+        if len(refused) > MAX_REFUSED_ROWS:
+            return self._batch_with_poison(fill, lane, range_end, rows, started)
+        whole = batches.counted(self.connection, lane, rows)
+        others = rows.besides([place for place, *_ in refused])
+        try:
+            with own_transaction(self.connection):
+                counts = batches.update_and_release(self.connection, plain, lane, others)
+                self._advance(lane, lane, counts, seconds=0.0)
+        except psycopg.Error as error:
+            if not quarantine.is_of_a_row(error):
+                raise
+            return self._batch_with_poison(fill, lane, range_end, rows, started)
+        begun = self.clock()
+        counts += self._a_few_at_a_time(fill, lane, refused, begun)
+        started += self.clock() - begun  # Those seconds are counted.
+        with self.connection.transaction():
+            after = self._checkpoint(lane, range_end, whole, started)
+        if lane.stripe == self.stripes - 1:
+            batches.settle(self.connection, lane, rows)
+        self.action = self.care.after(fill, raised=refused != [])
+        return after, counts + whole
 
     def _batch_with_poison(
         self, fill: Fill, lane: Lane, range_end: int, rows: Range, started: float
@@ -201,25 +232,29 @@ class Worker:
         The search for the rows at fault takes a while, and nobody is to wait for it. The lane's
         place stays until all are done: what is done twice finds its rows right, or in quarantine.
         """
-        self.some_refused = True
-        self.action = self.care.after(fill, raised=True)
         fill = fill.guarded
-        done = Counts()
         # Nothing is counted twice: the range's rows are when it is done.
         whole = batches.counted(self.connection, lane, rows)
         wrong = batches.wrong_rows(self.connection, fill, lane, rows)
-        for first in range(0, len(wrong), POISON_BATCH_SIZE):
+        done = self._a_few_at_a_time(fill, lane, wrong, started)
+        with self.connection.transaction():
+            return self._checkpoint(lane, range_end, whole, self.clock()), done + whole
+
+    def _a_few_at_a_time(
+        self, fill: Fill, lane: Lane, places: Sequence[Place], started: float
+    ) -> Counts:
+        done = Counts()
+        for first in range(0, len(places), POISON_BATCH_SIZE):
             self.control.raise_if_stopped()
-            batch = wrong[first : first + POISON_BATCH_SIZE]
+            few = list(places[first : first + POISON_BATCH_SIZE])
             with own_transaction(self.connection):
-                counts = batches.update_one_by_one(self.connection, fill, lane, batch)
+                counts = batches.update_one_by_one(self.connection, fill, lane, few)
                 self._advance(lane, lane, counts, seconds=self.clock() - started)
             done += counts
             started = self.clock()
             if counts.refused:
                 quarantine.refuse_too_many(self.connection, lane.job, most=self.most_poison_rows)
-        with self.connection.transaction():
-            return self._checkpoint(lane, range_end, whole, started), done + whole
+        return done
 
     def _computed_batch(
         self, action: Compute, lane: Lane, range_end: int, rows: Range, started: float
@@ -230,11 +265,11 @@ class Worker:
             self.control.raise_if_stopped()
             lanes.keep(self.connection, lane)
 
-        computed = batches.compute_rows(
+        computed = computed_batches.compute_rows(
             self.connection, action, self.function, lane, rows, between=between
         )
         with own_transaction(self.connection):
-            counts = batches.write_computed(self.connection, action, lane, computed)
+            counts = computed_batches.write_computed(self.connection, action, lane, computed)
             after = self._checkpoint(lane, range_end, counts, started)
         if counts.refused:
             quarantine.refuse_too_many(self.connection, lane.job, most=self.most_poison_rows)
@@ -274,18 +309,6 @@ class Worker:
         with own_transaction(self.connection):
             counts = copy_batches.copy_rows(self.connection, copy, lane, rows)
             return self._checkpoint(lane, range_end, counts, started), counts
-
-    def _rows(self, lane: Lane, range_end: int) -> Range:
-        return Range(
-            blocks=sql.SQL("t.ctid >= {}::tid AND t.ctid < {}::tid").format(
-                sql.Literal(f"({lane.next_block},0)"), sql.Literal(f"({range_end},0)")
-            ),
-            stripe=sql.SQL("{} = {}").format(
-                batches.stripe_of(self.stripes), sql.Literal(lane.stripe)
-            ),
-            first=lane.stripe == 0,
-            stripes=self.stripes,
-        )
 
     def _checkpoint(self, lane: Lane, range_end: int, counts: Counts, started: float) -> Lane:
         elapsed = max(self.clock() - started, 0.001)
@@ -333,10 +356,12 @@ class Worker:
                 )
             elif isinstance(self.action, Compute):
                 assert self.function is not None
-                computed = batches.compute_rows(
+                computed = computed_batches.compute_rows(
                     self.connection, self.action, self.function, lane, rows
                 )
-                counts = batches.write_computed(self.connection, self.action, lane, computed)
+                counts = computed_batches.write_computed(
+                    self.connection, self.action, lane, computed
+                )
             else:
                 fill = self.action.guarded
                 wrong = batches.wrong_rows(self.connection, fill, lane, rows)

@@ -1,12 +1,12 @@
-"""What a batch does with the rows of a range: one UPDATE, or a Python function and an UPDATE.
+"""What a batch does with the rows of a range: one UPDATE.
 
-A row that the database refuses, or that the function has no answer for, is found by halving the
-batch and put in quarantine; the others are written.
+A row that the database refuses is found by halving the batch and put in quarantine; the others are
+written.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Self
 
 import psycopg
 from psycopg import errors, sql
@@ -14,15 +14,15 @@ from psycopg import errors, sql
 from rollout.engine import quarantine
 from rollout.engine.lanes import Lane
 from rollout.engine.target import Connection
-from rollout.plan.actions import Compute, Fill
+from rollout.plan.actions import Fill
 
-# Rows that a function gets in one call: files may be slow, and a lease is short.
-COMPUTE_BATCH_SIZE = 16
-
-
-ComputeFunction = Callable[[Sequence[Mapping[str, Any]]], Sequence[Mapping[str, Any] | Exception]]
-
-
+CONFLICTS = (
+    errors.LockNotAvailable,
+    errors.DeadlockDetected,
+    errors.QueryCanceled,
+    # A row that the batch waited for went to another partition.
+    errors.SerializationFailure,
+)
 # Where a row is, its key, and whether it was written since: ctid, the key's texts, boolean.
 Place = tuple[Any, ...]
 
@@ -79,10 +79,31 @@ class Range:
     stripe: sql.Composable
     first: bool
     stripes: int = 1
+    left_out: tuple[str, ...] = ()
+
+    @classmethod
+    def of(cls, lane: Lane, range_end: int, stripes: int) -> Self:
+        return cls(
+            blocks=sql.SQL("t.ctid >= {}::tid AND t.ctid < {}::tid").format(
+                sql.Literal(f"({lane.next_block},0)"), sql.Literal(f"({range_end},0)")
+            ),
+            stripe=sql.SQL("{} = {}").format(stripe_of(stripes), sql.Literal(lane.stripe)),
+            first=lane.stripe == 0,
+            stripes=stripes,
+        )
 
     @property
     def condition(self) -> sql.Composed:
-        return sql.SQL("{} AND {}").format(self.blocks, self.stripe)
+        others = sql.SQL("").format()
+        if self.left_out:
+            others = sql.SQL(" AND t.ctid <> ALL ({}::tid[])").format(
+                sql.Literal(list(self.left_out))
+            )
+        return sql.SQL("{} AND {}{}").format(self.blocks, self.stripe, others)
+
+    def besides(self, places: list[str]) -> Self:
+        """The same without the rows at those places, and counted already."""
+        return replace(self, left_out=tuple(places), first=False)
 
     def counted(self, lane: Lane) -> sql.Composed:
         """A query of how many rows were read, and how many of each stripe count as scanned."""
@@ -244,6 +265,12 @@ def wrong_rows(connection: Connection, fill: Fill, lane: Lane, rows: Range) -> l
     return _places(connection, fill, lane, rows, sql.SQL("true"))
 
 
+def refused_rows(connection: Connection, fill: Fill, lane: Lane, rows: Range) -> list[Place]:
+    """The rows of a batch that an expression refuses."""
+    assert fill.refused is not None
+    return _places(connection, fill, lane, rows, fill.refused)
+
+
 def _places(
     connection: Connection, fill: Fill, lane: Lane, rows: Range, condition: sql.Composable
 ) -> list[Place]:
@@ -318,82 +345,3 @@ def put_aside(
     """
     new = int(quarantine.add(connection, lane.job, key, reason))
     return Counts(scanned=new if since and lane.counting else 0, quarantined=new, refused=1)
-
-
-@dataclass(frozen=True)
-class Computed:
-    """What the function made of a range's rows, before any of it is written."""
-
-    read: int
-    scanned: int
-    values: list[tuple[list[str], bool, str, Mapping[str, Any]]]
-    """Key, whether it was written since, the text of what was read, columns to write."""
-    failures: list[tuple[list[str], bool, str]]
-    """Key, whether it was written since, the reason."""
-
-
-def compute_rows(
-    connection: Connection,
-    compute: Compute,
-    function: ComputeFunction,
-    lane: Lane,
-    rows: Range,
-    *,
-    between: Callable[[], None] = lambda: None,
-) -> Computed:
-    """Read a range's unfilled rows and have the function compute them, in no transaction.
-
-    The function takes ``COMPUTE_BATCH_SIZE``; ``between`` is called before each time.
-    """
-    read_rows = connection.execute(
-        sql.SQL("SELECT {}, {}, {}, {}, {} FROM {} AS t WHERE {}").format(
-            quarantine.key_of(compute.table),
-            lane.written_since,
-            compute.wrong,
-            compute.sources,
-            sql.SQL(", ").join(sql.Identifier("t", column) for column in compute.reads),
-            lane.identifier,
-            rows.condition,
-        )
-    ).fetchall()
-    unfilled = [row for row in read_rows if row[2]]
-    scanned = sum(not row[1] for row in read_rows) if lane.counting else 0
-    result = Computed(read=len(read_rows), scanned=scanned, values=[], failures=[])
-    for first in range(0, len(unfilled), COMPUTE_BATCH_SIZE):
-        between()
-        batch = unfilled[first : first + COMPUTE_BATCH_SIZE]
-        outcomes = function([dict(zip(compute.reads, row[4:], strict=True)) for row in batch])
-        for (key, since, _, sources, *_), outcome in zip(batch, outcomes, strict=True):
-            if isinstance(outcome, Exception):
-                result.failures.append((key, since, f"{type(outcome).__name__}: {outcome}"))
-            else:
-                result.values.append((key, since, sources, outcome))
-    return result
-
-
-def write_computed(
-    connection: Connection, compute: Compute, lane: Lane, computed: Computed
-) -> Counts:
-    """Write what was computed, except where a row's sources have changed meanwhile."""
-    counts = Counts(read=computed.read, scanned=computed.scanned)
-    statement = compute.update_one(lane.identifier)
-    connection.execute("SET CONSTRAINTS ALL IMMEDIATE")
-    failures = list(computed.failures)
-    some_refused = quarantine.count(connection, lane.job) > 0
-    for key, since, sources, values in computed.values:
-        parameters = [*(values[c] for c in compute.columns), *key, sources]
-        try:
-            with connection.transaction():
-                written = connection.execute(statement, parameters).rowcount
-                absolved = 0
-                if written and some_refused:
-                    absolved = int(quarantine.release(connection, lane.job, key))
-            again = written if since and not absolved else 0
-            counts += Counts(updated=written - again, rewritten=again, quarantined=-absolved)
-        except psycopg.Error as error:
-            if not quarantine.is_of_a_row(error):
-                raise
-            failures.append((key, since, str(error)))
-    for key, since, reason in failures:
-        counts += put_aside(connection, lane, key, reason, since=since)
-    return counts

@@ -113,8 +113,8 @@ class Fill:
     columns that a pass on the way back must leave as they are: a batch is rolled back unless each
     row has the same values in them after it. Such a pass writes a row whether or not it meets the
     joins, and may put no row in quarantine for good. ``careful`` is the same pass where rows raise:
-    it asks of each first whether it would. ``spared`` is written of a row in quarantine. ``joined``
-    is it for batches that read the tables ``reads_whole`` from end to end, while they are small.
+    it asks of each first whether it would, as ``refused`` does. ``spared`` is written of a row in
+    quarantine. ``joined`` is it for batches that read all of ``reads_whole``, while that is small.
     """
 
     kind: Literal["fill", "default", "clear", "restore", "repair"]
@@ -131,6 +131,7 @@ class Fill:
     keeps: tuple[str, ...] = ()
     careful: "Fill | None" = None
     spared: tuple[Assignment, ...] = ()
+    refused: sql.Composable | None = None
     joined: "Fill | None" = None
     reads_whole: tuple[sql.Identifier, ...] = ()
 

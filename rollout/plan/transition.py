@@ -18,6 +18,7 @@ from rollout.plan.mapping import add_fixed_rows, add_missing, mapping_table
 from rollout.plan.names import SCHEMA, in_target
 from rollout.plan.own_rows import made_id
 from rollout.plan.plan import BACKFILL, ENFORCE, Actions, Plan, Step
+from rollout.plan.refusals import refusal
 from rollout.plan.resolvers import drop_resolver, resolver
 from rollout.plan.switch import switch_modes
 from rollout.plan.table import Table
@@ -252,6 +253,12 @@ def fill(plan: Plan, table: Table) -> Fill:
         plain,
         assignments=assignments(careful=True),
         spared=assignments(careful=True, spared=True) if decided else (),
+        refused=sql.SQL("({})").format(
+            sql.SQL(" OR ").join(
+                sql.SQL("{} IS NOT NULL").format(refusal(t, plan.name, "t"))
+                for t in (*emptied, *decided)
+            )
+        ),
     )
     return replace(plain, careful=careful)
 

@@ -2,12 +2,19 @@
 
 from dataclasses import replace
 
+import pytest
 from psycopg import sql
 
+from rollout.engine import backfill
 from rollout.engine.careful_batches import MAX_BATCHES, Care
+from rollout.engine.target import Target
+from rollout.engine.value_decisions import decide_values
 from rollout.plan.actions import Fill
+from rollout.plan.transition import fill
 from rollout.plan.updates import Assignment
-from tests.schemas import table
+from tests.engine.actions import do_step, new_job, work_off
+from tests.plan.test_conversions import CENTS, OFFER, OFFERS
+from tests.schemas import MakeScenario, table
 
 CAREFUL = Fill(
     kind="fill", table=table("thing"), assignments=(Assignment("id", sql.SQL("coalesce(1, 2)")),)
@@ -45,3 +52,44 @@ def test_a_pass_on_the_way_back_stays_as_it_is() -> None:
     cleared = replace(PLAIN, kind="clear", careful=None)
     care = Care(cleared)
     assert care.after(cleared, raised=True) is cleared
+
+
+MANY = """
+INSERT INTO offer (price) SELECT g || '.00' FROM generate_series(41, 3000) g;
+UPDATE offer SET price = 'n/a' WHERE id IN (7, 77, 777, 2777);
+UPDATE offer SET price = 'free' WHERE id IN (8, 78, 778);
+CREATE SEQUENCE updates;
+CREATE FUNCTION count_up() RETURNS trigger LANGUAGE plpgsql AS
+$$ BEGIN PERFORM nextval('updates'); RETURN NULL; END $$;
+"""
+COUNTS = """CREATE TRIGGER count_up AFTER UPDATE ON offer
+ FOR EACH STATEMENT EXECUTE FUNCTION count_up()"""
+
+
+@pytest.mark.parametrize("most_refused", [500, 3])
+def test_rows_that_convert_are_written_at_once_beside_a_few_that_do_not(
+    scenario: MakeScenario, server: Target, monkeypatch: pytest.MonkeyPatch, most_refused: int
+) -> None:
+    monkeypatch.setattr(backfill, "MAX_REFUSED_ROWS", most_refused)
+    offers = scenario(OFFERS + MANY, CENTS)
+    connection, decided = offers.connection, {"price_cents": "0"}
+    decide_values(
+        *(connection, offers.plan, offers.plan.reviewed_conversions[0]),
+        {'["free"]': decided},
+        reviewer="lena",
+    )
+    offers.carry_out(0, 1)
+    for step in offers.plan.phases[2].steps[:2]:
+        do_step(offers.target, connection, offers.plan, 2, step)
+    connection.execute(COUNTS)
+    plain = fill(offers.plan, OFFER)
+    job, _ = new_job(connection, plain)
+    totals = work_off(connection, plain, job, 1)
+    assert (totals.scanned, totals.updated, totals.quarantined) == (3_000, 2_996, 4)
+    assert (totals.already_right, totals.rewritten) == (0, 0)
+    assert backfill.count_unfilled(connection, plain, job) == 0
+    ((updates,),) = offers.application("SELECT last_value FROM updates")
+    # Those of the rows that do not convert, and one of all others; or 64 rows at a time.
+    assert (updates < 30) == (most_refused == 500), updates
+    connection.execute("UPDATE offer SET price = '1.00' WHERE price = 'n/a'")
+    assert offers.audit().mismatched == 0
