@@ -13,6 +13,7 @@ from rollout.plan import facts
 from rollout.plan.actions import Lock, LockMode, Statement
 from rollout.plan.conversions import Conversion
 from rollout.plan.names import in_target
+from rollout.plan.partition_attributes import are_there, of_partitions
 from rollout.plan.removal_hazards import CONSTANT, CONSTANT_TEXT
 from rollout.plan.table import Table
 
@@ -117,7 +118,7 @@ WITH col AS (
   UNION ALL
   SELECT {last}, 1, 'comment', relname, format('COMMENT ON INDEX %s IS %L', oid::regclass,
          obj_description(oid, 'pg_class'))
-    FROM ind WHERE obj_description(oid, 'pg_class') IS NOT NULL
+    FROM ind WHERE obj_description(oid, 'pg_class') IS NOT NULL{more}
 )
 INSERT INTO {kept} (plan, table_label, stage, position, kind, object, statement)
   SELECT {plan}, {label}, stage, row_number() OVER (ORDER BY stage, place), kind, object, statement
@@ -137,10 +138,12 @@ def keep(plan: str, table: Table, columns: Sequence[str], not_nulls: Sequence[st
 
     ``not_nulls`` are the names that the rollback gives the columns' NOT NULL constraints.
     """
+    names = sql.SQL("{}::text[]").format(sql.Literal(list(columns)))
     query = sql.SQL(_QUERY).format(
         table=table.regclass,
         label=sql.Literal(table.identifier.as_string()),
-        columns=sql.SQL("{}::text[]").format(sql.Literal(list(columns))),
+        columns=names,
+        more=of_partitions(table, names, COLUMN),
         not_nulls=sql.SQL("{}::text[]").format(sql.Literal(list(not_nulls))),
         kept=ATTRIBUTES_TABLE,
         plan=sql.Literal(plan),
@@ -280,9 +283,9 @@ def put_back_columns(plan: str, table: Table) -> sql.Composed:
     """SQL that adds the columns again, with what they had of their own."""
     body = sql.SQL(
         "DECLARE kept text;\nBEGIN\n"
-        "  FOR kept IN SELECT statement FROM {} WHERE {} AND stage = {} ORDER BY position LOOP\n"
+        "  FOR kept IN SELECT statement FROM {} WHERE {} AND stage = {}{} ORDER BY position LOOP\n"
         "    EXECUTE kept;\n  END LOOP;\nEND"
-    ).format(ATTRIBUTES_TABLE, of_table(plan, table), sql.Literal(COLUMN))
+    ).format(ATTRIBUTES_TABLE, of_table(plan, table), sql.Literal(COLUMN), are_there(table))
     return sql.SQL("DO {}").format(sql.Literal(body.as_string()))
 
 

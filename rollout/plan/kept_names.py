@@ -148,17 +148,15 @@ def _in_one(
 
 
 # Of a new column that takes a legacy one's name: what that one has of its own, and it lacks. A
-# partition has its own. The way back gives the legacy columns of partitions what they may have lost
-# meanwhile.
+# partition has its own.
 _COPIES: tuple[LiteralString, ...] = (
     """SELECT 9, {number}, v.ddl FROM ({relations}) AS r
-    JOIN pg_attribute AS o ON o.attrelid = r.oid AND o.attname = {source}
-    JOIN pg_attribute AS n ON n.attrelid = r.oid AND n.attname = {target}
+    JOIN pg_attribute AS o ON o.attrelid = r.oid AND o.attname = {legacy}
+    JOIN pg_attribute AS n ON n.attrelid = r.oid AND n.attname = {new}
     CROSS JOIN LATERAL (VALUES
-      (CASE WHEN coalesce(o.attstattarget, -1) <> coalesce(n.attstattarget, -1)
-         AND ({is_back} OR coalesce(n.attstattarget, -1) < 0) THEN
+      (CASE WHEN o.attstattarget >= 0 AND coalesce(n.attstattarget, -1) < 0 THEN
          format('ALTER TABLE ONLY %s ALTER COLUMN %I SET STATISTICS %s', r.oid::regclass, n.attname,
-           coalesce(o.attstattarget, -1)) END),
+           o.attstattarget) END),
       (CASE WHEN n.attoptions IS NULL AND o.attoptions <> '{{}}' THEN
          format('ALTER TABLE ONLY %s ALTER COLUMN %I SET (%s)', r.oid::regclass, n.attname,
            array_to_string(o.attoptions, ', ')) END),
@@ -166,14 +164,34 @@ _COPIES: tuple[LiteralString, ...] = (
          AND col_description(o.attrelid, o.attnum) IS NOT NULL THEN
          format('COMMENT ON COLUMN %s.%I IS %L', r.oid::regclass, n.attname,
            col_description(o.attrelid, o.attnum)) END)) AS v (ddl)
-   WHERE v.ddl IS NOT NULL AND NOT ({is_back} AND r.oid = {table})""",
-    """SELECT 9, {number}, format('GRANT %s (%I) ON TABLE %s TO %s%s', g.privilege_type, {target},
+   WHERE v.ddl IS NOT NULL""",
+    """SELECT 9, {number}, format('GRANT %s (%I) ON TABLE %s TO %s%s', g.privilege_type, {new},
          r.oid::regclass, CASE g.grantee WHEN 0 THEN 'PUBLIC' ELSE g.grantee::regrole::text END,
          CASE WHEN g.is_grantable THEN ' WITH GRANT OPTION' ELSE '' END)
     FROM ({relations}) AS r
-    JOIN pg_attribute AS a ON a.attrelid = r.oid AND a.attname = {source}
+    JOIN pg_attribute AS a ON a.attrelid = r.oid AND a.attname = {legacy}
+    CROSS JOIN LATERAL aclexplode(a.attacl) AS g""",
+)
+# The rights of a new column stay: phase 1 gave them, but to no partition.
+_CLEARS: tuple[LiteralString, ...] = (
+    """SELECT 9, {number}, v.ddl FROM ({relations}) AS r
+    JOIN pg_attribute AS a ON a.attrelid = r.oid AND a.attname = {legacy}
+    CROSS JOIN LATERAL (VALUES
+      (CASE WHEN a.attstattarget >= 0 THEN
+         format('ALTER TABLE ONLY %s ALTER COLUMN %I SET STATISTICS -1', r.oid::regclass,
+           a.attname) END),
+      (CASE WHEN a.attoptions <> '{{}}' THEN
+         format('ALTER TABLE ONLY %s ALTER COLUMN %I RESET (n_distinct, n_distinct_inherited)',
+           r.oid::regclass, a.attname) END),
+      (CASE WHEN col_description(a.attrelid, a.attnum) IS NOT NULL THEN
+         format('COMMENT ON COLUMN %s.%I IS NULL', r.oid::regclass, a.attname) END)) AS v (ddl)
+   WHERE v.ddl IS NOT NULL""",
+    """SELECT 9, {number}, format('REVOKE ALL (%I) ON TABLE %s FROM %s', a.attname,
+         r.oid::regclass, CASE g.grantee WHEN 0 THEN 'PUBLIC' ELSE g.grantee::regrole::text END)
+    FROM ({relations}) AS r
+    JOIN pg_attribute AS a ON a.attrelid = r.oid AND a.attname = {legacy}
     CROSS JOIN LATERAL aclexplode(a.attacl) AS g
-   WHERE NOT ({is_back} AND r.oid = {table})""",
+   WHERE r.oid <> {table}""",
 )
 # From PostgreSQL 18 on NOT NULL has a name: the winner gets that of the loser, which gets its own.
 # That of a partition that was attached may have another name: then all keep theirs.
@@ -208,11 +226,10 @@ class _Pair:
     @property
     def copies(self) -> Sequence[sql.Composable]:
         """What the legacy column has of its own, and the new one lacks."""
-        return self._copied(self.legacy, self.new, is_back=False)
-
-    def _copied(self, source: str, target: str, *, is_back: bool) -> Sequence[sql.Composable]:
-        names = {"source": sql.Literal(source), "target": sql.Literal(target)}
-        return [self._query(q, **names, is_back=sql.Literal(is_back)) for q in _COPIES]
+        return [
+            self._query(query, legacy=sql.Literal(self.legacy), new=sql.Literal(self.new))
+            for query in _COPIES
+        ]
 
     @property
     def handed_on(self) -> Sequence[sql.Composable]:
@@ -224,21 +241,11 @@ class _Pair:
     @property
     def clears(self) -> Sequence[sql.Composable]:
         """The new column has nothing of the legacy one's any more."""
-        return self._statements(
-            9,
-            sql.SQL(
-                "ALTER TABLE {table} ALTER COLUMN {column} SET STATISTICS -1,"
-                " ALTER COLUMN {column} RESET (n_distinct, n_distinct_inherited)"
-            ).format(table=self.table.identifier, column=sql.Identifier(self.legacy)),
-            sql.SQL("COMMENT ON COLUMN {}.{} IS NULL").format(
-                self.table.identifier, sql.Identifier(self.legacy)
-            ),
-        )
+        return [self._query(query, legacy=sql.Literal(self.legacy)) for query in _CLEARS]
 
     @property
     def handed_back(self) -> Sequence[sql.Composable]:
         return [
-            *self._copied(self.legacy, self.aside, is_back=True),
             self._not_null(loser=self.legacy, winner=self.aside, usual=self.new),
             *self._renames((self.legacy, self.new), (self.aside, self.legacy)),
         ]

@@ -19,6 +19,8 @@ from rollout.plan.psql_scripts import forward_script, rollback_script
 from tests.engine.sample_plans import before_drop, with_step
 from tests.engine.samples import BIGINT, DIRTY, ODD, PARTITIONED, REQUIRED, Sample
 from tests.engine.test_every_phase import schema_of, whole_schema_of
+from tests.plan.partitioned_shops import OF_TICKETS
+from tests.plan.partitioned_shops import TICKETS as PARTED
 from tests.plan.sample_files import FILES
 from tests.plan.test_conversions import DOC, NAMES, NOTE, OFFERS, PRICE, SEEN
 from tests.plan.test_extractions import AGENT, CONFLICTS, HOMES
@@ -82,6 +84,11 @@ def create_offers(connection: Connection) -> None:
 def create_homes(connection: Connection) -> None:
     """Groups with conflicts, without a key, and without any value."""
     connection.execute((HOMES + CONFLICTS).encode())
+
+
+def create_partitions(connection: Connection) -> None:
+    """Tickets in partitions of two levels, and lines that refer to them."""
+    connection.execute(PARTED.encode())
 
 
 def create_orders(connection: Connection) -> None:
@@ -167,8 +174,9 @@ CASES = (
     Case("wide keys", lambda _: widening(TICKETS), create_shop),
     Case("an enum", lambda _: plan_of_words(ENUM), create_orders),
     Case("a check", lambda _: plan_of_words(CHECK), create_orders),
+    Case("wide keys of partitions", lambda _: widening(OF_TICKETS), create_partitions),
 )
-ON_OLDEST = CASES[0], CASES[3], CASES[6], CASES[7]
+ON_OLDEST = CASES[0], CASES[3], CASES[6], CASES[7], CASES[-1]
 
 
 @pytest.fixture(scope="module")

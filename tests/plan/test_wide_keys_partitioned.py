@@ -13,6 +13,7 @@ from rollout.engine.ddl import RowsInTheWay
 from rollout.engine.target import Target
 from rollout.plan.actions import Statement
 from tests.engine.actions import do_step
+from tests.engine.selftests import tried
 from tests.engine.test_every_phase import schema_of
 from tests.plan.partitioned_shops import (
     CATALOG,
@@ -267,3 +268,13 @@ def test_the_way_back_is_refused_while_a_partition_has_ids_beyond_the_narrow_typ
     with pytest.raises(errors.RaiseException, match="1 row of ticket is beyond 2147483647 in id"):
         shop.take_back(4)
     assert schema_of(shop.target) == everything
+
+
+def test_the_selftest_finds_planted_defects_of_a_partitioned_key(
+    scenario: MakeScenario, newest: Target
+) -> None:
+    shop = scenario(TICKETS, widening(OF_TICKETS))
+    for phase in range(4):
+        shop.carry_out(phase)
+        if phase in (2, 3):
+            assert tried(shop.target, shop.plan).passed
