@@ -270,7 +270,13 @@ class RepairPlan:
 
     @property
     def text(self) -> str:
-        """The SQL of the repair, for people."""
+        """The SQL of the repair, for people; where values may not convert, as it writes those."""
+        if not self.is_careful and any(
+            cell.translation.asks_people or cell.translation.leaves_empty
+            for cell in self.cells
+            if isinstance(cell.translation, Conversion)
+        ):
+            return self.careful.text
         return ";\n\n".join(
             action.text for action in self.passes if isinstance(action, Statement | Fill | Compute)
         )

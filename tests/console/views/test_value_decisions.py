@@ -52,6 +52,8 @@ def test_undecided_values_are_counted_on_the_tab_and_wait_in_the_inbox() -> None
     here = text_of(engineer, f"/rollout/{PLAN}/production/")
     assert f'href="{correct}">Update 2 rows</a>' in here
     assert "2 rows will be written" in text_of(engineer, correct)
+    # The SQL that it shows is that of rows with a decision.
+    assert "_decided" in str(text_of(engineer, correct).split("<pre", 1)[1])
     assert f'<a class="button" href="{LIST}">Cancel</a>' in text_of(engineer, correct)
     leads_to_a_retry(engineer, rollout)
 
