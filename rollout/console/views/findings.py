@@ -15,8 +15,10 @@ from rollout.console.http.links import row_url
 from rollout.console.http.shortcuts import finding_or_404
 from rollout.console.views.runs import perform
 from rollout.engine.target import reason_of
+from rollout.journal.audits import ASKING_PEOPLE
 from rollout.models import Finding
 from rollout.plan.registry import UnknownPlan
+from rollout.queries.inboxes import decisions_url
 from rollout.queries.write_paths import write_path_at
 from rollout.runner.reasons import LONGEST_REASON
 from rollout.worker.audits import row_now
@@ -91,6 +93,9 @@ def _page(
         if now and now.written_at
         else None,
         "unknown": unknown,
+        "decide_at": decisions_url(finding.rollout)
+        if newest is not None and newest.category in ASKING_PEOPLE
+        else "",
         "url": row_url(finding.table, finding.key),
         "waived": finding.waived_until is not None and finding.waived_until > timezone.now(),
         "form": form,

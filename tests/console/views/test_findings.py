@@ -7,7 +7,7 @@ from django.utils import timezone
 
 from rollout.models import AuditReport, Finding, Rollout
 from tests.console.audit_reports import a_report
-from tests.console.journal import browser_of, text_of
+from tests.console.journal import PAGE, browser_of, text_of
 
 pytestmark = pytest.mark.django_db
 
@@ -51,3 +51,19 @@ class TestFindings:
         text = text_of(browser_of("viewer"), self.page())
         assert "Waive" not in text
         assert "Repair" not in text
+
+    def test_a_value_that_waits_for_people_leads_to_its_decision(self, report: AuditReport) -> None:
+        finding = Finding.objects.get(key="key-1")
+        finding.regressions = 1
+        finding.save()
+        lead = browser_of("lead")
+        text = text_of(lead, self.page())
+        assert "The writer is wrong, not the row." in text
+        assert "Repair this row" in text
+        finding.mismatches.update(category="undecided")
+        text = text_of(lead, self.page())
+        assert "Found again 1 time after it was resolved." in text
+        assert "Nobody decides about its value now" in text
+        assert "The writer is wrong" not in text
+        assert "Repair this row" not in text
+        assert f'href="{PAGE}mappings/">Decide about its value</a>' in text
