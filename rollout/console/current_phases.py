@@ -7,7 +7,7 @@ from typing import NamedTuple, Protocol, TypeVar
 
 from rollout.console.badges import PENDING
 from rollout.console.formats import duration
-from rollout.gates import checklists
+from rollout.gates import checklists, value_decisions
 from rollout.gates.checklists import ItemStatus
 from rollout.gates.registry import Action
 from rollout.journal.audits import asks_people, clean_since
@@ -31,7 +31,7 @@ from rollout.models import (
     StepState,
 )
 from rollout.plan.gates import MappingReviewed
-from rollout.plan.plan import CONTRACT, EXPAND, Step
+from rollout.plan.plan import BACKFILL, CONTRACT, EXPAND, Step
 from rollout.queries.inboxes import decisions_url
 from rollout.queries.pauses import Pause, pause_of
 from rollout.queries.progress import JobProgress, progress_of
@@ -265,16 +265,24 @@ def report_of(status: RolloutStatus, phase: PhaseStatus) -> AuditReport | None:
     return next((a for a in status.evidence.facts.audits if a.run_id == run.pk), None)
 
 
+def undecided_before(status: RolloutStatus, phase: PhaseStatus) -> str:
+    """What phase 2 will fail for at its audit if it starts now; empty if that is not known."""
+    if phase.number != BACKFILL or not phase.can_start or not status.plan.reviewed_conversions:
+        return ""
+    return value_decisions.undecided(status.evidence) or ""
+
+
 @dataclass(frozen=True)
 class NextStep:
     """What to do about a phase that failed, and the page of it, if it is not this one.
 
-    ``is_first`` says that nothing else helps before; ``to_update`` is the review whose rows have to
-    follow first.
+    ``label`` is that page's link; ``is_first`` says that nothing else helps before; ``to_update``
+    is the review whose rows have to follow first.
     """
 
     text: str
     url: str = ""
+    label: str = "Decide about values"
     is_first: bool = False
     to_update: MappingChange | None = None
 
@@ -295,15 +303,35 @@ def next_step_of(
     if not asks_people(report):
         return None
     url = decisions_url(status.rollout)
+    retry = f"retry phase {phase.number}"
     if facts.is_reviewed_since(report):
-        return NextStep(
-            f"People have decided about values since audit {report.pk}. Check that none is left "
-            f"undecided and that rows are updated, then retry phase {phase.number}.",
-            url,
-            to_update=facts.rows_to_update(report),
+        return _after_decisions(status, report, url, retry)
+    return NextStep(f"Decide about the values of these rows, then {retry}.", url, is_first=True)
+
+
+def _after_decisions(
+    status: RolloutStatus, report: AuditReport, url: str, retry: str
+) -> NextStep | None:
+    """What people who have decided about values since an audit have left to do."""
+    change = status.evidence.facts.rows_to_update(report)
+    repair = status.active
+    if change is not None and repair is not None and repair.direction == Direction.REPAIR:
+        text = f"Repair {repair.pk} updates rows. Once it is done, {retry}."
+        return NextStep(text, repair.get_absolute_url(), f"View repair {repair.pk}")
+    is_of_mappings = report.categories.get("undecided", 0) < report.mismatched
+    what = None if is_of_mappings else value_decisions.undecided(status.evidence)
+    if what:
+        return NextStep(f"{what}. Decide about each, then {retry}.", url, is_first=True)
+    since = f"People have decided about values since audit {report.pk}"
+    if what is None:
+        text = (
+            f"{since}. Check that none is left undecided and that rows are updated, then {retry}."
         )
-    text = f"Decide about the values of these rows, then retry phase {phase.number}."
-    return NextStep(text, url, is_first=True)
+        return NextStep(text, url, to_update=change)
+    if change is None:
+        return NextStep(f"{since}: none is left undecided, and no row to update. R{retry[1:]}.")
+    text = f"{since}: none is left undecided. {change.to_update}, then {retry}."
+    return NextStep(text, to_update=change)
 
 
 def jobs_of(steps: Iterable[StepStatus]) -> list[JobView]:

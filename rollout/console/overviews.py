@@ -46,6 +46,9 @@ from rollout.queries.waits import Waiting
 # The order of the index: by the id alone, a rollout without entries would read all others'.
 INDEX_ORDER = ("plan", "environment", "-id")
 
+# Both roles may decide about values and repair rows.
+_REVIEWERS = "An engineer or a lead"
+
 OfRollout = TypeVar("OfRollout", AuditReport, RuleState, SignOff, Snapshot)
 
 
@@ -133,7 +136,7 @@ def _waits_for(
         page = run.get_absolute_url()
         if stop := stop_of_run(run):
             if review is not None and run.state == RunState.FAILED:
-                return _asked_of("An engineer", review)
+                return _asked_of(_REVIEWERS, review)
             return stop.waits, page
         if run.state == RunState.QUEUED:
             return "A worker", page
@@ -142,7 +145,7 @@ def _waits_for(
         return text[:1].upper() + text[1:], page
     if audit is not None:
         cure = cure_of(audit)
-        return f"An engineer to {cure[:1].lower()}{cure[1:]}", cure_url(audit)
+        return f"{_REVIEWERS} to {cure[:1].lower()}{cure[1:]}", cure_url(audit)
     if status.next_phase is None:
         return "", here
     page = rollout_url(status.rollout, "phase", status.next_phase)
@@ -155,7 +158,7 @@ def _waits_for(
     if any(override.waits for override in overrides_of(evidence)):
         return "A second lead to confirm an override", here
     if review is not None:
-        return _asked_of("An engineer", review)
+        return _asked_of(_REVIEWERS, review)
     if release is not None:
         return _asked_of("A lead", release)
     scheduled = status.rollout.scheduled

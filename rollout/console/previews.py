@@ -40,8 +40,8 @@ SERVER_KEPT_SECONDS = 300
 _OUTCOMES = {
     "kept": "Every row of {table} is compared with its own digest, and all with their fingerprint.",
     "restored": (
-        "At the end every row of {table} is compared with its archived value, or with its lookup "
-        "row where the row was written since."
+        "At the end every row of {table} is compared with its archived value, or with its new "
+        "columns where the row was written since."
     ),
     "archived": "Every row of {table} is compared with its archived value.",
     "meant": "At the end every row of {table} is compared: new columns with legacy ones.",

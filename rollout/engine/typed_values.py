@@ -19,9 +19,10 @@ _GROUPED = re.compile(
     r"([+-]?\d{1,3}(?P<between>[,.'\u2019_\s])\d{3}(?:(?P=between)\d{3})*)"
     r"(?:(?!(?P=between))[.,](?P<part>\d+))?"
 )
+# No number as an example: people would take it for one of the value that they decide about.
 _WAYS_TO_TYPE = {
-    **dict.fromkeys(_WHOLE, "Enter digits alone, such as 1200000."),
-    **dict.fromkeys(_NUMBERS[len(_WHOLE) :], "Enter digits with a point, such as 1200.50."),
+    **dict.fromkeys(_WHOLE, "Enter digits alone, in the unit of {column}."),
+    **dict.fromkeys(_NUMBERS[len(_WHOLE) :], "Enter digits with a point, in the unit of {column}."),
     "date": "Enter it as 2026-01-31.",
     "timestamp without time zone": "Enter it as 2026-01-31 18:00.",
     "timestamp with time zone": "Enter it as 2026-01-31 18:00+00.",
@@ -75,7 +76,8 @@ def _instead(connection: Connection, conversion: Conversion, column: str, text: 
     number = _without_separators(text, type_)
     converted = _as_legacy_value(connection, conversion, column, text)
     if converted is None or converted == number:
-        return f"Enter {number}." if number else _WAYS_TO_TYPE.get(type_, "Enter another value.")
+        way = _WAYS_TO_TYPE.get(type_, "Enter another value.").format(column=column)
+        return f"Enter {number}." if number else way
     meant = f"{converted} if you mean what a legacy value of “{text}” becomes"
     return f"Enter {number}, or {meant}." if number else f"Enter {meant}."
 

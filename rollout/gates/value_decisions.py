@@ -5,7 +5,7 @@ from collections.abc import Hashable
 from psycopg import errors
 
 from rollout.engine.target import Connection, limit
-from rollout.engine.value_decisions import undecided_values
+from rollout.engine.value_decisions import unconvertible_values, undecided_values
 from rollout.gates.cached_queries import cached_query
 from rollout.gates.evidence import Evidence
 from rollout.gates.registry import GateResult, check, passed, pending, unknown
@@ -31,16 +31,34 @@ def values_decided(gate: ValuesDecided, evidence: Evidence) -> GateResult:
         return pending("start_phase", f"Phase {BACKFILL} has not converted values. Start it first.")
     if waiting == TOO_MANY_ROWS:
         return _by_audit(evidence)
-    values, keys, rows = waiting
-    if rows:
-        what = [f"{counted(values, 'value', 'do')} not convert"] if values else []
-        if keys:
-            what.append(f"{counted(keys, 'key', 'have')} several groups of values")
-        return pending(
-            "decide_values",
-            f"{' and '.join(what)}, in {counted(rows, 'row')}. Decide about each.",
-        )
+    if what := _in_words(waiting):
+        return pending("decide_values", f"{what}. Decide about each.")
     return passed("No value waits for a decision.")
+
+
+def _in_words(waiting: ValuesWaiting) -> str:
+    """``2 values do not convert, in 3 rows``; empty where nothing waits."""
+    values, keys, rows = waiting
+    what = [f"{counted(values, 'value', 'do')} not convert"] if values else []
+    if keys:
+        what.append(f"{counted(keys, 'key', 'have')} several groups of values")
+    return f"{' and '.join(what)}, in {counted(rows, 'row')}" if rows else ""
+
+
+def undecided(evidence: Evidence) -> str | None:
+    """What the audit of phase 2 would fail for, before that phase too: ``2 values do not convert,
+    in 3 rows``. Empty where nothing waits, None where that is not known.
+    """
+    rollout, plan = evidence.rollout, evidence.plan
+    newest = evidence.facts.newest_mapping_change
+    waiting = values_waiting(rollout, plan, newest)
+    if waiting is None:
+        waiting = cached_query(
+            rollout,
+            *("values to come", plan.digest, newest),
+            query=lambda connection: _to_come(connection, plan),
+        )
+    return None if isinstance(waiting, str) or waiting == TOO_MANY_ROWS else _in_words(waiting)
 
 
 def _by_audit(evidence: Evidence) -> GateResult:
@@ -69,6 +87,24 @@ def values_waiting(
         *("values decided", plan.digest, newest_change, seconds),
         query=lambda connection: _waiting(connection, plan, seconds),
     )
+
+
+def _to_come(connection: Connection, plan: Plan) -> ValuesWaiting:
+    """What will wait once phase 2 has converted the others: each value is tried."""
+    limit(connection, 3)
+    values = keys = rows = 0
+    for conversion in plan.reviewed_conversions:
+        try:
+            listed = unconvertible_values(connection, plan, conversion)
+        except errors.QueryCanceled:
+            return TOO_MANY_ROWS
+        left = [value for value in listed if value.is_open]
+        rows += sum(value.rows for value in left)
+        if isinstance(conversion, Extract):
+            keys += len(left)
+        else:
+            values += len(left)
+    return values, keys, rows
 
 
 def _waiting(connection: Connection, plan: Plan, seconds: int) -> ValuesWaiting | None:

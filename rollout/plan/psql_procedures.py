@@ -205,7 +205,7 @@ BEGIN
     RAISE NOTICE '  % rows compared: the legacy columns say what the new ones hold; none differs',
       rows;
   ELSE
-    RAISE NOTICE '  % rows compared: % to the letter, % by their lookup row; none differs',
+    RAISE NOTICE '  % rows compared: % to the letter, % by their new columns; none differs',
       rows, exact, rows - exact;
   END IF;
 END $prove$;

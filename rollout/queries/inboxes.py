@@ -62,19 +62,20 @@ def waiting_for(user: User) -> list[Waiting]:
         )
 
     runs = _newest_runs(home)
-    reviews = reviews_of(runs, may)
+    reviews, updates = reviews_of(runs, may), updates_of(runs, may)
     # What comes before the start of a phase that is approved.
     first = [
         *reviews,
-        *updates_of(runs, may),
+        *updates,
         *_mismatches(may, {review.rollout.pk for review in reviews}),
         *releases_of(runs, may),
     ]
+    before_retries = {item.rollout.pk for item in (*updates, *reviews)}
     waiting = [
         *_signatures(runs, username, may, {item.rollout.pk for item in first}),
         *_restores(username, may),
         *first,
-        *_stopped_runs(runs, may),
+        *_stopped_runs(runs, may, before_retries),
     ]
     return sorted(
         waiting, key=lambda item: (_is_for_others(item, username), item.gravity, item.since)
@@ -337,8 +338,11 @@ def mismatched_rows(audit: AuditReport) -> str:
     return f"{rows} of audit {audit.pk}"
 
 
-def _stopped_runs(runs: list[PhaseRun], may: May) -> list[Waiting]:
-    """Phases and repairs that stopped short or are paused; a rehearsal's are its own affair."""
+def _stopped_runs(runs: list[PhaseRun], may: May, before_retries: Container[int]) -> list[Waiting]:
+    """Phases and repairs that stopped short or are paused; a rehearsal's are its own affair.
+
+    Of rollouts ``before_retries`` the inbox says what comes before phase 2 is retried, and that.
+    """
     of_rollouts: dict[int, list[PhaseRun]] = defaultdict(list)
     for run in runs:
         if run.rollout.environment in configured():
@@ -355,7 +359,13 @@ def _stopped_runs(runs: list[PhaseRun], may: May) -> list[Waiting]:
         )
         for stop in stops
         if stop is not None and may(stop.permission, stop.run.rollout)
+        if not (stop.run.rollout_id in before_retries and _is_failed_backfill(stop.run))
     ]
+
+
+def _is_failed_backfill(run: PhaseRun) -> bool:
+    is_backfill = run.phase == BACKFILL and run.direction == Direction.FORWARD
+    return is_backfill and run.state == RunState.FAILED
 
 
 def _stop_of(runs: list[PhaseRun]) -> Stop | None:

@@ -45,7 +45,7 @@ def stop_of_run(run: PhaseRun) -> Stop | None:
     is_forward = run.direction == Direction.FORWARD
     what = run.name if is_forward else f"the {run.name}"
     if run.state == RunState.PAUSED:
-        return Stop(run, "pause_rollout", f"An engineer to resume {what}")
+        return Stop(run, "pause_rollout", f"An engineer or a lead to resume {what}")
     if run.state not in STOPPED:
         return None
     back = " or roll back" if is_forward else ""

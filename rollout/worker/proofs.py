@@ -79,7 +79,7 @@ def _differing(connection: Connection, proof: Proof, job: BackfillJob, number: i
             "Nothing is dropped. Roll back phase 4, which removes the archive, then start it again."
         )
     elif proof.outcome == "restored":
-        what += " from the archived text, or from the lookup row"
+        what += " from the archived value, or from the new columns"
     else:
         what += " from what the legacy columns say"
         cure = (
@@ -105,7 +105,8 @@ def sentence(proof: Proof, job: BackfillJob) -> str:
     if proof.outcome == "meant":
         return f"{compared}: the legacy columns match the new ones; none differs."
     since = job.scanned - job.already_right
+    match = "matches its" if since == 1 else "match their"
     return (
         f"{compared} with the archive: {job.already_right:,} not written since "
-        f"are identical to it, {since:,} written since match their lookup rows; none differs."
+        f"are identical to it, {since:,} written since {match} new columns; none differs."
     )

@@ -35,7 +35,7 @@ def test_the_overview_says_who_or_what_each_rollout_waits_for(
 
     assert waits() == "Start of phase 0"
     run = ran(rollout, 0, "paused")
-    assert waits() == "An engineer to resume phase 0"
+    assert waits() == "An engineer or a lead to resume phase 0"
     PhaseRun.objects.filter(pk=run.pk).update(state="running")
     assert waits() == "Nothing"
     reached(run, "compare-schema", "running", waiting_for="a lock on properties")

@@ -56,5 +56,5 @@ def test_every_rollback_that_changes_anything_says_what_proves_it() -> None:
     assert "unless type, status, created_at have the same values" in proofs[2]
     assert "unless url has the same value" in proofs[2], "of one column"
     assert "new columns with legacy ones" in proofs[3]
-    assert "with its archived value, or with its lookup row" in proofs[4]
+    assert "with its archived value, or with its new columns" in proofs[4]
     assert not any("No row of" in proofs[number] for number in (2, 3, 4))

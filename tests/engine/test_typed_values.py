@@ -31,9 +31,9 @@ def refusal_of(target: Target, conversion: r.Convert, text: str) -> str:
         ("-1 200", "Enter -1200."),
         ("1\u202f200", "Enter 1200."),
         ("12.50", f"Enter {MEANT.format('1250', '12.50')}"),
-        ("1,200.50", "Enter digits alone, such as 1200000."),
-        ("1,2", "Enter digits alone, such as 1200000."),
-        ("1.2m", "Enter digits alone, such as 1200000."),
+        ("1,200.50", "Enter digits alone, in the unit of price_cents."),
+        ("1,2", "Enter digits alone, in the unit of price_cents."),
+        ("1.2m", "Enter digits alone, in the unit of price_cents."),
     ],
 )
 def test_a_number_that_people_write_otherwise_is_refused_with_what_to_type_instead(
@@ -57,7 +57,7 @@ def test_a_text_that_converts_as_a_legacy_value_is_refused_with_what_it_would_be
     [
         ("numeric(10,2)", "1,200.50", "Enter 1200.50."),
         ("numeric", "1.200,50", "Enter 1200.50."),
-        ("numeric", "much", "Enter digits with a point, such as 1200.50."),
+        ("numeric", "much", "Enter digits with a point, in the unit of price_cents."),
         ("numeric(4,2)", "1200", "Enter a number closer to 0."),
         ("smallint", "99999", "Enter a number closer to 0."),
         ("date", "31/31/2026", "Enter it as 2026-01-31."),

@@ -32,7 +32,7 @@ def test_rows_that_have_to_follow_a_review_wait_for_an_update_while_one_can_writ
     runs.update(state="failed")
     failed = f"{leads_to}Update 12 rows of properties, then retry phase 2</a>"
     assert failed in text_of(engineer, INBOX)
-    listed = "An engineer to update 12 rows of properties, then retry phase 2"
+    listed = "An engineer or a lead to update 12 rows of properties, then retry phase 2"
     assert f'{change.pk}/correct/">{listed}</a>' in text_of(engineer, "/rollout/")
     runs.update(state="running")
     assert not waits(), "a run is at work"

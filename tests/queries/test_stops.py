@@ -46,7 +46,7 @@ def test_a_run_that_stands_still_is_in_the_inbox_of_whom_the_list_names(
     waits, url = waits_of(lead)
     what = {"phase": "phase 2", "rollback": "the rollback of phase 2"}.get(kind, "the repair of")
     how = "resume" if state == "paused" else "retry or roll back" if kind == "phase" else "retry"
-    who = "An engineer" if state == "paused" else "A lead"
+    who = "An engineer or a lead" if state == "paused" else "A lead"
     assert waits.startswith(f"{who} to {how} {what}")
     assert f'<a href="{url}">' in text_of(lead, INBOX)
     assert (f'<a href="{url}">' in text_of(engineer, INBOX)) == (state == "paused")
@@ -66,11 +66,11 @@ def test_mismatched_rows_wait_for_an_engineer_before_the_next_phase(
     audit = journal.audited(rollout, "mismatched", mismatched=12)
     journal.audited(rollout, mode="sampled")
     repair = f"repair 12 mismatched rows of audit {audit.pk}"
-    assert waits_of(lead) == (f"An engineer to {repair}", audit.get_absolute_url())
+    assert waits_of(lead) == (f"An engineer or a lead to {repair}", audit.get_absolute_url())
     assert f'<a href="{audit.get_absolute_url()}">R{repair[1:]}</a>' in text_of(engineer, INBOX)
     for phase in (3, 4):
         ran(rollout, phase)
-    assert waits_of(lead)[0] == f"An engineer to {repair}", "the last phase is done"
+    assert waits_of(lead)[0] == f"An engineer or a lead to {repair}", "the last phase is done"
 
 
 def test_a_mapping_to_review_waits_for_an_engineer_before_the_lead_who_starts(
@@ -80,7 +80,7 @@ def test_a_mapping_to_review_waits_for_an_engineer_before_the_lead_who_starts(
         ran(rollout, phase)
     journal.audited(rollout, mapping_values=62, mapping_reviewed=2)
     waits, url = waits_of(lead)
-    assert waits == "An engineer to review the mapping before phase 3"
+    assert waits == "An engineer or a lead to review the mapping before phase 3"
     assert f'<a href="{url}">Review the mapping before phase 3</a>' in text_of(engineer, INBOX)
 
 

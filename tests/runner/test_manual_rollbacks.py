@@ -284,7 +284,7 @@ class TestWhatTheScriptProves:
     ) -> None:
         code, output = carry_out(printed(4), committed_db, tmp_path)
         assert code == 0, output
-        assert "60 rows compared: 60 to the letter, 0 by their lookup row; none differs" in output
+        assert "60 rows compared: 60 to the letter, 0 by their new columns; none differs" in output
 
     def test_a_row_of_the_archive_that_somebody_changed_stops_it_and_is_named(
         self, first_key: str, committed_db: Database, tmp_path: Path

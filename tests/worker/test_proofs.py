@@ -47,7 +47,7 @@ def test_the_result_stands_on_the_page_and_in_the_log(contracted: Rollout, key: 
     run = rollouts.carry_back(contracted, 4)
     proof = (
         "300 rows compared with the archive: 299 not written since are identical to it, 1 written "
-        "since match their lookup rows; none differs."
+        "since matches its new columns; none differs."
     )
     assert proof in run.steps.get(step="drop-legacy").result
     assert proof in page_of(4)
@@ -136,7 +136,8 @@ def test_a_text_that_changes_behind_the_pass_fails_the_step_and_can_be_repaired(
     monkeypatch.setattr(backfills, "job_of", tampers_before_the_last_proof)
     run = runner.roll_back(contracted, 4, actor=ADA)
     rollouts.work_off(run, RunState.FAILED)
-    assert "1 row of properties differs from the archived text, or from the lookup row" in run.error
+    differs = "1 row of properties differs from the archived value, or from the new columns"
+    assert differs in run.error
     assert f"{key}: type is 'tampered' instead of '{tampered[0]}'" in run.error
     job = BackfillJob.objects.latest("pk")
     client = Client()

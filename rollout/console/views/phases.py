@@ -37,6 +37,7 @@ from rollout.console.views.scheduled_starts import zone_of
 from rollout.models import Direction, PhaseRun, SignOffKind
 from rollout.plan.gates import Approved
 from rollout.plan.schema_changes import of_phase
+from rollout.queries.inboxes import decisions_url
 from rollout.queries.pauses import pause_of
 from rollout.queries.rehearsals import forecast_of
 from rollout.queries.status import PhaseStatus, RolloutStatus, steps_of
@@ -131,6 +132,8 @@ def _waiting(
         "gates_live": FAST if is_due and not phase.can_start else 0,
         "gates_address": f"{request.path}?{query}",
         "checklist": current_phases.checklist_of(status) if is_due and phase.number else [],
+        "undecided": current_phases.undecided_before(status, phase),
+        "decisions_url": decisions_url(status.rollout),
         **requested(request, status, phase),
     }
 

@@ -336,11 +336,11 @@ class _Trial:
         if self.outcome and not self.conversion.leaves_empty:
             yield (
                 f"{self.outcome}.",
-                "Decide what becomes of such values, or correct them: the audit before phase 3 "
-                "wants none left."
+                "Decide what becomes of such values, or correct them: phase 2 ends “Failed” at its "
+                "audit while any is left."
                 if self.conversion.asks_people
-                else "Correct such values, or say in the plan what becomes of them: the audit "
-                "before phase 3 wants none left.",
+                else "Correct such values, or say in the plan what becomes of them: phase 2 ends "
+                "“Failed” at its audit while any is left.",
             )
         if _SUBQUERY.search(self._code):
             yield (

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from django.core.files.uploadedfile import SimpleUploadedFile
 
-from rollout.models import AuditReport, Rollout, RunState
-from tests.console.journal import audited, browser_of, text_of
+from rollout.models import AuditReport, MappingChange, Repair, Rollout, RunState
+from tests.console.journal import audited, browser_of, ran, text_of
 from tests.console.views.value_pages import decide, fields_of, hidden_fields, preview, saved_by
 from tests.support import rollouts
 from tests.support.offers import PLAN, offers
@@ -32,7 +32,12 @@ PAGE = f"/rollout/{PLAN}/production/values/offer/price_cents/"
 def test_undecided_values_are_counted_on_the_tab_and_wait_in_the_inbox() -> None:
     rollout = offers()
     rollouts.carry_out(rollout, 0, 1)
+    lead, overview = browser_of("lead"), f"/rollout/{PLAN}/production/"
+    start = text_of(lead, f"{overview}phases/2/start/")
+    assert "2 values do not convert, in 3 rows. <strong>Phase 2 ends “Failed” at its audit" in start
+    assert f'<a href="{LIST}">Decide about values</a>' in start
     rollouts.work_off(rollouts.start(rollout, 2), RunState.FAILED)
+    assert "Phase 2 failed" not in text_of(lead, INBOX), "the decisions before its retry say so"
     engineer = browser_of("engineer")
     waits = '<span class="visually-hidden"> open values to review'
     leads_to_decisions(engineer)
@@ -40,6 +45,8 @@ def test_undecided_values_are_counted_on_the_tab_and_wait_in_the_inbox() -> None
     decide(engineer, PAGE, {**fields_of(engineer, PAGE), "value-0-0": "0"})
     assert "Decide about values" in text_of(engineer, INBOX)
     assert "1 in 1 row " in text_of(engineer, PAGE)
+    left = "1 value does not convert, in 1 row. Decide about each, then retry phase 2."
+    assert left in text_of(engineer, overview)
     decide(engineer, PAGE, {**fields_of(engineer, f"{PAGE}?show=open"), "empty-0": "on"})
     assert "Decide about values" not in text_of(engineer, INBOX)
     text = text_of(engineer, PAGE)
@@ -49,8 +56,16 @@ def test_undecided_values_are_counted_on_the_tab_and_wait_in_the_inbox() -> None
     (correct,) = re.findall(r'href="([^"]+/correct/)"', text)
     update = f'<a href="{correct}">Update 2 rows of offer, then retry phase 2</a>'
     assert update in text_of(engineer, INBOX)
-    here = text_of(engineer, f"/rollout/{PLAN}/production/")
+    assert "Phase 2 failed" not in text_of(lead, INBOX), "the update before its retry says so"
+    here = text_of(engineer, overview)
     assert f'href="{correct}">Update 2 rows</a>' in here
+    assert ": none is left undecided. Update 2 rows, then retry phase 2." in here
+    repair = ran(rollout, 2, "queued", direction="repair")
+    Repair.objects.create(run=repair, change=MappingChange.objects.latest("pk"))
+    here = text_of(engineer, overview)
+    assert f"Repair {repair.pk} updates rows. Once it is done, retry phase 2." in here
+    assert correct not in here
+    repair.delete()
     assert "2 rows will be written" in text_of(engineer, correct)
     # The SQL that it shows is that of rows with a decision.
     assert "_decided" in str(text_of(engineer, correct).split("<pre", 1)[1])
@@ -64,7 +79,8 @@ def leads_to_decisions(engineer: Client) -> None:
     text = text_of(engineer, INBOX)
     assert f'<a href="{LIST}">{decide}</a>' in text
     assert "Repair" not in text
-    assert f'<a href="{LIST}">An engineer to d{decide[1:]}</a>' in text_of(engineer, "/rollout/")
+    listed = f'<a href="{LIST}">An engineer or a lead to d{decide[1:]}</a>'
+    assert listed in text_of(engineer, "/rollout/")
     here = text_of(engineer, f"/rollout/{PLAN}/production/")
     assert f'<a class="button button-small" href="{LIST}">Decide…</a>' in here
     assert "Repair…" not in here
