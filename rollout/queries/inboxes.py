@@ -188,7 +188,8 @@ def reviews_of(runs: list[PhaseRun], may: May) -> list[Waiting]:
     after = ((BACKFILL, Direction.FORWARD), (ENFORCE, Direction.BACKWARD))
     newest = {
         run.rollout_id: run
-        for run in runs
+        # The newest of both phases tells how far the rollout is: after a rollback, the earlier.
+        for run in sorted(runs, key=attrgetter("pk"))
         if run.phase in (BACKFILL, ENFORCE) and run.direction != Direction.REPAIR
     }
     waiting = {

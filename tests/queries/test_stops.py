@@ -82,6 +82,10 @@ def test_a_mapping_to_review_waits_for_an_engineer_before_the_lead_who_starts(
     waits, url = waits_of(lead)
     assert waits == "An engineer or a lead to review the mapping before phase 3"
     assert f'<a href="{url}">Review the mapping before phase 3</a>' in text_of(engineer, INBOX)
+    for phase in (3, 2):
+        ran(rollout, phase, direction="backward")
+    assert "mapping" not in waits_of(lead)[0], "phase 2 is rolled back"
+    assert "Review the mapping" not in text_of(engineer, INBOX)
 
 
 def test_a_hold_waits_for_a_lead_to_release_it_before_anybody_starts_the_next_phase(
