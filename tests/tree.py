@@ -57,7 +57,6 @@ TESTED_BY = {
     "engine/selftest/writers.py": "engine/selftest/test_defects.py",
     "engine/snapshot/archive.py": "engine/snapshot/test_restore.py",
     "engine/snapshot/pipes.py": "engine/snapshot/test_failures.py",
-    "gates/value_decisions.py": "console/views/test_value_decisions.py",
     "management/rehearsals.py": "management/test_verbs_waiting.py",
     "plan/archived_values.py": "engine/test_rollback.py",
     "plan/carried_hazards.py": "plan/test_wide_keys.py",
