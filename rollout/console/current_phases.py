@@ -44,6 +44,7 @@ from rollout.queries.status import (
     duration_of,
     steps_with_jobs,
 )
+from rollout.worker.estimates import passes_of
 
 _STOPPED = (RunState.FAILED, RunState.CANCELLED)
 # Factor from which on a duration that differs from the rehearsed one needs a word.
@@ -178,16 +179,30 @@ def expected(status: RolloutStatus, phase: PhaseStatus, jobs: Iterable[JobView] 
     """How long a phase takes as it was rehearsed, else forward by its plan's estimate.
 
     Of a rollback that runs, how long that takes; empty where it was not rehearsed. ``jobs`` are
-    those of the phase: a rehearsal knows no row limit.
+    those of the phase while it works: a rehearsal knows no row limit.
     """
     is_back = phase.direction == Direction.BACKWARD and phase.state != PENDING
     times = getattr(status, "rehearsed", None)
     direction = Direction.BACKWARD if is_back else Direction.FORWARD
     seconds = times.of(phase.number, direction) if times is not None else None
     if times is not None and seconds is not None:
-        without = " without the row limit" if any(_was_limited(v.job) for v in jobs) else ""
+        limited = any(_was_limited(job) for job in _jobs_of(status, phase, jobs))
+        without = " without the row limit" if limited else ""
         return f"{duration(seconds)} in rehearsal {times.rehearsal.pk}{without}"
     return "" if is_back else f"estimated {duration(phase.estimate)}"
+
+
+def _jobs_of(
+    status: RolloutStatus, phase: PhaseStatus, jobs: Iterable[JobView]
+) -> list[BackfillJob]:
+    """The jobs of a phase; once it is done they are read, where its plan has passes over tables."""
+    working = [view.job for view in jobs]
+    if working or phase.run is None or phase.run.finished_at is None:
+        return working
+    if not passes_of(status.plan, phase.number):
+        return []
+    of_run = BackfillJob.objects.filter(step_run__run=phase.run)
+    return list(of_run.select_related("step_run__run__rollout"))
 
 
 def _was_limited(job: BackfillJob) -> bool:

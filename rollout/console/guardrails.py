@@ -45,7 +45,9 @@ class RuleRow:
             return f"{trend}, {how_far}"
         windows = self.state.windows if self.state else []
         if above := sum(window["verdict"] == "broken" for window in windows):
-            return f"{above} of {len(windows)} windows above its limit"
+            bound = self.state.bound if self.state else None
+            limit = "" if bound is None else f" of {with_unit(self.rule, bound)}"
+            return f"{above} of {len(windows)} windows above its limit{limit}"
         return f"in {duration(self.rule.seconds * self.rule.windows)}"
 
     @property

@@ -8,6 +8,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from operator import attrgetter
 from typing import TypeVar
 
 from django.db.models import OuterRef, Subquery
@@ -83,7 +84,9 @@ def rows_of(summaries: Sequence[RolloutSummary]) -> list[OverviewRow]:
         )
     )
     to_repair = {audit.rollout_id: audit for audit in audits_to_repair(rollout__in=rollouts)}
-    runs = [run for summary in summaries for run in summary.runs.values()]
+    runs = sorted(
+        (run for summary in summaries for run in summary.runs.values()), key=attrgetter("pk")
+    )
     people = (*updates_of(runs, lambda *_: True), *reviews_of(runs, lambda *_: True))
     reviews = {item.rollout.pk: item for item in people}
     releases = {item.rollout.pk: item for item in releases_of(runs, lambda *_: True)}
@@ -127,9 +130,9 @@ def _waits_for(
 ) -> tuple[str, str]:
     """What a rollout waits for, and the page of it: what the inboxes of those have, if anybody.
 
-    A lead is named only where an approval asks one to start, or a guardrail holds the phase, as the
-    inbox does. ``audit`` has rows to repair, ``review`` is one that the gates before phase 3 wait
-    for, or the update of the rows that have to follow one; ``release`` ends a hold.
+    Gates are not evaluated for it: a lead is said to start a phase once they have passed. ``audit``
+    has rows to repair, ``review`` is one that the gates before phase 3 wait for, or the update of
+    the rows that have to follow one; ``release`` ends a hold.
     """
     status, run, here = state.status, state.run, state.status.rollout.get_absolute_url()
     if run is not None:
@@ -174,7 +177,8 @@ def _waits_for(
     gates = status.plan.gates_of(
         status.next_phase, protected=is_protected(status.rollout.environment)
     )
-    return f"{'Gates and start' if gates else 'Start'} of phase {status.next_phase}", page
+    once = " once its gates have passed" if gates else ""
+    return f"A lead to start phase {status.next_phase}{once}", page
 
 
 def _asked_of(who: str, item: Waiting) -> tuple[str, str]:

@@ -1,6 +1,6 @@
 """What rehearsals found, as pages, the shell, gates and forecasts tell it."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
@@ -21,7 +21,8 @@ from rollout.models import (
 )
 from rollout.plan import plans
 from rollout.plan.actions import LockMode
-from rollout.plan.plan import ROLES, Plan
+from rollout.plan.expected_catalogs import expected
+from rollout.plan.plan import EXPAND, ROLES, Plan
 from rollout.telemetry.histograms import Histogram
 
 MEASURED = (RehearsalState.PASSED, RehearsalState.FAILED)
@@ -39,10 +40,14 @@ class HeldLock:
     held_ms: float | None
     times: int
     waited_ms: float
+    is_of_new_table: bool = False
+    """Whether the step created the table, which nobody else used yet."""
 
     @property
     def blocks(self) -> str:
         """What others could not do meanwhile; empty where the application could do everything."""
+        if self.is_of_new_table:
+            return ""
         blocked = self.mode.blocks
         return "" if blocked.startswith("nothing") else blocked
 
@@ -235,6 +240,7 @@ def _does_something(plan: Plan | None, run: PhaseRun, row: StepRun) -> bool:
 
 def _step(plan: Plan | None, run: PhaseRun, row: StepRun, seen: Observation | None) -> StepReport:
     description = row.step
+    new = _tables_made_by(plan, run, row) if seen is not None and seen.locks else set()
     if plan is not None:
         with suppress(KeyError):
             description = plan.step(run.phase, row.step).description
@@ -243,7 +249,7 @@ def _step(plan: Plan | None, run: PhaseRun, row: StepRun, seen: Observation | No
         description=description,
         state=row.state,
         seconds=_seconds(run, row),
-        locks=[_lock(lock) for lock in (seen.locks if seen else ())],
+        locks=[_lock(lock, new) for lock in (seen.locks if seen else ())],
         traffic=_traffic(seen),
         wal=row.wal_bytes,
         growth=None if row.wal_bytes is None else sum(row.growth.values()),
@@ -261,9 +267,26 @@ def _running_for(run: PhaseRun, row: StepRun) -> float | None:
     return run.time_at_work(row.started_at, timezone.now()).total_seconds()
 
 
-def _lock(lock: dict[str, Any]) -> HeldLock:
+def _tables_made_by(plan: Plan | None, run: PhaseRun, row: StepRun) -> set[str]:
+    """The tables that a step created, by their labels; later phases rename some, too."""
+    if plan is None or (run.phase, run.direction) != (EXPAND, Direction.FORWARD):
+        return set()
+    before = [step.id for step in plan.phases[run.phase].steps]
+    if row.step not in before:
+        return set()
+    at = before.index(row.step)
+    tables, there = expected(plan, run.phase, at + 1).tables, expected(plan, run.phase, at).tables
+    return tables.keys() - there.keys()
+
+
+def _lock(lock: dict[str, Any], new: Container[str]) -> HeldLock:
     return HeldLock(
-        lock["table"], _MODES[lock["mode"]], lock["held_ms"], lock["times"], lock["waited_ms"]
+        lock["table"],
+        _MODES[lock["mode"]],
+        lock["held_ms"],
+        lock["times"],
+        lock["waited_ms"],
+        lock["table"] in new,
     )
 
 

@@ -1,5 +1,6 @@
 """Suggestions for legacy texts that probably mean the lookup row of a similar text."""
 
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -12,12 +13,15 @@ from rollout.queries.look_alikes import LookAlikes, look_alikes
 MIN_SCORE = 84.0
 # The names of the most rows are compared: a rare one is seldom what was meant.
 MAX_NAMES = 2000
+# Of so many that resemble a text, the first that may be meant counts.
+MAX_ALIKE = 50
 # A code of so few letters resembles any other.
 MAX_CODE = 2
 # What people write for a missing value, by normal form.
 PLACEHOLDERS = frozenset(
     ("null", "(null)", "none", "(none)", "nil", "n/a", "#n/a", "na", "n.a.", "nan", "undefined")
 )
+_NUMBER = re.compile(r"\d+")
 # The reasons of mappings that neither a person nor the plan decided.
 _UNDECIDED = ("exact", "trimmed", "case", "unmapped")
 
@@ -78,9 +82,11 @@ class Suggestions:
             if self._rows[self._names[number]] >= (value.rows or 0):
                 return Suggestion(self._names[number], "same words")
         for _, score, number in process.extract(
-            plain, self._plain, scorer=fuzz.ratio, score_cutoff=MIN_SCORE, limit=3
+            plain, self._plain, scorer=fuzz.ratio, score_cutoff=MIN_SCORE, limit=MAX_ALIKE
         ):
             name = self._names[number]
+            if _have_other_numbers(plain, self._plain[number]):
+                continue
             if name != value.name and self._rows.get(name, 0) >= (value.rows or 0):
                 return Suggestion(name, f"{score:.0f} % alike", int(score))
         return None
@@ -89,3 +95,9 @@ class Suggestions:
         """Suggestions by normal form, for the values that have one."""
         suggestions = ((value.normal, self.of(value)) for value in values)
         return {form: suggestion for form, suggestion in suggestions if suggestion is not None}
+
+
+def _have_other_numbers(text: str, name: str) -> bool:
+    """Whether both have numbers, and not the same: unit 74 is no misspelt unit 4."""
+    numbers, of_name = _NUMBER.findall(text), _NUMBER.findall(name)
+    return bool(numbers and of_name) and numbers != of_name

@@ -86,6 +86,12 @@ class PhaseStatus:
         return [gate for gate in self.gates_in_the_way if gate.status != "pending"]
 
     @property
+    def gates_for_people(self) -> list[GateStatus]:
+        """Gates that wait for decisions about values, which no press prepares."""
+        asking = ("review_mapping", "decide_values")
+        return [gate for gate in self.gates_in_the_way if gate.action in asking]
+
+    @property
     def passed_gates(self) -> list[GateStatus]:
         return [gate for gate in self.gates if gate.shown == "pass"]
 

@@ -3,8 +3,13 @@
 import re
 from typing import Any
 
+import pytest
 from django.test import Client
+from django.utils import timezone
 
+from rollout import gates
+from rollout.engine.mapping import ReviewCounts
+from rollout.gates import mappings
 from rollout.models import PhaseRun, Rehearsal, Rollout
 from rollout.plan import plans
 from tests.console import journal
@@ -26,6 +31,27 @@ def test_the_overview_says_where_each_rollout_stands(rollout: Rollout, viewer: C
     assert "grace, " in row
 
 
+def test_the_overview_asks_for_no_review_before_phase_3_once_phase_2_is_rolled_back(
+    rollout: Rollout, viewer: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    counts = dict.fromkeys(plans.get(rollout.plan).lookups, ReviewCounts(63, 60, timezone.now()))
+    monkeypatch.setattr(mappings, "_counts", lambda *_: counts)
+    gates.invalidate()
+    for phase in (0, 1, 2):
+        ran(rollout, phase)
+    journal.audited(rollout, mapping_values=63, mapping_reviewed=60)
+    review = "An engineer to review the mapping before phase 3"
+    assert review in text_of(viewer, "/rollout/")
+    for phase, direction in ((3, "forward"), (3, "backward")):
+        ran(rollout, phase, direction=direction)
+    assert review in text_of(viewer, "/rollout/")
+    ran(rollout, 2, direction="backward")
+    text = text_of(viewer, "/rollout/")
+    assert review not in text
+    assert "A lead to start phase 2 once its gates have passed" in text
+    gates.invalidate()
+
+
 def test_the_overview_says_who_or_what_each_rollout_waits_for(
     rollout: Rollout, viewer: Client
 ) -> None:
@@ -33,7 +59,7 @@ def test_the_overview_says_who_or_what_each_rollout_waits_for(
         cell = text_of(viewer, "/rollout/").split('<td class="wrap">')[1].split("</td>")[0]
         return re.sub("<[^>]+>", "", cell)
 
-    assert waits() == "Start of phase 0"
+    assert waits() == "A lead to start phase 0"
     run = ran(rollout, 0, "paused")
     assert waits() == "An engineer or a lead to resume phase 0"
     PhaseRun.objects.filter(pk=run.pk).update(state="running")
@@ -41,13 +67,13 @@ def test_the_overview_says_who_or_what_each_rollout_waits_for(
     reached(run, "compare-schema", "running", waiting_for="a lock on properties")
     assert waits() == "A lock on properties."
     PhaseRun.objects.filter(pk=run.pk).update(state="done")
-    assert waits() == "Gates and start of phase 1"
+    assert waits() == "A lead to start phase 1 once its gates have passed"
     rehearsal = journal.rehearsed(journal.taken(rollout), "running")
     assert waits() == f"Rehearsal {rehearsal.pk} to finish"
     Rehearsal.objects.update(state="passed")
     for phase in (1, 2):
         ran(rollout, phase)
-    assert waits() == "Gates and start of phase 3", "the inbox asks nobody either"
+    assert waits() == "A lead to start phase 3 once its gates have passed"
     journal.signed(rollout, "request", phase=3)
     assert waits() == "Approval of phase 3, requested by grace"
     for phase in (3, 4):

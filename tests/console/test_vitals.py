@@ -111,6 +111,10 @@ def test_the_application_is_judged_by_its_guardrails_while_they_are_evaluated(
     p95 = vitals(rollout)["Application p95"]
     assert p95.is_bad
     assert p95.detail == "recovering, 4 of 5 windows within its limit; baseline 10 ms"
+    evaluated(rollout, "slower", "kbkkb", action="throttle", value=12.0, baseline=10.0, bound=11.0)
+    p95 = vitals(rollout)["Application p95"]
+    assert p95.detail == "2 of 5 windows above its limit of 11 ms; baseline 10 ms"
+    evaluated(rollout, "slower", "bkkkk", **broken, baseline=10.0)
     text = text_of(viewer, PAGE)
     assert 'class="badge tone-warn"><svg' in text.split('id="health"')[1][:120]
     assert re.search(r'<div class="warn">\s*<dt>Application p95', text), "the tone of the badge"

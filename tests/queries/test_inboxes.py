@@ -21,6 +21,18 @@ from tests.console.journal import PAGE, ran, text_of
 INBOX = "/rollout/inbox/"
 
 
+def test_an_empty_inbox_leads_to_the_phases_that_its_reader_may_start(
+    rollout: Rollout, lead: Client, viewer: Client
+) -> None:
+    link = f'<a href="{PAGE}phases/%d/">Phase %d of Property classification, production</a>'
+    assert link % (0, 0) in text_of(lead, INBOX)
+    assert "You may start" not in text_of(viewer, INBOX)
+    ran(rollout, 0)
+    assert link % (1, 1) in text_of(lead, INBOX)
+    ran(rollout, 1, "running")
+    assert "You may start" not in text_of(lead, INBOX)
+
+
 def test_decisions_that_wait_for_a_lead_are_listed_and_counted(
     rollout: Rollout, lead: Client, viewer: Client
 ) -> None:

@@ -47,6 +47,15 @@ def test_the_rarer_of_two_similar_names_gets_the_suggestion() -> None:
     assert suggestion(values, "Condo") is None
 
 
+def test_a_name_with_another_number_is_not_suggested() -> None:
+    known = [value(f"Unit house {number}", 870) for number in (74, 41, 14, 40)]
+    values = [*known, value("Unit house 4", 5), value("Unit hause 74", 3)]
+    assert suggestion(values, "Unit house 4") is None
+    assert suggestion(values, "Unit hause 74") == "Unit house 74: 92 % alike"
+    assert suggestion([value("Condo", 9), value("Condp1", 5)], "Condp1") is None
+    assert suggestion([value("Condo", 9), value("Condo1", 5)], "Condo1") == "Condo: 91 % alike"
+
+
 def test_the_rarer_name_resembles_the_more_frequent_if_only_signs_differ() -> None:
     values = [value("Haus", 1700), value("{Haus}", 4), value("Haus neu", 2)]
     assert suggestion(values, "{Haus}") == "Haus: same words"

@@ -92,7 +92,7 @@ def test_a_hold_waits_for_a_lead_to_release_it_before_anybody_starts_the_next_ph
     rollout: Rollout, lead: Client, engineer: Client
 ) -> None:
     held = journal.acting(rollout, "held", "hold", "broken", message="p95 is 900 ms.")
-    assert waits_of(lead)[0] == "Start of phase 0", "which no gate holds up"
+    assert waits_of(lead)[0] == "A lead to start phase 0", "which no gate holds up"
     for phase in (0, 1, 2):
         ran(rollout, phase)
     journal.signed(rollout, "approval", by="ada")
@@ -124,7 +124,7 @@ def test_a_hold_that_ends_by_itself_waits_for_nobody(rollout: Rollout, lead: Cli
     rules = plans.get(rollout.plan).all_guardrails
     by_itself = next(rule for rule in rules if rule.action == "hold" and rule.resumes)
     journal.acting(rollout, by_itself.id, "hold", "broken")
-    assert waits_of(lead)[0] == "Gates and start of phase 3"
+    assert waits_of(lead)[0] == "A lead to start phase 3 once its gates have passed"
     assert "Nothing waits for you." in text_of(lead, INBOX)
 
 

@@ -11,7 +11,7 @@ from rollout.console.http.fragments import cache_fragment, render_part, vary_on_
 from rollout.console.http.links import page_of_ours
 from rollout.console.http.shortcuts import rollout_or_404
 from rollout.queries.inboxes import waiting_for
-from rollout.queries.status import all_rollouts, summaries_of
+from rollout.queries.status import RolloutSummary, all_rollouts, summaries_of
 
 
 @may("view_rollout")
@@ -34,7 +34,19 @@ def header(request: ConsoleRequest, plan: str, environment: str) -> HttpResponse
 def inbox(request: ConsoleRequest) -> HttpResponse:
     """What waits for the reader: approvals, second signatures, restores, phases that stopped."""
     rows = waiting_for(request.user)
-    return render(request, "rollout/inbox.html", {"rows": rows})
+    page = {"rows": rows, "to_start": [] if rows else _to_start(request)}
+    return render(request, "rollout/inbox.html", page)
+
+
+def _to_start(request: ConsoleRequest) -> list[RolloutSummary]:
+    """The rollouts whose next phase the reader may start, once its gates have passed."""
+    seen = environments_seen_by(request.user, "start_rollout")
+    summaries = summaries_of([rollout for rollout in all_rollouts() if rollout.environment in seen])
+    return [
+        summary
+        for summary in summaries
+        if summary.next_phase is not None and summary.active is None and summary.repair is None
+    ]
 
 
 @may("view_rollout", anywhere=True)

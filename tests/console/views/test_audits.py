@@ -85,7 +85,7 @@ def test_mismatches_in_one_column_have_one_button_that_repairs_them(
     page = f"/rollout/audits/{report.pk}/"
     text = text_of(engineer, page)
     assert text.count(f'href="{page}repair/') == 1
-    assert "The legacy value, and the value that the rows have now." in text
+    assert "The legacy value, and the value that the rows had in this audit." in text
     report.translations[1]["categories"] = {"ok": 999, "wrong": 1}
     report.save(update_fields=["translations"])
     assert text_of(engineer, page).count(">Repair these rows…</a>") == 2

@@ -90,6 +90,23 @@ def test_a_rehearsed_time_stands_in_place_of_the_estimate_wherever_one_is_report
     assert "Rolling back phase 1: 4 s in <a" in text_of(lead, pages[1])
 
 
+def test_the_card_of_a_phase_that_is_done_keeps_that_its_rehearsal_had_no_row_limit(
+    rollout: Rollout, viewer: Client
+) -> None:
+    rehearsal = journal.rehearsed(journal.taken(rollout))
+    ran(rehearsal.sandbox, 2)
+    for phase in (0, 1):
+        ran(rollout, phase)
+    run = ran(rollout, 2)
+    job = journal.ended_job(reached(run, "backfill"))
+    page = f"{PAGE}phases/2/"
+    assert f"in rehearsal {rehearsal.pk})" in text_of(viewer, page)
+    BackfillJob.objects.filter(pk=job.pk).update(rows_per_second=1112)
+    for address in (PAGE, page):
+        text = text_of(viewer, address)
+        assert f"in rehearsal {rehearsal.pk} without the row limit)" in text, address
+
+
 def test_a_phase_without_gates_names_those_of_the_next(rollout: Rollout, lead: Client) -> None:
     for page in (PAGE, f"{PAGE}phases/0/", f"{PAGE}phases/0/start/"):
         ahead = text_of(lead, page).split("No gates before phase 0. Phase 1 has ")[1]

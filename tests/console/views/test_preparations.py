@@ -3,11 +3,14 @@
 from dataclasses import replace
 from datetime import timedelta
 
+import pytest
 from django.contrib.auth.models import Group, Permission
 from django.test import Client
 from django.utils import timezone
 
-from rollout.gates import Evidence, check_gates
+from rollout import gates
+from rollout.engine.mapping import ReviewCounts
+from rollout.gates import Evidence, check_gates, mappings
 from rollout.gates.checklists import ItemStatus, checklist_of
 from rollout.gates.preparations import missing_before
 from rollout.gates.registry import Action
@@ -43,6 +46,24 @@ def test_one_press_requests_what_is_missing_and_a_second_repeats_nothing(
     lead.post(PREPARE)
     assert LogEntry.objects.count() <= before + len(left)
     assert Snapshot.objects.count() == 1
+
+
+def test_a_press_says_what_it_leaves_to_people(
+    before_phase_3: Rollout, lead: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    counts = ReviewCounts(63, 54, timezone.now())
+    lookups = plans.get(before_phase_3.plan).lookups
+    monkeypatch.setattr(mappings, "_counts", lambda *_: dict.fromkeys(lookups, counts))
+    gates.invalidate()
+    left = f'It leaves to people: <a href="{PAGE}mappings/?show=open">Mapping reviewed</a>.'
+    for page in (PAGE, f"{PAGE}phases/3/", f"{PAGE}phases/3/start/"):
+        assert left in text_of(lead, page), page
+    counts = ReviewCounts(63, 63, timezone.now())
+    gates.invalidate()
+    text = text_of(lead, PAGE)
+    assert 'id="prepare"' in text
+    assert "It leaves to people" not in text
+    gates.invalidate()
 
 
 def test_wrong_rows_are_repaired_before_a_press_takes_a_snapshot_of_them(
