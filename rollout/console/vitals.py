@@ -165,8 +165,11 @@ def _of_database(status: RolloutStatus, now: datetime) -> list[Vital]:
         else:
             detail = "Start the watchdog."
         value = "Not measured"
-        if sample is None and status.liveness.watchdog_alive:
-            value, detail = "Pending", "The first sample comes within a minute."
+        run = status.active
+        is_new = run is not None and now - run.created_at < STALE_AFTER
+        if (sample is None or is_new) and status.liveness.watchdog_alive:
+            which = "first" if sample is None else "next"
+            value, detail = "Pending", f"The {which} sample comes within a minute."
         return [Vital(label, value, detail, is_known=False) for label in labels]
     server = sample["server"]
     waiting = server.get("lock_waits") or 0

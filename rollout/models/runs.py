@@ -194,6 +194,11 @@ class PhaseRun(Leased):
         began, ended = self.halts[-1]
         return datetime.fromisoformat(began) if began and not ended else None
 
+    @property
+    def has_stood_still(self) -> bool:
+        """Whether it was paused or stopped short, and went on."""
+        return any(until for _, until in self.halts)
+
     def time_at_work(self, since: datetime, until: datetime) -> timedelta:
         """How much of a span of time it worked, without pauses."""
         halted = timedelta()

@@ -68,6 +68,11 @@ class DecisionsPreview:
         return sum(change.value.rows for change in self.changes)
 
     @property
+    def rows_to_fill(self) -> int:
+        """Rows that phase 2 will fill by them: none of values that are undecided again."""
+        return sum(c.value.rows for c in self.changes if c.after is not None)
+
+    @property
     def rows_affected(self) -> int:
         """Filled rows that hold something else than is decided from then on."""
         return sum(change.value.rows for change in self.changes if change.moved)

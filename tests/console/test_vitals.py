@@ -53,6 +53,17 @@ def test_figures_that_are_not_measured_say_so_and_what_to_do(
     assert "rollout.telemetry.middleware.Telemetry" in text_of(viewer, f"{PAGE}monitoring/")
 
 
+def test_a_sample_from_before_a_start_is_waited_for_before_it_is_missed(rollout: Rollout) -> None:
+    journal.processes_run()
+    sampled(rollout, ago=2 * STALE_AFTER)
+    run = ran(rollout, 0, "queued")
+    waits = vitals(rollout)["Lock waits"]
+    assert (waits.value, waits.detail) == ("Pending", "The next sample comes within a minute.")
+    rollout.runs.filter(pk=run.pk).update(created_at=timezone.now() - 2 * STALE_AFTER)
+    waits = vitals(rollout)["Lock waits"]
+    assert waits.detail == "The database gave no sample in the last minute."
+
+
 def test_the_latency_now_stands_beside_its_baseline_with_a_line_of_the_last_half_hour(
     rollout: Rollout, viewer: Client
 ) -> None:

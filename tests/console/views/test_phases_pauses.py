@@ -162,3 +162,20 @@ def test_a_step_that_a_health_signal_holds_is_reported_as_held(
     assert " rows/s<" not in text_of(lead, PHASE)
     assert f'href="/rollout/jobs/{job.pk}/#health"' in text_of(lead, PHASE)
     assert "</svg>Paused by signal<" in text_of(lead, PHASE)
+
+
+def test_a_duration_leaves_time_out_only_where_a_run_stood_still_and_went_on(
+    rollout: Rollout, viewer: Client
+) -> None:
+    for phase in (0, 1):
+        ran(rollout, phase)
+    now = timezone.now().isoformat()
+    run = ran(rollout, 2, "failed", halts=[[now, None]])
+    assert "without the time it stood still" not in text_of(viewer, PHASE)
+    run.halts = [[now, now], [now, None]]
+    run.save(update_fields=["halts"])
+    assert ", without the time it stood still" in text_of(viewer, PHASE)
+    PhaseRun.objects.filter(pk=run.pk).update(state="queued", finished_at=None)
+    text = text_of(viewer, PHASE)
+    assert "<dt>Ran for</dt>" in text
+    assert "Running for" not in text

@@ -144,6 +144,11 @@ def test_people_decide_about_values_in_the_browser_one_by_one_together_and_by_a_
     text = decide(engineer, PAGE, {**fields, "value-0-0": "0"})
     assert "1 decision saved. Phase 2 will use them." in text
     assert decisions() == {"free": {"price_cents": "0"}}
+    taken_back = {**fields_of(engineer, PAGE), "chosen": ["0"], "bulk": "leave"}
+    html = preview(engineer, PAGE, taken_back)
+    assert re.search(r'<dt>Rows that phase 2 fills by them</dt>\s*<dd class="number">0<', html)
+    assert ">none: undecided<" in html
+    assert "it ends “Failed” at its audit" in html
     for hostile in ('["5"]', "{", "[" * 2000, "\ud800".encode("utf-16", "surrogatepass")):
         made_up = {"source-0": hostile, "was-0": "null", "value-0-0": "1"}
         assert "converts by now, or is gone" in preview(engineer, PAGE, made_up)
