@@ -41,16 +41,22 @@ def update(
     assignments: Sequence[Assignment],
     joins: Sequence[sql.Composable],
     conditions: Iterable[sql.Composable],
+    *,
+    laid_out: bool = False,
 ) -> sql.Composed:
-    """The UPDATE of rows that meet the conditions, which are over the row and the joins."""
-    return sql.SQL("UPDATE {} AS t SET {}{} WHERE {}").format(
-        relation,
-        sql.SQL(", ").join(
-            sql.SQL("{} = {}").format(sql.Identifier(a.column), a.value) for a in assignments
-        ),
-        sql.SQL(" FROM {}").format(sql.SQL(", ").join(joins)) if joins else sql.SQL(""),
-        sql.SQL(" AND ").join(conditions),
+    """The UPDATE of rows that meet the conditions, which are over the row and the joins.
+
+    ``laid_out`` for people, each column, join and condition has a line of its own.
+    """
+    line, item = ("\n", "\n  ") if laid_out else (" ", " ")
+    columns = sql.SQL(f",{item}").join(
+        sql.SQL("{} = {}").format(sql.Identifier(a.column), a.value) for a in assignments
     )
+    parts = [sql.SQL("UPDATE {} AS t").format(relation), sql.SQL(f"SET{item}") + columns]
+    if joins:
+        parts.append(sql.SQL(f"FROM{item}") + sql.SQL(f",{item}").join(joins))
+    parts.append(sql.SQL(f"WHERE{item}") + sql.SQL(f"{item}AND ").join(conditions))
+    return sql.SQL(line).join(parts)
 
 
 def update_of_met(

@@ -222,6 +222,10 @@ def _under_way(
     unhindered = in_batches * duty * max(len(totals.holders), 1)
     if job.rows_per_second is not None:
         unhindered = min(unhindered, job.rows_per_second)
+    throttled = unhindered * (pace.throttle.share if pace else 1.0)
+    if likely and throttled < unhindered:
+        # What was measured of late is of before the throttle.
+        likely = (*likely, throttled)
     return JobProgress(
         scanned=totals.scanned,
         updated=totals.updated,
@@ -231,7 +235,7 @@ def _under_way(
             (1 - totals.fraction) * job.estimated_rows,
             speeds=likely
             or (
-                *(unhindered, unhindered * (pace.throttle.share if pace else 1.0)),
+                *(unhindered, throttled),
                 recent if job.paced_at is None else None,
             ),
             signals=signals,
@@ -326,8 +330,8 @@ def time_left(
     """The time for these rows at speeds in rows a second, each as likely as the others.
 
     At first they are that of all batches without a rest, the share of it that signals allow now,
-    and what little was measured; later what was measured of late and for longer. Where they agree
-    the time is one figure.
+    and what little was measured; later what was measured of late and for longer, and that share
+    while a signal slows the job down. Where they agree the time is one figure.
     """
     known = [speed for speed in speeds if speed]
     if not known:

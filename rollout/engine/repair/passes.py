@@ -26,10 +26,11 @@ from rollout.plan.actions import Action, Compute, Fill, Statement
 from rollout.plan.conversions import Conversion
 from rollout.plan.plan import Actions, Plan, Step
 from rollout.plan.resolvers import name_the_rows
+from rollout.plan.session_settings import ANNOUNCE
 from rollout.plan.table import Table
 from rollout.plan.transition import fill
 from rollout.plan.translations import Computed, Lookup
-from rollout.plan.updates import Assignment
+from rollout.plan.updates import Assignment, update
 
 RepairDirection = Literal["forward", "reverse"]
 
@@ -278,7 +279,9 @@ class RepairPlan:
         ):
             return self.careful.text
         return ";\n\n".join(
-            action.text for action in self.passes if isinstance(action, Statement | Fill | Compute)
+            _laid_out(action) if isinstance(action, Fill) else action.text
+            for action in self.passes
+            if isinstance(action, Statement | Fill | Compute)
         )
 
     @property
@@ -299,3 +302,10 @@ class RepairPlan:
     def advice(categories: Collection[str]) -> str:
         """What to do about rows that a repair leaves as they are."""
         return " ".join(ADVICE[category] for category in ADVICE if category in categories)
+
+
+def _laid_out(fill: Fill) -> str:
+    """The text of a pass for people who check it before it runs: a line for each column."""
+    conditions = (sql.SQL("/* rows of the batch */ true"), *fill.matches, fill.wrong)
+    own = update(fill.table.identifier, fill.assignments, fill.joins, conditions, laid_out=True)
+    return sql.SQL("{};\n{}").format(ANNOUNCE, own).as_string()

@@ -4,6 +4,7 @@ from datetime import timedelta
 
 import pytest
 from django.test import Client
+from django.utils import timezone
 
 from rollout.engine import commit_latencies
 from rollout.engine.commit_latencies import CommitLatencies
@@ -169,7 +170,7 @@ def test_a_throttled_job_shows_its_pace_and_each_signal_with_its_value_and_limit
     assert text.count("55.0%") == 1, "only as the lowest pace so far, in the table"
     assert "Limited to 1,112 rows per second," in text
     assert "from the start, by <code>BACKFILL_ROWS_PER_SECOND</code>." in text
-    assert "Full speed is this limit. An empty row limit and a" in text
+    assert "Full speed is this limit. It holds on average:" in text
     assert "Commit latency</strong>" in text
     for shown in (
         "A small commit takes 61.0 ms: baseline 4.0 ms, limit 14.0 ms.",
@@ -177,6 +178,32 @@ def test_a_throttled_job_shows_its_pace_and_each_signal_with_its_value_and_limit
     ):
         assert shown in text
     assert '<span>61 ms</span><span class="small muted">limit 14 ms</span>' in text
+
+
+@pytest.mark.usefixtures("clean_target")
+def test_the_time_left_follows_a_throttle_at_once(rollout: Rollout, viewer: Client) -> None:
+    job = a_job(rollout)
+    created = timezone.now() - timedelta(minutes=3)
+    BackfillJob.objects.filter(pk=job.pk).update(created_at=created)
+    job.refresh_from_db()
+    a_lane(job, scanned=6250, working_seconds=12.5)
+    # 500 rows a second, as all its batches: 18,750 rows are left.
+    measured(job, 30, scanned=2500)
+    before = progress_of(job).left
+    assert before is not None
+    with target() as opened:
+        record = PaceRecord(opened, job.pk, "host:7")
+        record.latencies = CommitLatencies(4.0, (61.0,) * 5, (90.0,) * 5)
+        record.record(Throttle(0.1, SLOW), 1)
+    now = progress_of(job).left
+    assert now is not None
+    assert now.longest == pytest.approx(18_750 / 50)
+    assert before.longest is not None
+    assert before.longest < 100
+    StepRun.objects.filter(pk=job.step_run_id).update(
+        waiting_for="throttled to 10% of full speed: x."
+    )
+    assert " rows/s in the last 30 s," in text_of(viewer, job.step_run.run.get_absolute_url())
 
 
 @pytest.mark.usefixtures("clean_target")
