@@ -1,6 +1,5 @@
 """Repairs from the journal's side: asked for, run by workers, seen by the next audit."""
 
-import re
 from typing import Any
 
 import pytest
@@ -47,11 +46,9 @@ class TestAPreview:
         assert (example.key, example.column) == (key, "property_type_id")
         assert example.before == "#4711 (no such row)"
         assert example.after
-        update = preview.sql[preview.sql.index('UPDATE "public"."properties" AS t\nSET\n') :]
-        lines = update.splitlines()
-        assert lines[2].startswith('  "property_type_id" = ')
-        set_columns = lines[2 : lines.index("FROM")]
-        assert all(re.match(r'  "\w+" = ', line) for line in set_columns), "a line each"
+        lines = preview.sql.partition('UPDATE "public"."properties" AS t\nSET\n')[2].splitlines()
+        assert lines[0].startswith('  "property_type_id" = ')
+        assert {line[:3] for line in lines[: lines.index("FROM")]} == {'  "'}, "a line each"
         assert versions() == before
         assert not PhaseRun.objects.filter(direction=Direction.REPAIR).exists()
 
