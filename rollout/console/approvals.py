@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from django.contrib.auth.models import User
+from django.db.models import F
 from django.utils import timezone
 
 from rollout.gates import Evidence
@@ -41,6 +42,17 @@ def approvals_of(evidence: Evidence) -> list[SignOffView]:
 def requests_of(evidence: Evidence) -> list[SignOff]:
     """The requests for approval of the phase that nobody has answered."""
     return _in_force(SignOffKind.REQUEST, evidence)
+
+
+def answered_of(evidence: Evidence) -> list[SignOff]:
+    """The requests for approval of the phase as it is now that other leads have answered."""
+    answered = evidence.rollout.sign_offs.filter(
+        kind=SignOffKind.REQUEST,
+        phase=evidence.number,
+        phase_digest=evidence.plan.digest_of(evidence.number),
+        withdrawn_at__isnull=False,
+    )
+    return list(answered.exclude(withdrawn_by_name=F("actor_name")))
 
 
 def may_be_repeated(request: SignOff) -> bool:

@@ -286,6 +286,8 @@ class RolloutGuide:
             return GuideStep(title, why, False, self.review_button(), open_values.message)
         if gate is not None and gate.action == "approve":
             return GuideStep(title, why, False, self.approve_button(phase), "Requested.")
+        if gate is not None and gate.action == "see_rejection":
+            return GuideStep(title, why, False, self.rejection_button(phase), gate.message)
         button = self.post(
             "Take snapshot, request approval", "prepare", ENFORCE, permission="take_snapshot"
         )
@@ -293,6 +295,10 @@ class RolloutGuide:
 
     def approve_button(self, phase: PhaseStatus) -> Button:
         return self.link("Review and approve…", "approve", phase.number)
+
+    def rejection_button(self, phase: PhaseStatus) -> Button:
+        url = rollout_url(self.status.rollout, "start", phase.number)
+        return Button("Open rejection", f"{url}#approvals")
 
     def rollback(self) -> GuideStep:
         title = "Roll everything back"

@@ -15,7 +15,7 @@ from django.db.models import OuterRef, Subquery
 from django.utils import timezone
 
 from rollout.console.alerts import Alert, alerts_of
-from rollout.console.approvals import approvals_of, overrides_of, requests_of
+from rollout.console.approvals import approvals_of, overrides_of, rejections_of, requests_of
 from rollout.console.formats import waiting
 from rollout.console.guardrails import rules_of
 from rollout.console.http.links import rollout_url
@@ -79,7 +79,12 @@ def rows_of(summaries: Sequence[RolloutSummary]) -> list[OverviewRow]:
     sign_offs = _by_rollout(
         SignOff.objects.filter(
             rollout__in=rollouts,
-            kind__in=(SignOffKind.REQUEST, SignOffKind.APPROVAL, SignOffKind.OVERRIDE),
+            kind__in=(
+                SignOffKind.REQUEST,
+                SignOffKind.REJECTION,
+                SignOffKind.APPROVAL,
+                SignOffKind.OVERRIDE,
+            ),
             withdrawn_at=None,
         )
     )
@@ -155,6 +160,10 @@ def _waits_for(
     evidence = evidence_of(status)
     # Read for all rollouts at once.
     evidence.facts.sign_offs, evidence.facts.now = sign_offs, now
+    if rejections := rejections_of(evidence):
+        by = rejections[0].actor_name
+        start = rollout_url(status.rollout, "start", status.next_phase)
+        return f"Approval of phase {status.next_phase} rejected by {by}", f"{start}#approvals"
     if requests := requests_of(evidence):
         asker = requests[0].actor_name
         return f"Approval of phase {status.next_phase}, requested by {asker}", page

@@ -4,6 +4,7 @@ from rollout.gates.evidence import Evidence
 from rollout.gates.overrides import rejection_of, void_reason
 from rollout.gates.registry import GateResult, check, failed, passed, pending
 from rollout.journal.moments import in_words
+from rollout.logs.texts import as_sentence
 from rollout.models import SignOffKind
 from rollout.plan.gates import Approved
 
@@ -12,9 +13,10 @@ from rollout.plan.gates import Approved
 def approved(gate: Approved, evidence: Evidence) -> GateResult:
     if (rejection := rejection_of(evidence)) is not None:
         return failed(
-            "edit_plan",
-            f"Rejected by {rejection.actor_name} at {in_words(rejection.at)}: {rejection.reason} "
-            "Change the plan, or have the rejection withdrawn.",
+            "see_rejection",
+            f"Rejected by {rejection.actor_name} at {in_words(rejection.at)}: "
+            f"{as_sentence(rejection.reason)} Change the plan and request approval again, or have "
+            "the rejection withdrawn.",
         )
     approvals = evidence.sign_offs(SignOffKind.APPROVAL)
     valid = [approval for approval in approvals if not void_reason(approval, evidence)]

@@ -40,6 +40,7 @@ Action = Literal[
     "roll_back_phase",
     "run_smoke_tests",
     "schedule_start",
+    "see_rejection",
     "start_audit",
     "start_phase",
     "take_snapshot",

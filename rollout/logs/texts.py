@@ -42,6 +42,12 @@ def counted(number: int, noun: str, verb: str = "") -> str:
     return f"{number:,} {noun}s {verb}".rstrip()
 
 
+def as_sentence(text: str) -> str:
+    """What a person typed, with a full stop unless it ends with a mark of its own."""
+    text = text.rstrip()
+    return text if text.endswith((".", "!", "?", "…")) else f"{text}."
+
+
 def listed(texts: Sequence[str], at_most: int, separator: str = "; ") -> str:
     """The first texts, and how many more there are."""
     more, semicolon = len(texts) - at_most, separator.strip(", ")

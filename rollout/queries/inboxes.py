@@ -29,6 +29,7 @@ from rollout.models import (
     RestoreState,
     Rollout,
     RunState,
+    ScheduleState,
     SignOff,
     SignOffKind,
     Snapshot,
@@ -97,14 +98,15 @@ def _newest_runs(environments: Iterable[str]) -> list[PhaseRun]:
 def _signatures(
     runs: list[PhaseRun], username: str, may: May, blocked: Container[int]
 ) -> list[Waiting]:
-    """Requests, second signatures and approved starts that wait, of phases as they are now.
+    """Requests, rejections, second signatures and approved starts, of phases as they are now.
 
     Nobody is asked to start a phase of a ``blocked`` rollout: something else comes first there.
     """
     of_phases = newest_of_phases(runs)
-    sign_offs = SignOff.objects.select_related("rollout").filter(
+    sign_offs = SignOff.objects.select_related("rollout__schedule").filter(
         Q(kind=SignOffKind.REQUEST)
         | Q(kind=SignOffKind.OVERRIDE, confirmed_at=None)
+        | Q(kind=SignOffKind.REJECTION, actor__isnull=False)
         | Q(~Exists(_rejections()), kind=SignOffKind.APPROVAL, actor__isnull=False),
         Q(expires_at=None) | Q(expires_at__gt=Now()),
         withdrawn_at=None,
@@ -135,10 +137,19 @@ def _signatures(
             case SignOffKind.APPROVAL if (
                 rollout.pk not in blocked
                 and _is_next(of_phases, rollout.pk, phase)
+                and not _is_scheduled(rollout, phase)
                 and may("start_rollout", rollout)
             ):
                 what = f"Start phase {phase}, approved by {sign_off.actor_name}"
                 url = _page("start", rollout, phase)
+                waiting.append(replace(item, what=what, asked_by="", url=url))
+            case SignOffKind.REJECTION if (
+                sign_off.plan_digest == plan.digest
+                and not is_done(of_phases.get((rollout.pk, phase)))
+                and may("start_rollout", rollout)
+            ):
+                what = f"Phase {phase} was rejected by {sign_off.actor_name}"
+                url = f"{_page('start', rollout, phase)}#approvals"
                 waiting.append(replace(item, what=what, asked_by="", url=url))
             case SignOffKind.OVERRIDE if plan.is_guarded(phase) and may("override_gate", rollout):
                 gate = gate_label(sign_off.subject)
@@ -153,6 +164,12 @@ def _is_next(runs: Mapping[tuple[int, int], PhaseRun], rollout: int, phase: int)
     newest = runs.get((rollout, phase))
     is_there = newest is not None and newest.direction == Direction.FORWARD
     return is_done(runs.get((rollout, phase - 1))) and not is_there
+
+
+def _is_scheduled(rollout: Rollout, phase: int) -> bool:
+    """Whether a phase starts by itself at a time to come."""
+    start = rollout.scheduled
+    return start is not None and start.state == ScheduleState.WAITING and start.phase == phase
 
 
 def _rejections() -> QuerySet[SignOff]:

@@ -16,6 +16,7 @@ from rollout.journal.events import Event
 from rollout.journal.labels import gate_label
 from rollout.journal.moments import by_the_database, in_words
 from rollout.journal.rollouts import alone_with, no_phase, plan_of
+from rollout.logs.texts import as_sentence
 from rollout.models import Rollout, SignOff, SignOffKind
 from rollout.plan.checklist import Item
 from rollout.plan.gates import Approved
@@ -65,8 +66,8 @@ def ask_for_approval(
                 return sign_off
         if (rejection := rejection_of(evidence)) is not None:
             raise Refused(
-                f"{rejection.actor_name} rejected phase {phase}: {rejection.reason} Change the "
-                "plan, or have the rejection withdrawn, then request approval again."
+                f"{rejection.actor_name} rejected phase {phase}: {as_sentence(rejection.reason)} "
+                "Change the plan, or have the rejection withdrawn, then request approval again."
             )
         _withdraw_requests(rollout, phase, actor)
         asked = _sign(evidence, SignOffKind.REQUEST, actor, lasts=gate.valid_for, reason=comment)

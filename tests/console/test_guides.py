@@ -52,6 +52,19 @@ def test_a_first_rollout_is_led_from_phase_to_phase_until_phase_4_begins(guided:
     assert "card guide" not in page_of(guided)
 
 
+def test_a_rejected_phase_leads_to_its_rejection_instead_of_preparing_nothing(
+    guided: Client,
+) -> None:
+    rollout = journal.the_rollout()
+    for phase in (0, 1, 2):
+        journal.ran(rollout, phase)
+    journal.audited(rollout)
+    journal.rehearsed(journal.taken(rollout))
+    assert open_step_of(guided)[0] == "Get phase 3 approved"
+    journal.signed(rollout, "rejection", reason="Wait.")
+    assert open_step_of(guided) == ("Get phase 3 approved", "Open rejection")
+
+
 def test_a_browser_that_hid_the_guide_has_it_hidden_until_it_asks_again(guided: Client) -> None:
     assert "Show the guide" not in page_of(guided)
     assert guided.post("/rollout/guide/", HIDE).url == journal.PAGE  # type: ignore[attr-defined]

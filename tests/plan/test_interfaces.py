@@ -8,7 +8,7 @@ from properties.rollout import PLAN as SHIPPED
 from rollout import gates
 from rollout.gates import Evidence
 from rollout.gates.checklists import types_of
-from rollout.models import Rollout
+from rollout.models import PhaseRun, Rollout
 from rollout.plan import interfaces
 from rollout.plan.table import Column
 from tests.console import journal
@@ -87,7 +87,27 @@ def test_a_file_that_fell_behind_is_reported_on_its_phase_and_once_phase_4_is_ne
     assert 'types.ts">now</a>' not in text, "its schema is neither"
     journal.ran(filled, 3)
     assert "TypeScript interfaces" in text_of(viewer, PAGE), "phase 4 is next"
+    assert f'<a href="{PAGE}phases/3/types.ts">now</a>.' in text_of(viewer, PAGE)
+    assert "once phase 4 is done" not in text_of(viewer, PAGE), "they need it before"
+    PhaseRun.objects.update(state="done")
+    journal.ran(filled, 4, "running")
+    text = text_of(viewer, PAGE)
+    new = f'<a href="{PAGE}phases/4/types.ts">the new file</a> now.'
+    assert (
+        f"Phase 4 has begun to remove the columns that the old file names. Clients need {new}"
+        in text
+    )
+    assert "before phase 4" not in text.replace("Update before phase 4", "")
+    PhaseRun.objects.update(state="done")
+    journal.ran(filled, 4, "running", direction="backward")
+    text = text_of(viewer, PAGE)
+    assert "Phase 4 is being rolled back. Once that is done, clients need" in text
+    assert f'<a href="{PAGE}phases/3/types.ts">the file of after phase 3</a>.' in text
+    PhaseRun.objects.update(state="done")
+    assert f'<a href="{PAGE}phases/3/types.ts">now</a>.' in text_of(viewer, PAGE)
     journal.ran(filled, 4)
+    text = text_of(viewer, PAGE)
+    assert f"the columns that the old file names are gone. Clients need {new}" in text
     gates.invalidate()
     (item,) = types_of(Evidence(filled, 4))
     assert item.status == "fail", "what it names is gone"

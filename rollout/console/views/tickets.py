@@ -5,7 +5,7 @@ from django.shortcuts import render
 from django.utils import timezone
 from django.views.decorators.http import require_safe
 
-from rollout.console.approvals import approvals_of, requests_of
+from rollout.console.approvals import answered_of, approvals_of, requests_of
 from rollout.console.http.access import ConsoleRequest, may
 from rollout.console.http.shortcuts import phase_or_404, status_or_404
 from rollout.console.views.phases import confirmation
@@ -31,7 +31,8 @@ def ticket(request: ConsoleRequest, plan: str, environment: str, number: int) ->
         ],
         # The phase that is due has its gates answered; of others they are named.
         "gate_names": [gate_label(gate.name) for gate in evidence.gates],
-        "requests": requests_of(evidence),
+        "requests": requests_of(evidence) or answered_of(evidence),
+        "schedule": status.rollout.scheduled,
         "made_at": timezone.now(),
         "on_ticket": True,
     }

@@ -8,7 +8,7 @@ from django.test import Client
 from django.utils import timezone
 
 from rollout.journal.labels import gate_label
-from rollout.models import LogEntry, Rollout, SignOff
+from rollout.models import LogEntry, Rollout, ScheduledStart, SignOff
 from rollout.plan import plans
 from tests.console import journal
 from tests.console.journal import PAGE, ran, signed, text_of
@@ -74,6 +74,45 @@ def test_a_rejection_with_its_reason_is_seen_and_withdrawn(
     rejection = SignOff.objects.get(kind="rejection")
     second_lead.post(f"/rollout/sign-offs/{rejection.pk}/withdraw/", {"next": START})
     assert "rejected this phase" not in text_of(lead, START)
+
+
+def test_a_rejection_is_in_the_inbox_the_list_and_at_its_gate_with_the_way_to_its_end(
+    before_phase_3: Rollout, lead: Client, second_lead: Client
+) -> None:
+    lead.post(f"{PAGE}phases/3/ask-for-approval/")
+    sent = {"seen": digest(), "verdict": "reject", "comment": "Wait for the import of tonight"}
+    second_lead.post(APPROVAL, sent)
+    place = f"{START}#approvals"
+    inbox = text_of(lead, "/rollout/inbox/")
+    assert f'<a href="{place}">Phase 3 was rejected by lead2</a>' in inbox
+    assert "Wait for the import of tonight" in inbox
+    assert "Phase 3 was rejected" not in text_of(second_lead, "/rollout/inbox/")
+    overview = text_of(lead, "/rollout/")
+    assert "Approval of phase 3 rejected by lead2" in overview
+    assert place in overview
+    page = text_of(lead, PAGE)
+    assert "Wait for the import of tonight. Change the plan and request approval again" in page
+    assert f'href="{place}">Open rejection</a>' in page
+    assert "Withdraw rejection" in text_of(lead, START).split('id="approvals"')[1]
+    SignOff.objects.filter(kind="rejection").update(withdrawn_at=timezone.now())
+    assert "Phase 3 was rejected" not in text_of(lead, "/rollout/inbox/")
+
+
+def test_an_approved_start_that_is_scheduled_asks_nobody(
+    before_phase_3: Rollout, second_lead: Client
+) -> None:
+    signed(before_phase_3)
+    assert "Start phase 3, approved by grace" in text_of(second_lead, "/rollout/inbox/")
+    start = ScheduledStart.objects.create(
+        rollout=before_phase_3,
+        phase=3,
+        at=timezone.now() + timedelta(days=1),
+        zone="UTC",
+        actor_name="grace",
+    )
+    assert "Start phase 3" not in text_of(second_lead, "/rollout/inbox/")
+    ScheduledStart.objects.filter(pk=start.pk).update(state="cancelled")
+    assert "Start phase 3, approved by grace" in text_of(second_lead, "/rollout/inbox/")
 
 
 def test_a_request_for_approval_is_seen_by_other_leads(
