@@ -40,7 +40,7 @@ def test_the_overview_asks_for_no_review_before_phase_3_once_phase_2_is_rolled_b
     for phase in (0, 1, 2):
         ran(rollout, phase)
     journal.audited(rollout, mapping_values=63, mapping_reviewed=60)
-    review = "An engineer to review the mapping before phase 3"
+    review = "An engineer or a lead to review the mapping before phase 3"
     assert review in text_of(viewer, "/rollout/")
     for phase, direction in ((3, "forward"), (3, "backward")):
         ran(rollout, phase, direction=direction)
