@@ -174,7 +174,7 @@ def _start_twice(env: dict[str, str], logs: list[Path]) -> None:
 def _until_it_ends(server: OwnServer, generator: random.Random, logs: list[Path]) -> None:
     kills = crashes = 0
     written = 0
-    deadline = time.monotonic() + 420
+    deadline = time.monotonic() + 900
     while (state := server.ask(RUN)) != "done":
         logged = "".join(log.read_text()[-3000:] for log in logs[:2])
         assert time.monotonic() < deadline, f"{kills} kills, {crashes} crashes: {state}\n{logged}"
