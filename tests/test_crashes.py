@@ -89,7 +89,7 @@ def kill_the_worker_at_its_work(run: PhaseRun) -> str:
 
     An idle one is spared: its death could take the queue's lock along.
     """
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 90
     while time.monotonic() < deadline:
         run.refresh_from_db()
         with contextlib.suppress(psutil.NoSuchProcess, ValueError):
