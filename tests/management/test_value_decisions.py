@@ -92,7 +92,8 @@ def test_values_are_listed_decided_and_followed_by_their_rows_before_phase_3_may
     rollouts.work_off(runner.correct(change, actor=rollouts.ADA))
     # What is right by now is refused no more.
     assert refused() == (0, 0)
-    assert rollouts.ask("SELECT array_agg(price_cents) FROM offer WHERE id IN (7, 9)") == [0, None]
+    values = "SELECT array_agg(price_cents ORDER BY id) FROM offer WHERE id IN (7, 9)"
+    assert rollouts.ask(values) == [0, None]
     runner.retry(rollout, actor=rollouts.ADA)
     rollouts.work_off(run)
     messages = LogEntry.objects.filter(event="values decided").values_list("message", flat=True)
