@@ -49,7 +49,11 @@ CREATE TABLE written_by_the_engine (rows bigint NOT NULL);
 CREATE TRIGGER counted AFTER UPDATE ON properties REFERENCING NEW TABLE AS these
   FOR EACH STATEMENT EXECUTE FUNCTION counted()
 """
-HOLDERS = "SELECT holder FROM rollout.lanes WHERE holder <> '' AND NOT done ORDER BY random()"
+# Of lanes that were written after a transaction.
+HOLDERS = (
+    "SELECT holder FROM rollout.lanes WHERE holder <> '' AND NOT done"
+    " AND xmin::text::bigint > {} ORDER BY random()"
+)
 RUN = "SELECT state FROM rollout_phaserun WHERE phase = 2"
 WRITTEN = "SELECT coalesce(sum(updated), 0)::bigint FROM rollout.lanes"
 # Nothing was heard of the dead worker for as long as a lease.
@@ -112,19 +116,22 @@ class Application(threading.Thread):
             self.known[key] = text
 
 
-def kill_one_at_its_work(server: OwnServer, generator: random.Random) -> bool:
+def kill_one_at_its_work(server: OwnServer, generator: random.Random, *, since: int) -> bool:
     """SIGKILL, at a random moment, to a process that holds a lane; whether there was one.
 
-    An idle one is spared: its death could take the queue's lock along.
+    An idle one is spared: its death could take the queue's lock along. After a crash of the
+    database that is each whose lanes were last written before the transaction ``since``: it has
+    lost its session, and its lanes only seem to be at work until their leases run out.
     """
     time.sleep(generator.uniform(0, 0.1))
-    holder = server.ask(HOLDERS)
+    holder = server.ask(HOLDERS.format(since))
     if not holder:
         return False
     try:
         process = psutil.Process(int(holder.rpartition(":")[2]))
         process.suspend()
-        if server.ask(f"SELECT count(*) FROM rollout.lanes WHERE holder = '{holder}'"):
+        at_work = f"SELECT count(*) FROM ({HOLDERS.format(since)}) AS h WHERE holder = '{holder}'"
+        if server.ask(at_work):
             process.kill()
             server.ask(TEN_SECONDS_PASS.format(holder))
             return True
@@ -173,7 +180,7 @@ def _start_twice(env: dict[str, str], logs: list[Path]) -> None:
 
 def _until_it_ends(server: OwnServer, generator: random.Random, logs: list[Path]) -> None:
     kills = crashes = 0
-    written = 0
+    written = since = 0
     deadline = time.monotonic() + 900
     while (state := server.ask(RUN)) != "done":
         logged = "".join(log.read_text()[-3000:] for log in logs[:2])
@@ -181,14 +188,14 @@ def _until_it_ends(server: OwnServer, generator: random.Random, logs: list[Path]
         assert state != "failed", server.ask("SELECT max(error) FROM rollout_phaserun")
         now = server.ask(WRITTEN) or 0
         if kills < KILLS and now > written:
-            if kill_one_at_its_work(server, generator):
+            if kill_one_at_its_work(server, generator, since=since):
                 kills += 1
                 written = now
                 server.ask("UPDATE rollout_backfilljob SET workers = 2 WHERE finished_at IS NULL")
             if kills // 9 > crashes < RESTARTS:
                 crashes += 1
                 server.crash()
-                written = 0
+                written, since = 0, server.ask("SELECT txid_current()")
             if (kills, crashes) == (KILLS, RESTARTS):
                 server.ask(AS_THEY_ARE)
         else:
