@@ -93,7 +93,7 @@ def decide(
         is_done = perform(
             request,
             lambda: runner.decide_values(rollout, conversion, asked, actor=request.user, seen=seen),
-            _decided,
+            lambda change: _decided(change, asked),
         )
     except CannotDecideValues as error:
         return _page(request, rollout, conversion, asked, problems=error.problems, status=422)
@@ -144,13 +144,15 @@ def _read(rollout: Rollout, conversion: Conversion) -> _Read:
         )
 
 
-def _decided(change: MappingChange) -> str:
+def _decided(change: MappingChange, asked: Mapping[str, Decision]) -> str:
     number = counted(len(change.changes), "decision")
-    if not change.mapped:
-        return f"{number} saved. Phase 2 will use them."
-    if not change.moves_rows:
-        return f"{number} saved. Their rows hold them now."
-    return f"{number} saved. New writes follow at once; update the rows that are there."
+    is_taken_back = not any(asked.values())
+    done = f"{number} {'taken back' if is_taken_back else 'saved'}."
+    if change.moves_rows:
+        return f"{done} New writes follow at once; update the rows that are there."
+    if is_taken_back:
+        return f"{done} Somebody has to decide again."
+    return f"{done} {'Their rows hold them now' if change.mapped else 'Phase 2 will use them'}."
 
 
 def _address(request: ConsoleRequest, rollout: Rollout, conversion: Conversion) -> str:

@@ -185,7 +185,8 @@ def test_people_decide_about_values_in_the_browser_one_by_one_together_and_by_a_
         response = engineer.post(f"{PAGE}preview/", {"file": upload})
         assert (response.status_code, message in response.content.decode()) == (status, True)
     lines = f"key,becomes_price_cents\n{keys['free']},(leave)\n".encode()
-    decide(engineer, PAGE, {"file": SimpleUploadedFile("values.csv", lines)})
+    text = decide(engineer, PAGE, {"file": SimpleUploadedFile("values.csv", lines)})
+    assert "1 decision taken back. Somebody has to decide again." in text
     assert decisions() == {}
 
 
