@@ -5,7 +5,7 @@ from datetime import date, timedelta
 import pytest
 from django.utils import timezone
 
-from rollout.models import AuditReport, Finding, Rollout
+from rollout.models import AuditReport, Finding, FindingState, Rollout
 from tests.console.audit_reports import a_report
 from tests.console.journal import PAGE, browser_of, text_of
 
@@ -67,3 +67,7 @@ class TestFindings:
         assert "The writer is wrong" not in text
         assert "Repair this row" not in text
         assert f'href="{PAGE}mappings/">Decide about its value</a>' in text
+        Finding.objects.filter(pk=finding.pk).update(state=FindingState.REPAIRED)
+        text = text_of(lead, self.page())
+        assert "It waited for a decision about its value." in text
+        assert "Nobody decides about its value now" not in text
