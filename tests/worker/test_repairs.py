@@ -1,7 +1,5 @@
 """Repairs by workers: which passes they do, and what is left when they are killed."""
 
-import os
-import signal
 from pathlib import Path
 
 from rollout import runner
@@ -12,7 +10,6 @@ from rollout.models import (
     BackfillJob,
     LogEntry,
     Mismatch,
-    PhaseRun,
     Rollout,
     RunState,
 )
@@ -30,6 +27,7 @@ from tests.support.damages import (
 from tests.support.processes import Running, manage_process, stopped_after, wait_until
 from tests.support.rollouts import ADA
 from tests.support.servers import Database
+from tests.test_crashes import kill_the_worker_at_its_work
 
 
 def test_real_workers_repair_by_keys_and_by_category_until_the_audit_is_clean(
@@ -98,7 +96,7 @@ def test_a_worker_that_is_killed_in_the_middle_of_a_repair_replays_nothing(
         manage_process("qcluster", env=committed_db.env(LOG_LEVEL="INFO"), log=log_file)
     ) as cluster:
         wait_until(lambda: job.exists() and rollouts.ask(WRITTEN, job.get().pk) > 100)
-        kill_the_worker_of(run)
+        kill_the_worker_at_its_work(run)
         assert rollouts.ask(
             "SELECT (SELECT count(*) FROM properties WHERE currency = 'USD')"
             " = (SELECT sum(updated) FROM rollout.lanes WHERE job = %s)",
@@ -117,16 +115,3 @@ def test_a_worker_that_is_killed_in_the_middle_of_a_repair_replays_nothing(
 
 
 WRITTEN = "SELECT coalesce(sum(updated), 0)::bigint FROM rollout.lanes WHERE job = %s"
-
-
-def kill_the_worker_of(run: PhaseRun) -> None:
-    """SIGKILL to the process that holds a lane, while it does."""
-
-    def holds_a_lane() -> bool:
-        run.refresh_from_db()
-        return bool(run.worker) and run.worker == rollouts.ask(
-            "SELECT max(holder) FROM rollout.lanes"
-        )
-
-    wait_until(holds_a_lane)
-    os.kill(int(run.worker.rpartition(":")[2]), signal.SIGKILL)
