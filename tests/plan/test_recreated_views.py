@@ -1,12 +1,10 @@
 """Views over a column that becomes wide: created again by the swap and its rollback, or refused."""
 
-import pytest
-
 from rollout import plan as r
 from rollout.engine.target import Target
 from tests.engine.test_every_phase import schema_of
 from tests.plan.test_wide_keys import LINE, SHOP, TICKET, widening
-from tests.schemas import MakeScenario, RefusedByPreflight, Scenario
+from tests.schemas import MakeScenario, Scenario, assert_each_refused
 
 VIEWS = """
 CREATE VIEW open AS SELECT id, subject AS title FROM ticket WHERE parent_id IS NULL
@@ -99,15 +97,7 @@ REFUSED = {
 def test_a_view_that_cannot_be_created_again_is_refused_by_name_before_phase_0(
     scenario: MakeScenario, newest: Target
 ) -> None:
-    shop = scenario(SHOP + VIEWS, widening(KEY))
-    for make, take_away, name in REFUSED.values():
-        shop.application(make)
-        refused = " ".join(i.evidence for i in shop.failing(0) if i.level == "blocks")
-        assert name in refused
-        with pytest.raises(RefusedByPreflight):
-            shop.carry_out(0)
-        shop.application(take_away)
-    assert [item for item in shop.failing(0) if item.level == "blocks"] == []
+    assert_each_refused(scenario(SHOP + VIEWS, widening(KEY)), REFUSED)
 
 
 DEFAULTS = """

@@ -12,7 +12,7 @@ from rollout.engine.catalog import compare, labels_of, read
 from rollout.engine.target import Connection, Target
 from tests.engine.selftests import tried
 from tests.engine.test_every_phase import schema_of
-from tests.schemas import MakeScenario, RefusedByPreflight, Scenario
+from tests.schemas import MakeScenario, Scenario, assert_each_refused
 
 SHOP = """
 CREATE TABLE ticket (
@@ -295,15 +295,7 @@ REFUSED = {
 def test_an_object_that_cannot_be_handed_on_is_listed_and_refused_before_phase_0(
     scenario: MakeScenario, server: Target
 ) -> None:
-    shop = scenario(SHOP, widening(TICKETS))
-    for make, take_away, name in REFUSED.values():
-        shop.application(make)
-        refused = " ".join(i.evidence for i in shop.failing(0) if i.level == "blocks")
-        assert name in refused
-        with pytest.raises(RefusedByPreflight):
-            shop.carry_out(0)
-        shop.application(take_away)
-    assert [item for item in shop.failing(0) if item.level == "blocks"] == []
+    assert_each_refused(scenario(SHOP, widening(TICKETS)), REFUSED)
 
 
 def test_the_selftest_finds_planted_defects_of_wide_keys(

@@ -28,7 +28,7 @@ from tests.plan.partitioned_shops import (
     writing,
 )
 from tests.plan.test_wide_keys import widening
-from tests.schemas import MakeScenario, RefusedByPreflight, Scenario
+from tests.schemas import MakeScenario, RefusedByPreflight, Scenario, assert_each_refused
 
 
 @pytest.mark.parametrize("key", SHOPS, ids=["of a partitioned table", "of partitioned referrers"])
@@ -220,15 +220,7 @@ REFUSED = {
 def test_an_object_of_a_partition_that_cannot_be_handed_on_is_listed_and_refused(
     scenario: MakeScenario, server: Target
 ) -> None:
-    shop = scenario(TICKETS, widening(OF_TICKETS))
-    for make, take_away, name in REFUSED.values():
-        shop.application(make)
-        refused = " ".join(i.evidence for i in shop.failing(0) if i.level == "blocks")
-        assert name in refused
-        with pytest.raises(RefusedByPreflight):
-            shop.carry_out(0)
-        shop.application(take_away)
-    assert [item for item in shop.failing(0) if item.level == "blocks"] == []
+    assert_each_refused(scenario(TICKETS, widening(OF_TICKETS)), REFUSED)
 
 
 BY_KEY = """

@@ -202,3 +202,18 @@ def assert_refused_at_once(scenario: Scenario, *words: str) -> None:
         scenario.carry_out(0)
     for word in words:
         assert word in str(refusal.value), refusal.value
+
+
+def assert_each_refused(scenario: Scenario, objects: Mapping[str, tuple[str, str, str]]) -> None:
+    """Phase 0 does not start beside any of these objects, and its preflight names each.
+
+    An object is the SQL that makes it, the SQL that takes it away, and its name.
+    """
+    for make, take_away, name in objects.values():
+        scenario.application(make)
+        refused = " ".join(i.evidence for i in scenario.failing(0) if i.level == "blocks")
+        assert name in refused, refused
+        with pytest.raises(RefusedByPreflight):
+            scenario.carry_out(0)
+        scenario.application(take_away)
+    assert [item for item in scenario.failing(0) if item.level == "blocks"] == []
