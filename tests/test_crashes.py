@@ -144,7 +144,7 @@ def test_workers_and_a_whole_cluster_are_killed_and_the_backfill_ends(
         dead = kill_the_worker_at_its_work(run)
         assert rollouts.ask(CHECKPOINT_IS_TRUE)
         # The first time in full: only the watchdog brings it back.
-        wait_until(another_has_it(run, dead), seconds=25, seen=cluster.output)
+        wait_until(another_has_it(run, dead), seen=cluster.output)
         for rows in (8_000, 13_000):
             wait_for_rows(rows)
             dead = kill_the_worker_at_its_work(run)

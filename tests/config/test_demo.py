@@ -218,7 +218,7 @@ def test_ctrl_c_while_it_starts_leaves_no_process(new_demo: Demo, moment: str) -
     running.wait_for(lambda: moment in running.output())
     # A terminal's Ctrl-C reaches the whole process group.
     os.killpg(running.pid, signal.SIGINT)
-    assert running.process.wait(30) == 0
+    assert running.process.wait(60) == 0
     assert "Stopped." in running.output()
     assert new_demo.processes() == []
 

@@ -28,7 +28,6 @@ def test_a_workers_lines_have_rollout_phase_run_step_and_job(
         run = rollouts.start(rollout, phase)
         wait_until(
             lambda run=run: rollouts.state_of(run) == RunState.DONE,  # type: ignore[misc]
-            seconds=30,
             seen=qcluster.output,
         )
     lines: list[dict[str, Any]] = [json.loads(line) for line in qcluster.output().splitlines()]

@@ -35,7 +35,7 @@ def test_a_receiver_that_hangs_holds_nothing_up_and_gets_all_of_it_in_the_end(
     rollout = rollouts.the_rollout()
     for phase in (0, 1):
         run = rollouts.start(rollout, phase)
-        wait_until(lambda run=run: rollouts.state_of(run) == RunState.DONE, seconds=30, seen=seen)  # type: ignore[misc]
+        wait_until(lambda run=run: rollouts.state_of(run) == RunState.DONE, seen=seen)  # type: ignore[misc]
     wait_until(lambda: Delivery.objects.filter(error__startswith="No response within").exists())
     assert silent_chat.taken == []
     silent_chat.does = "refuse"

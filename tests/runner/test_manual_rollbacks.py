@@ -202,7 +202,7 @@ def test_a_lock_that_is_held_is_tried_again_until_it_is_let_go(
             if "attempt 2 of 30" in line:
                 assert f"pid {holder.info.backend_pid} (a report" in line
                 holder.execute("COMMIT")
-    assert process.wait(30) == 0, output
+    assert process.wait(60) == 0, output
     assert everything(committed_db) == before
 
 

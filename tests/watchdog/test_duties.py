@@ -97,7 +97,7 @@ class Site:
     output: Callable[[], str]
 
     def sees(self, is_so: Callable[[], bool]) -> None:
-        wait_until(is_so, seconds=40, seen=self.output)
+        wait_until(is_so, seen=self.output)
 
 
 @pytest.fixture(scope="module")

@@ -56,5 +56,5 @@ def test_a_refresh_that_takes_long_is_called_off_by_the_rollback(contracted: Rol
         (drop,) = step.backward(plans.get(contracted.plan))
         assert isinstance(drop, Statement)
         assert ddl.apply(engine, drop, NoControl())
-        refreshing.join(30)
+        refreshing.join(60)
         assert not refreshing.is_alive()
