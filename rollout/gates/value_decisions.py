@@ -1,16 +1,17 @@
 """The gate about values that do not convert, and keys in conflict."""
 
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable
 
 from psycopg import errors
 
 from rollout.engine.target import Connection, limit
-from rollout.engine.value_decisions import unconvertible_values, undecided_values
+from rollout.engine.value_decisions import Undecided, unconvertible_values, undecided_values
 from rollout.gates.cached_queries import cached_query
 from rollout.gates.evidence import Evidence
 from rollout.gates.registry import GateResult, check, passed, pending, unknown
 from rollout.logs.texts import counted
 from rollout.models import Rollout
+from rollout.plan.conversions import Conversion
 from rollout.plan.extractions import Extract
 from rollout.plan.gates import ValuesDecided
 from rollout.plan.plan import BACKFILL, Plan
@@ -56,9 +57,11 @@ def undecided(evidence: Evidence) -> str | None:
         waiting = cached_query(
             rollout,
             *("values to come", plan.digest, newest),
-            query=lambda connection: _to_come(connection, plan),
+            query=lambda connection: _waiting(connection, plan, 3, of=_to_come),
         )
-    return None if isinstance(waiting, str) or waiting == TOO_MANY_ROWS else _in_words(waiting)
+    if waiting is None or isinstance(waiting, str) or waiting == TOO_MANY_ROWS:
+        return None
+    return _in_words(waiting)
 
 
 def _by_audit(evidence: Evidence) -> GateResult:
@@ -89,31 +92,19 @@ def values_waiting(
     )
 
 
-def _to_come(connection: Connection, plan: Plan) -> ValuesWaiting:
-    """What will wait once phase 2 has converted the others: each value is tried."""
-    limit(connection, 3)
-    values = keys = rows = 0
-    for conversion in plan.reviewed_conversions:
-        try:
-            listed = unconvertible_values(connection, plan, conversion)
-        except errors.QueryCanceled:
-            return TOO_MANY_ROWS
-        left = [value for value in listed if value.is_open]
-        rows += sum(value.rows for value in left)
-        if isinstance(conversion, Extract):
-            keys += len(left)
-        else:
-            values += len(left)
-    return values, keys, rows
-
-
-def _waiting(connection: Connection, plan: Plan, seconds: int) -> ValuesWaiting | None:
+def _waiting(
+    connection: Connection,
+    plan: Plan,
+    seconds: int,
+    *,
+    of: Callable[[Connection, Plan, Conversion], Undecided | None] = undecided_values,
+) -> ValuesWaiting | None:
     """Over all conversions; None where one is not at work yet."""
     limit(connection, seconds)
     values = keys = rows = 0
     for conversion in plan.reviewed_conversions:
         try:
-            left = undecided_values(connection, plan, conversion)
+            left = of(connection, plan, conversion)
         except errors.QueryCanceled:
             return TOO_MANY_ROWS
         if left is None:
@@ -124,3 +115,10 @@ def _waiting(connection: Connection, plan: Plan, seconds: int) -> ValuesWaiting 
         else:
             values += left.values
     return values, keys, rows
+
+
+def _to_come(connection: Connection, plan: Plan, conversion: Conversion) -> Undecided:
+    """What will wait once phase 2 has converted the others: each value is tried."""
+    listed = unconvertible_values(connection, plan, conversion)
+    left = [value for value in listed if value.is_open]
+    return Undecided(len(left), sum(value.rows for value in left), example="")
