@@ -165,9 +165,10 @@ def reject(
 def withdraw(sign_off: SignOff, *, actor: Actor, source: str = "web") -> None:
     """Take an approval, a request or an override back; a request only by who made it.
 
-    Raises Refused, also when it is too late.
+    Another's is taken back with a mail to them. Raises Refused, also when it is too late.
     """
-    if sign_off.kind == SignOffKind.REQUEST and sign_off.actor_name != actor.get_username():
+    is_anothers = sign_off.actor_name != actor.get_username()
+    if sign_off.kind == SignOffKind.REQUEST and is_anothers:
         raise Refused(
             f"{sign_off.actor_name} made this request and can withdraw it. Approve or reject the "
             "phase instead."
@@ -191,6 +192,7 @@ def withdraw(sign_off: SignOff, *, actor: Actor, source: str = "web") -> None:
             on=sign_off,
             actor=actor,
             source=source,
+            addressees=[sign_off.actor_name] if is_anothers else [],
         )
 
 

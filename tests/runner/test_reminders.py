@@ -57,6 +57,20 @@ def test_a_request_names_its_addressees_in_the_log_and_in_the_mail(signed: Rollo
     assert sorted(mails.values_list("recipient", flat=True)) == ["grace", "mary"]
 
 
+def test_a_rejection_that_another_lead_withdraws_is_told_to_its_author_by_mail(
+    signed: Rollout, known: Known
+) -> None:
+    grace, seen = rollouts.person("grace"), known.plan.digest_of(PHASE)
+    for by in (grace, rollouts.person("mary")):
+        rejection = runner.reject(signed, PHASE, seen=seen, reason="No index yet.", actor=grace)
+        runner.withdraw(rejection, actor=by)
+    while deliveries.collect():
+        pass
+    mail = Delivery.objects.get(channel=Channel.EMAIL)
+    assert (mail.recipient, mail.entry.actor) == ("grace", "mary")
+    assert mail.entry.message == f"Withdrew grace's rejection for phase {PHASE}."
+
+
 def test_a_request_to_all_goes_to_nobody_who_did_not_choose_such_news(signed: Rollout) -> None:
     ask(signed)
     assert LogEntry.objects.get(event="approval asked for").message.endswith(f"phase {PHASE}.")
