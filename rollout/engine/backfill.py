@@ -201,10 +201,11 @@ class Worker:
         """All rows at once but those that expressions refuse, then these a few at a time."""
         plain = self.care.plain
         assert isinstance(plain, Fill)
+        if rows.first:
+            return self._range_counted(lane, range_end, rows)
         refused = batches.refused_rows(self.connection, fill, lane, rows)
         if len(refused) > MAX_REFUSED_ROWS:
             return self._batch_with_poison(fill, lane, range_end, rows, started)
-        whole = batches.counted(self.connection, lane, rows)
         others = rows.besides([place for place, *_ in refused])
         try:
             with own_transaction(self.connection):
@@ -218,11 +219,11 @@ class Worker:
         counts += self._a_few_at_a_time(fill, lane, refused, begun)
         started += self.clock() - begun  # Those seconds are counted.
         with self.connection.transaction():
-            after = self._checkpoint(lane, range_end, whole, started)
+            after = self._checkpoint(lane, range_end, Counts(), started)
         if lane.stripe == self.stripes - 1:
             batches.settle(self.connection, lane, rows)
         self.action = self.care.after(fill, raised=refused != [])
-        return after, counts + whole
+        return after, counts
 
     def _batch_with_poison(
         self, fill: Fill, lane: Lane, range_end: int, rows: Range, started: float
@@ -232,13 +233,20 @@ class Worker:
         The search for the rows at fault takes a while, and nobody is to wait for it. The lane's
         place stays until all are done: what is done twice finds its rows right, or in quarantine.
         """
+        if rows.first:
+            return self._range_counted(lane, range_end, rows)
         fill = fill.guarded
-        # Nothing is counted twice: the range's rows are when it is done.
-        whole = batches.counted(self.connection, lane, rows)
         wrong = batches.wrong_rows(self.connection, fill, lane, rows)
         done = self._a_few_at_a_time(fill, lane, wrong, started)
         with self.connection.transaction():
-            return self._checkpoint(lane, range_end, whole, self.clock()), done + whole
+            return self._checkpoint(lane, range_end, Counts(), self.clock()), done
+
+    def _range_counted(self, lane: Lane, range_end: int, rows: Range) -> tuple[Lane, Counts]:
+        """Before parts of it are written: who does it again does not meet them as they were."""
+        counts = batches.counted(self.connection, lane, rows)
+        after = replace(lane, range_end=range_end, stripe_rows=counts.of_stripes)
+        self._advance(lane, after, counts, seconds=0.0)
+        return after, counts
 
     def _a_few_at_a_time(
         self, fill: Fill, lane: Lane, places: Sequence[Place], started: float
@@ -316,7 +324,7 @@ class Worker:
             lane,
             self.stripes,
             range_end,
-            self.pace.stretched(elapsed, counts.read),
+            self.pace.stretched(elapsed, counts.read or sum(lane.stripe_rows)),
             target_seconds=self.pace.target_seconds,
         )
         # What is scanned commits with its stripe, so that no page shows work that is still to do.
@@ -341,31 +349,22 @@ class Worker:
 
     def try_again(self, job: int, key: Sequence[str]) -> bool:
         """Try one row of a job's quarantine, in the caller's own transaction; is it right now?"""
-        rows = Range(
-            blocks=quarantine.is_row(self.action.table, key),
-            stripe=sql.SQL("true"),
-            first=True,
-        )
-        assert not isinstance(self.action, Proof | Copy), "it writes no row of the table"
-        for leaf in lanes.leaves(self.connection, self.action.table):
+        connection, action, function = self.connection, self.action, self.function
+        assert not isinstance(action, Proof | Copy), "it writes no row of the table"
+        rows = Range(quarantine.is_row(action.table, key), stripe=sql.SQL("true"), first=True)
+        for leaf in lanes.leaves(connection, action.table):
             lane = Lane(job, 0, 0, leaf.schema, leaf.name, 0, 0, 0, 0, 0)
-            if isinstance(self.action, Task):
-                assert self.function is not None
-                counts = task_batches.run_task(
-                    self.connection, self.action, self.function, lane, rows
-                )
-            elif isinstance(self.action, Compute):
-                assert self.function is not None
-                computed = computed_batches.compute_rows(
-                    self.connection, self.action, self.function, lane, rows
-                )
-                counts = computed_batches.write_computed(
-                    self.connection, self.action, lane, computed
-                )
+            if isinstance(action, Task):
+                assert function is not None
+                counts = task_batches.run_task(connection, action, function, lane, rows)
+            elif isinstance(action, Compute):
+                assert function is not None
+                computed = computed_batches.compute_rows(connection, action, function, lane, rows)
+                counts = computed_batches.write_computed(connection, action, lane, computed)
             else:
-                fill = self.action.guarded
-                wrong = batches.wrong_rows(self.connection, fill, lane, rows)
-                counts = batches.update_one_by_one(self.connection, fill, lane, wrong)
+                fill = action.guarded
+                wrong = batches.wrong_rows(connection, fill, lane, rows)
+                counts = batches.update_one_by_one(connection, fill, lane, wrong)
             if counts.refused:
                 return False
         return True

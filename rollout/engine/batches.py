@@ -72,7 +72,7 @@ def stripe_of(stripes: int) -> sql.Composed:
 class Range:
     """The rows of a batch: those of one stripe in a block range. ``t`` names the row.
 
-    A range's rows are counted with its first stripe, once for all its ``stripes``.
+    A range's rows are counted with its first stripe, once for all its ``stripes``, or before it.
     """
 
     blocks: sql.Composable
@@ -88,7 +88,7 @@ class Range:
                 sql.Literal(f"({lane.next_block},0)"), sql.Literal(f"({range_end},0)")
             ),
             stripe=sql.SQL("{} = {}").format(stripe_of(stripes), sql.Literal(lane.stripe)),
-            first=lane.stripe == 0,
+            first=lane.stripe == 0 and not lane.stripe_rows,
             stripes=stripes,
         )
 
@@ -102,8 +102,8 @@ class Range:
         return sql.SQL("{} AND {}{}").format(self.blocks, self.stripe, others)
 
     def besides(self, places: list[str]) -> Self:
-        """The same without the rows at those places, and counted already."""
-        return replace(self, left_out=tuple(places), first=False)
+        """The same without the rows at those places."""
+        return replace(self, left_out=tuple(places))
 
     def counted(self, lane: Lane) -> sql.Composed:
         """A query of how many rows were read, and how many of each stripe count as scanned."""

@@ -32,9 +32,9 @@ def next_position(
 def shorter(lane: Lane) -> Lane:
     """The lane with less to do in its next batch, so that it meets fewer rows that others hold.
 
-    A range of which a stripe is done already keeps its length.
+    A range that is counted already, or of which a stripe is done, keeps its length.
     """
-    if lane.stripe:
+    if lane.stripe or lane.stripe_rows:
         return lane
     blocks = max(1, (lane.range_end - lane.next_block) // 4)
     return replace(

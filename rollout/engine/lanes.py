@@ -232,7 +232,8 @@ def another_round(
     with connection.transaction():
         connection.execute(
             "UPDATE rollout.lanes SET next_block = first_block, stripe = 0, round = round + 1,"
-            " range_end = first_block, done = first_block >= end_block, counting = false"
+            " stripe_rows = '{}', range_end = first_block, done = first_block >= end_block,"
+            " counting = false"
             " WHERE job = %s AND done",
             [job],
         )

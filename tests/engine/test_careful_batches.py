@@ -5,14 +5,15 @@ from dataclasses import replace
 import pytest
 from psycopg import sql
 
-from rollout.engine import backfill
+from rollout.engine import backfill, lane_totals, lanes
 from rollout.engine.careful_batches import MAX_BATCHES, Care
+from rollout.engine.control import Interrupted
 from rollout.engine.target import Target
 from rollout.engine.value_decisions import decide_values
 from rollout.plan.actions import Fill
 from rollout.plan.transition import fill
 from rollout.plan.updates import Assignment
-from tests.engine.actions import do_step, new_job, work_off
+from tests.engine.actions import StopAfter, claimed, do_step, new_job, work_off, worker
 from tests.plan.test_conversions import CENTS, OFFER, OFFERS
 from tests.schemas import MakeScenario, table
 
@@ -93,3 +94,30 @@ def test_rows_that_convert_are_written_at_once_beside_a_few_that_do_not(
     assert (updates < 30) == (most_refused == 500), updates
     connection.execute("UPDATE offer SET price = '1.00' WHERE price = 'n/a'")
     assert offers.audit().mismatched == 0
+
+
+@pytest.mark.parametrize("most_refused", [500, 3])
+def test_a_stop_between_the_parts_of_a_range_leaves_no_row_uncounted(
+    scenario: MakeScenario, server: Target, monkeypatch: pytest.MonkeyPatch, most_refused: int
+) -> None:
+    monkeypatch.setattr(backfill, "MAX_REFUSED_ROWS", most_refused)
+    offers = scenario(OFFERS + MANY, CENTS)
+    connection = offers.connection
+    offers.carry_out(0, 1)
+    for step in offers.plan.phases[2].steps[:2]:
+        do_step(offers.target, connection, offers.plan, 2, step)
+    plain = fill(offers.plan, OFFER)
+    job, _ = new_job(connection, plain)
+    stops = 0
+    while not lanes.is_finished(connection, job):
+        lane = claimed(connection, job)
+        try:
+            stop = StopAfter(max(1, stops))
+            worker(connection, plain, stripes=2, control=stop).run_lane(lane, seconds=60)
+        except Interrupted:
+            stops += 1
+        lanes.release(connection, lane)
+    assert stops > 2
+    totals = lane_totals.totals(connection, job)
+    assert (totals.scanned, totals.updated, totals.quarantined) == (3_000, 2_993, 7)
+    assert connection.execute("SELECT sum(scanned) FROM rollout.lanes").fetchone() == (3_000,)
