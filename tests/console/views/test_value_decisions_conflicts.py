@@ -84,3 +84,12 @@ def test_people_choose_which_group_of_values_the_row_of_a_key_holds() -> None:
     assert gate(rollout) == ("pass", "No value waits for a decision.")
     assert "Decide about keys" not in text_of(engineer, INBOX)
     assert "Update" not in text_of(engineer, PAGE)
+
+    # The row of a key whose decision is taken back keeps what it holds.
+    taken_back = {**fields_of(engineer, PAGE), "chosen": ["0", "1"], "bulk": "leave"}
+    shown = preview(engineer, PAGE, taken_back)
+    assert shown.count(">unchanged") == 2
+    assert "follow at once" not in shown
+    text = decide(engineer, PAGE, taken_back)
+    assert "2 decisions taken back. Somebody has to decide again." in text
+    assert rollouts.ask(PHONE) == "00"
