@@ -49,9 +49,9 @@ CREATE TABLE written_by_the_engine (rows bigint NOT NULL);
 CREATE TRIGGER counted AFTER UPDATE ON properties REFERENCING NEW TABLE AS these
   FOR EACH STATEMENT EXECUTE FUNCTION counted()
 """
-# Of lanes that were written after a transaction.
+# Of lanes that were written after a transaction, without those of workers that are dead already.
 HOLDERS = (
-    "SELECT holder FROM rollout.lanes WHERE holder <> '' AND NOT done"
+    "SELECT holder FROM rollout.lanes WHERE holder <> '' AND NOT done AND lease_until > now()"
     " AND xmin::text::bigint > {} ORDER BY random()"
 )
 RUN = "SELECT state FROM rollout_phaserun WHERE phase = 2"
