@@ -22,6 +22,7 @@ from rollout.engine.health import MAX_LAG_SECONDS
 from rollout.engine.integer_keys import FARTHEST, IntegerKey
 from rollout.gates import is_done
 from rollout.journal.environments import is_protected
+from rollout.logs.texts import counted
 from rollout.plan.guardrails import Statistic
 from rollout.plan.plan import CONTRACT
 from rollout.queries.key_forecasts import widened_key
@@ -196,8 +197,7 @@ def _range(key: IntegerKey) -> Vital:
     rate = f"{used}; {number(key.rate.per_day)} a day since {key.rate.since:%Y-%m-%d}"
     if key.left >= FARTHEST:
         return Vital(label, "Not in 100 years", rate)
-    days = key.left.days
-    return Vital(label, f"In {days:,} day{'' if days == 1 else 's'}", rate)
+    return Vital(label, f"In {counted(key.left.days, 'day')}", rate)
 
 
 def _lag(label: str, replicas: float, lag: float | None) -> Vital:
