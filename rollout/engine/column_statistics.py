@@ -9,6 +9,8 @@ from rollout.engine.target import Connection
 from rollout.plan.actions import Compute, Fill
 
 _log = logging.getLogger(__name__)
+# SKIP_LOCKED still waits for who holds a partition or an index.
+LOCK_TIMEOUT = "1s"
 
 
 def gather(connection: Connection, action: Fill | Compute) -> None:
@@ -25,6 +27,7 @@ def gather(connection: Connection, action: Fill | Compute) -> None:
         # Of few rows, or a function writes whatever it likes.
         return
     try:
+        connection.execute(sql.SQL("SET lock_timeout = {}").format(sql.Literal(LOCK_TIMEOUT)))
         connection.execute(
             sql.SQL("ANALYZE (SKIP_LOCKED) {} ({})").format(
                 action.table.identifier, sql.SQL(", ").join(map(sql.Identifier, columns))
@@ -32,3 +35,5 @@ def gather(connection: Connection, action: Fill | Compute) -> None:
         )
     except psycopg.Error as error:
         _log.warning("Statistics of %s: %s", action.table.label, str(error).strip())
+    if not connection.closed:
+        connection.execute("SET lock_timeout = 0")
