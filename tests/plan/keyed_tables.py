@@ -1,11 +1,13 @@
 """Tables with each kind of key, partitioned and with names that must be quoted, of one content."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from psycopg import sql
 
 from rollout import plan as r
-from tests.schemas import table
+from tests.engine.test_every_phase import schema_of
+from tests.schemas import Scenario, table
 
 
 @dataclass(frozen=True)
@@ -75,3 +77,21 @@ CREATE TABLE north PARTITION OF "Offer ""List" FOR VALUES IN ('n');
 CREATE TABLE south PARTITION OF "Offer ""List" FOR VALUES IN ('s');""",
     ),
 }
+
+
+def goes_there_and_back(offers: Scenario, keyed: Keyed, both_write: Callable[[], None]) -> None:
+    """All phases and back, while both releases write; then nothing of it remains."""
+    assert offers.check() == []
+    schema, before = schema_of(offers.target), offers.application(keyed.rows)
+    offers.carry_out(0, 1, 2)
+    both_write()
+    offers.carry_out(3)
+    both_write()
+    assert offers.audit().mismatched == 0
+    offers.carry_out(4)
+    assert offers.audit().mismatched == 0
+    offers.take_back(4)
+    both_write()
+    offers.take_back(3, 2, 1, 0)
+    assert schema_of(offers.target) == schema
+    assert offers.application(keyed.rows) == before

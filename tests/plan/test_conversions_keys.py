@@ -6,7 +6,7 @@ import pytest
 
 from rollout.engine.target import Target
 from tests.engine.test_every_phase import schema_of
-from tests.plan.keyed_tables import KEYED
+from tests.plan.keyed_tables import KEYED, goes_there_and_back
 from tests.plan.test_conversions import PRICE
 from tests.schemas import MakeScenario, Scenario, plan_of
 
@@ -19,21 +19,7 @@ def test_a_conversion_goes_forward_and_back_whatever_the_key_is(
 ) -> None:
     keyed = KEYED[kind]
     offers = scenario(keyed.sql, plan_of(replace(PRICE, table=keyed.table)))
-    assert offers.check() == []
-    name = keyed.quoted
-    schema, before = schema_of(offers.target), offers.application(keyed.rows)
-    offers.carry_out(0, 1, 2)
-    both_write(offers, name)
-    offers.carry_out(3)
-    both_write(offers, name)
-    assert offers.audit().mismatched == 0
-    offers.carry_out(4)
-    assert offers.audit().mismatched == 0
-    offers.take_back(4)
-    both_write(offers, name)
-    offers.take_back(3, 2, 1, 0)
-    assert schema_of(offers.target) == schema
-    assert offers.application(keyed.rows) == before
+    goes_there_and_back(offers, keyed, lambda: both_write(offers, keyed.quoted))
 
 
 @pytest.mark.parametrize("kind", ["partitioned uuid", "composite"])

@@ -6,8 +6,7 @@ import pytest
 
 from rollout import plan as r
 from rollout.engine.target import Target
-from tests.engine.test_every_phase import schema_of
-from tests.plan.keyed_tables import KEYED, Keyed
+from tests.plan.keyed_tables import KEYED, Keyed, goes_there_and_back
 from tests.schemas import MakeScenario, Scenario, plan_of
 
 pytestmark = pytest.mark.slow
@@ -67,22 +66,13 @@ def test_an_extraction_goes_forward_and_back_whatever_the_key_is(
     offers = scenario(keyed.sql, plan_of(extract))
     if keyed.partitions and offers.connection.info.server_version < KEYS_OF_PARTITIONS_SINCE:
         offers.plan = without_foreign_key(offers.plan)
-    assert offers.check() == []
-    schema, before = schema_of(offers.target), offers.application(keyed.rows)
-    offers.carry_out(0, 1, 2)
     expected = 60 if extract.is_split else 4
-    assert offers.application('SELECT count(*) FROM "Ag {ents}"') == [(expected,)]
-    both_write(offers, keyed)
-    offers.carry_out(3)
-    both_write(offers, keyed)
-    assert offers.audit().mismatched == 0
-    offers.carry_out(4)
-    assert offers.audit().mismatched == 0
-    offers.take_back(4)
-    both_write(offers, keyed)
-    offers.take_back(3, 2, 1, 0)
-    assert schema_of(offers.target) == schema
-    assert offers.application(keyed.rows) == before
+
+    def both_write_and_every_group_has_a_row() -> None:
+        assert offers.application('SELECT count(*) FROM "Ag {ents}"') == [(expected,)]
+        both_write(offers, keyed)
+
+    goes_there_and_back(offers, keyed, both_write_and_every_group_has_a_row)
 
 
 def both_write(offers: Scenario, keyed: Keyed) -> None:
