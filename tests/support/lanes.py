@@ -18,7 +18,7 @@ SECONDS = {
     "demo": 120,
     "bench": 115,
     "hosts": 90,
-    "chaos": 85,
+    "chaos": 120,
     "processes": 75,
     "rehearsals": 65,
     "faults": 60,
