@@ -8,15 +8,16 @@ from django.core.files.uploadedfile import UploadedFile
 from django.http import HttpResponse, StreamingHttpResponse
 from django.shortcuts import render
 
+from rollout import gates
 from rollout.console.http.access import ConsoleRequest
 from rollout.console.http.links import rollout_url
 from rollout.console.lists.pages import Order, Page, page_of_texts
 from rollout.engine.target import reason_of
+from rollout.gates.row_updates import reviews_to_follow
 from rollout.models import MappingChange, PhaseRun, Rollout
 from rollout.plan import plans
 from rollout.queries.inboxes import decisions_url
 from rollout.queries.mapping_csv import MAX_BYTES, InvalidMappingFile
-from rollout.queries.mapping_reviews import uncorrected
 
 # Each value has a handful of fields, and Django accepts 1,000 in a form.
 MAX_VALUES_ON_PAGE = 100
@@ -39,7 +40,8 @@ def frame_of(
 ) -> dict[str, object]:
     """What the page shows whatever its values are.
 
-    ``names`` are the URL names of the page, of what its forms post to and of its file.
+    ``names`` are the URL names of the page, of what its forms post to and of its file; ``runs``
+    the newest of each phase, where they are known.
     """
     list_at, decide_at, csv_at = (rollout_url(rollout, name, table, column) for name in names)
     return {
@@ -55,14 +57,24 @@ def frame_of(
         "may_decide": not refusal and request.user.has_perm("rollout.review_mapping"),
         "unreadable": unreadable,
         "history": history,
-        "uncorrected": uncorrected(rollout, history, runs),
+        "to_follow": _to_follow(rollout, history, runs),
     }
+
+
+def _to_follow(
+    rollout: Rollout, history: Sequence[MappingChange], runs: Mapping[int, PhaseRun] | None
+) -> list[MappingChange]:
+    """The reviews of the history whose rows still hold what they held before."""
+    if not any(change.moves_rows for change in history):
+        return []
+    now = gates.newest_runs(rollout) if runs is None else runs
+    of_page = {change.pk for change in history}
+    return [c for c in reviews_to_follow({rollout.pk: now})[rollout.pk] if c.pk in of_page]
 
 
 def history_of(rollout: Rollout, table: str, reads: str) -> list[MappingChange]:
     """The newest decisions about a table's legacy columns."""
-    changes = rollout.mapping_changes.prefetch_related("repairs__run")
-    return list(changes.filter(table=table, legacy_column=reads)[:MAX_HISTORY])
+    return list(rollout.mapping_changes.filter(table=table, legacy_column=reads)[:MAX_HISTORY])
 
 
 def page_of_change(change: MappingChange) -> str:

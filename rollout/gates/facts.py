@@ -8,6 +8,7 @@ from typing import Any
 
 from django.db.models import F, Func, IntegerField, Q
 
+from rollout.gates.row_updates import reviews_to_follow
 from rollout.journal import watched_times
 from rollout.journal.audits import to_repair
 from rollout.journal.heartbeats import SILENCE
@@ -311,22 +312,14 @@ class Facts:
         return ""
 
     @cached_property
-    def _unfollowed(self) -> MappingChange | None:
-        """The newest review of values whose rows no repair has brought to follow it."""
-        moving = self.rollout.mapping_changes.filter(changes__contains=[{"moved": True}])
-        # Those of the review before may follow this one by now.
-        newest = moving.exclude(rows_affected=0).prefetch_related("repairs__run").first()
-        return newest if newest is not None and not newest.is_followed else None
+    def reviews_to_follow(self) -> list[MappingChange]:
+        """The reviews of values whose rows still hold what they held before, the newest first."""
+        return reviews_to_follow({self.rollout.pk: self.runs})[self.rollout.pk]
 
     def rows_to_update(self, report: AuditReport) -> MappingChange | None:
-        """The review since an audit began whose rows have the value before it; None without one."""
-        change, full = self._unfollowed, self.full_audit
-        if change is None or change.at <= report.started_at:
-            return None
-        # A later clean audit proves that the rows followed by themselves.
-        if full is not None and full.status == AuditStatus.CLEAN and full.started_at > change.at:
-            return None
-        return change
+        """The newest review since an audit began whose rows have yet to follow it."""
+        newest = next(iter(self.reviews_to_follow), None)
+        return newest if newest is not None and newest.at > report.started_at else None
 
     def is_reviewed_since(self, report: AuditReport) -> bool:
         """Whether people have reviewed values since an audit began."""

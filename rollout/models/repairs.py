@@ -57,11 +57,6 @@ class MappingChange(models.Model):
         return any(change["moved"] for change in self.changes)
 
     @property
-    def is_followed(self) -> bool:
-        """Whether a repair has brought its rows to follow it."""
-        return any(repair.run.state == RunState.DONE for repair in self.repairs.all())
-
-    @property
     def to_update(self) -> str:
         """What to do with its rows: ``Update 4 rows``."""
         if self.rows_affected is None:

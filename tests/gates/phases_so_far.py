@@ -26,9 +26,12 @@ def phase_run(
     state: RunState = RunState.DONE,
     direction: Direction = Direction.FORWARD,
 ) -> PhaseRun:
-    return rollout.runs.create(
+    run = rollout.runs.create(
         phase=phase, state=state, direction=direction, actor_name="ada", finished_at=NOW
     )
+    run.created_at = NOW
+    run.save(update_fields=["created_at"])
+    return run
 
 
 def step_run(run: PhaseRun, step: str, ended: timedelta) -> StepRun:
