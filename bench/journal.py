@@ -115,9 +115,9 @@ def fill(plan: str) -> None:
 
 def measure(rollout: "Rollout", *, now: datetime) -> None:
     """A month of the application's operations and of the database, thinned as the watchdog does."""
-    from rollout.models import DatabaseSample, Measurement
+    from rollout.models import DatabaseReading, Measurement
     from rollout.telemetry.retention import resolutions
-    from rollout.watchdog.database_stats import RESOLUTIONS
+    from rollout.watchdog.database_statistics import RESOLUTIONS
 
     # From 1.5 to 80 ms, as pages of an application take.
     calls = {str(bucket): 40 - abs(bucket + 45) for bucket in range(-65, -25)}
@@ -137,8 +137,8 @@ def measure(rollout: "Rollout", *, now: datetime) -> None:
         for operation in OPERATIONS
     )
     table = {"table_bytes": 2e6, "index_bytes": 1e6, "live": 900, "dead": 100, "deletes": 0}
-    DatabaseSample.objects.bulk_create(
-        DatabaseSample(
+    DatabaseReading.objects.bulk_create(
+        DatabaseReading(
             rollout=rollout,
             at=at,
             seconds=seconds,

@@ -25,7 +25,7 @@ KINDS = ("fill", "archive", "restore")
 SIZES = """
 SELECT coalesce(sum(pg_total_relation_size(c.oid))
                   FILTER (WHERE n.nspname = 'rollout'
-                            AND c.relname IN ('lanes', 'losses', 'samples')), 0)::bigint,
+                            AND c.relname IN ('lanes', 'losses', 'throughputs')), 0)::bigint,
        coalesce(sum(pg_total_relation_size(c.oid))
                   FILTER (WHERE n.nspname = 'public' AND c.relname LIKE 'rollout\\_%'), 0)::bigint
   FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace

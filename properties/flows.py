@@ -14,7 +14,7 @@ from django.core.files.storage import default_storage
 
 from properties import catalog
 from properties.listings import Filters, Listing, PropertyFields
-from properties.sample_images import sample_png
+from properties.example_images import example_png
 from properties.shapes import PLAN
 from properties.transition.shapes import current_shape
 from rollout.lookups import decided_meanings
@@ -63,7 +63,7 @@ def search(*, using: str) -> str:
 def upload_image(*, using: str) -> str:
     """Attach an image to a new property; find the row, and the file in the storage."""
     created = _create(using=using)
-    upload = sample_png()
+    upload = example_png()
     image = catalog.attach_image(created.id, upload, using=using)
     try:
         shown = catalog.get_property(created.id, using=using).images

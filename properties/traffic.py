@@ -16,7 +16,7 @@ from django.db import close_old_connections, connections
 
 from properties import catalog
 from properties.listings import Filters, PropertyFields
-from properties.sample_images import sample_png
+from properties.example_images import example_png
 from properties.vocabulary import STATUSES, TYPES, weighted_spellings
 from rollout.telemetry import operation
 
@@ -164,7 +164,7 @@ class Traffic:
 
     def upload(self) -> None:
         colour = f"#{self._random.getrandbits(24):06x}"
-        catalog.attach_image(self._somewhere(), sample_png(colour=colour), using=self._using)
+        catalog.attach_image(self._somewhere(), example_png(colour=colour), using=self._using)
 
     def _somewhere(self) -> UUID:
         """A property to work on; the first call makes or finds some."""

@@ -15,11 +15,11 @@ from rollout.console.charts.lines import Level, Plot, Values, moving_of, numbers
 from rollout.console.formats import byte_size, duration, figure, number
 from rollout.engine.health import MAX_CONNECTIONS_SHARE
 from rollout.engine.statistics import SERVER_COUNTERS, TABLE_COUNTERS, between
-from rollout.models import DatabaseSample, PhaseRun, Rollout
+from rollout.models import DatabaseReading, PhaseRun, Rollout
 from rollout.telemetry.baselines import BASELINE, baseline_until
-from rollout.watchdog.database_stats import added_up
+from rollout.watchdog.database_statistics import added_up
 
-MAX_SAMPLES = 1500
+MAX_READINGS = 1500
 MAX_POINTS = 90
 # A smaller share is no growth to speak of.
 MIN_GROWTH = 0.01
@@ -29,8 +29,8 @@ RATE_WINDOW = timedelta(minutes=1)
 
 
 @dataclass(frozen=True)
-class Sample:
-    """A ``DatabaseSample``. A page reads hundreds, and looks into those that it draws."""
+class Reading:
+    """A ``DatabaseReading``. A page reads hundreds, and looks into those that it draws."""
 
     at: datetime
     server_json: str
@@ -133,14 +133,14 @@ class DatabaseCard:
 def database_card(
     rollout: Rollout, newest: PhaseRun | None, since: datetime, until: datetime
 ) -> DatabaseCard | None:
-    """The statistics in a span of time; None while there is no sample."""
+    """The statistics in a span of time; None while there is no reading."""
     in_time = Q(at__gt=since, at__lte=until)
     began = newest.created_at if newest else since
     baseline_end = baseline_until(newest) if newest else since
     before = Q(at__gt=began - BASELINE, at__lte=began)
     in_baseline = Q(at__gt=baseline_end - BASELINE, at__lte=baseline_end)
     newest_first = (
-        DatabaseSample.objects.filter(in_time | before | in_baseline, rollout=rollout)
+        DatabaseReading.objects.filter(in_time | before | in_baseline, rollout=rollout)
         .annotate(
             executed=Case(
                 When(at__gt=until - STATEMENT_WINDOW, then="statements"), output_field=JSONField()
@@ -149,37 +149,37 @@ def database_card(
             tables_json=Cast("tables", TextField()),
         )
         .order_by("-at")
-        .values_list("at", "server_json", "tables_json", "executed")[:MAX_SAMPLES]
+        .values_list("at", "server_json", "tables_json", "executed")[:MAX_READINGS]
     )
-    sampled = [Sample(*row) for row in newest_first][::-1]
-    samples = [sample for sample in sampled if sample.at > since]
-    if not samples:
+    every = [Reading(*row) for row in newest_first][::-1]
+    readings = [reading for reading in every if reading.at > since]
+    if not readings:
         return None
-    earlier = _thinned([s for s in sampled if began - BASELINE < s.at <= began])
-    baseline = _thinned([s for s in sampled if baseline_end - BASELINE < s.at <= baseline_end])
-    last = samples[-1]
-    facts = [fact for fact in _facts(samples, baseline) if fact.now is not None]
-    plots, zero = moving_of(_plots(samples, since, until, facts))
+    earlier = _thinned([s for s in every if began - BASELINE < s.at <= began])
+    baseline = _thinned([s for s in every if baseline_end - BASELINE < s.at <= baseline_end])
+    last = readings[-1]
+    facts = [fact for fact in _facts(readings, baseline) if fact.now is not None]
+    plots, zero = moving_of(_plots(readings, since, until, facts))
     return DatabaseCard(
         at=last.at,
         facts=[fact for fact in facts if not fact.is_zero],
         zero_facts=[fact.name for fact in facts if fact.is_zero],
-        tables=[_table(label, samples, earlier) for label in last.tables],
+        tables=[_table(label, readings, earlier) for label in last.tables],
         plots=plots,
         zero=zero,
-        statements=_statements(statement for s in samples for statement in s.executed or []),
+        statements=_statements(statement for s in readings for statement in s.executed or []),
     )
 
 
-def _thinned(samples: Sequence[Sample]) -> Sequence[Sample]:
+def _thinned(readings: Sequence[Reading]) -> Sequence[Reading]:
     """So many as a plot shows: counters lose nothing by it, and each that is left is decoded."""
-    return samples[:: max(1, len(samples) // MAX_POINTS)]
+    return readings[:: max(1, len(readings) // MAX_POINTS)]
 
 
-def _rate(samples: Sequence[Sample], counter: str) -> float | None:
+def _rate(readings: Sequence[Reading], counter: str) -> float | None:
     """A server counter by the second, over the stretches in which it was not reset."""
     total = seconds = 0.0
-    for first, second in pairwise(samples):
+    for first, second in pairwise(readings):
         moved = between(first.server, second.server, [counter])[counter]
         if moved is not None:
             total += moved
@@ -187,11 +187,11 @@ def _rate(samples: Sequence[Sample], counter: str) -> float | None:
     return total / seconds if seconds else None
 
 
-def _facts(samples: Sequence[Sample], earlier: Sequence[Sample]) -> list[Fact]:
-    last = samples[-1]
-    lately: Sequence[Sample] = [s for s in samples if s.at > last.at - RATE_WINDOW]
+def _facts(readings: Sequence[Reading], earlier: Sequence[Reading]) -> list[Fact]:
+    last = readings[-1]
+    lately: Sequence[Reading] = [s for s in readings if s.at > last.at - RATE_WINDOW]
     if len(lately) < 2:
-        lately = samples[-2:]
+        lately = readings[-2:]
     server = last.server
 
     def gauge(name: str) -> tuple[float | None, float | None]:
@@ -206,7 +206,7 @@ def _facts(samples: Sequence[Sample], earlier: Sequence[Sample]) -> list[Fact]:
         Fact("Connections", "", *gauge("connections"), most=server.get("max_connections")),
         Fact("Sessions waiting for locks", "", *gauge("lock_waits")),
         Fact("Oldest transaction", "s", *gauge("oldest_transaction")),
-        Fact("Deadlocks", "", *_counted(samples, earlier, "deadlocks")),
+        Fact("Deadlocks", "", *_counted(readings, earlier, "deadlocks")),
         Fact("Replicas", "", *gauge("replicas")),
         Fact("Replication lag", "s", *gauge("lag")),
         Fact("WAL retained by slots", "bytes", *gauge("slot_bytes")),
@@ -214,24 +214,24 @@ def _facts(samples: Sequence[Sample], earlier: Sequence[Sample]) -> list[Fact]:
 
 
 def _counted(
-    samples: Sequence[Sample], earlier: Sequence[Sample], counter: str
+    readings: Sequence[Reading], earlier: Sequence[Reading], counter: str
 ) -> tuple[float | None, float | None]:
-    def count(of: Sequence[Sample]) -> float | None:
+    def count(of: Sequence[Reading]) -> float | None:
         if len(of) < 2:
             return None
         return between(of[0].server, of[-1].server, SERVER_COUNTERS)[counter]
 
-    return count(samples), count(earlier)
+    return count(readings), count(earlier)
 
 
-def _table(label: str, samples: Sequence[Sample], earlier: Sequence[Sample]) -> TableNow:
-    now = samples[-1].tables[label]
+def _table(label: str, readings: Sequence[Reading], earlier: Sequence[Reading]) -> TableNow:
+    now = readings[-1].tables[label]
     then = next((s for s in reversed(earlier) if label in s.tables), None) or next(
-        s for s in samples if label in s.tables
+        s for s in readings if label in s.tables
     )
     written = between(
         {**then.tables[label], **_clock(then)},
-        {**now, **_clock(samples[-1])},
+        {**now, **_clock(readings[-1])},
         TABLE_COUNTERS,
     )
     updates, hot = written["updates"], written["hot_updates"]
@@ -251,28 +251,28 @@ def _table(label: str, samples: Sequence[Sample], earlier: Sequence[Sample]) -> 
     )
 
 
-def _clock(sample: Sample) -> dict[str, Any]:
-    """Since when a sample's counters count."""
-    return {name: sample.server.get(name) for name in ("started", "reset")}
+def _clock(reading: Reading) -> dict[str, Any]:
+    """Since when a reading's counters count."""
+    return {name: reading.server.get(name) for name in ("started", "reset")}
 
 
 def _plots(
-    every: Sequence[Sample], since: datetime, until: datetime, facts: Iterable[Fact]
+    every: Sequence[Reading], since: datetime, until: datetime, facts: Iterable[Fact]
 ) -> list[Plot]:
-    samples = _thinned(every)
+    readings = _thinned(every)
     wal = [
         (second.at, None if moved is None else moved / (second.at - first.at).total_seconds())
-        for first, second in pairwise(samples)
+        for first, second in pairwise(readings)
         for moved in [between(first.server, second.server, ["wal_bytes"])["wal_bytes"]]
     ]
     unit, size = _unit_of(wal)
     dead = [
-        (label, [(s.at, s.tables.get(label, {}).get("dead")) for s in samples])
-        for label in samples[-1].tables
+        (label, [(s.at, s.tables.get(label, {}).get("dead")) for s in readings])
+        for label in readings[-1].tables
     ]
     sessions = [
-        ("connections", [(s.at, s.server.get("connections")) for s in samples]),
-        ("waiting for locks", [(s.at, s.server.get("lock_waits")) for s in samples]),
+        ("connections", [(s.at, s.server.get("connections")) for s in readings]),
+        ("waiting for locks", [(s.at, s.server.get("lock_waits")) for s in readings]),
     ]
     by_name = {fact.name: fact for fact in facts}
     gap = max((until - since) / 20, timedelta(minutes=1))

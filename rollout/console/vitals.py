@@ -33,7 +33,7 @@ from rollout.telemetry.signals import MIN_CALLS
 
 SPAN = timedelta(minutes=30)
 MAX_POINTS = 60
-# Six samples of the watchdog: an older one says nothing about now.
+# Six readings of the watchdog: an older one says nothing about now.
 STALE_AFTER = timedelta(minutes=1)
 
 
@@ -156,23 +156,23 @@ def _line(
 
 def _of_database(status: RolloutStatus, now: datetime) -> list[Vital]:
     labels = ("Lock waits", "Replica lag")
-    samples = status.rollout.database_samples.order_by("-at")
-    sample = samples.values("at", "server", "tables").first()
-    if sample is None or now - sample["at"] > STALE_AFTER:
+    readings = status.rollout.database_readings.order_by("-at")
+    reading = readings.values("at", "server", "tables").first()
+    if reading is None or now - reading["at"] > STALE_AFTER:
         if is_done(status.evidence.runs.get(CONTRACT)):
-            detail = "Sampling ended with the last phase."
+            detail = "Reading ended with the last phase."
         elif status.liveness.watchdog_alive:
-            detail = "The database gave no sample in the last minute."
+            detail = "The database gave no reading in the last minute."
         else:
             detail = "Start the watchdog."
         value = "Not measured"
         run = status.active
         is_new = run is not None and now - run.created_at < STALE_AFTER
-        if (sample is None or is_new) and status.liveness.watchdog_alive:
-            which = "first" if sample is None else "next"
-            value, detail = "Pending", f"The {which} sample comes within a minute."
+        if (reading is None or is_new) and status.liveness.watchdog_alive:
+            which = "first" if reading is None else "next"
+            value, detail = "Pending", f"The {which} reading comes within a minute."
         return [Vital(label, value, detail, is_known=False) for label in labels]
-    server = sample["server"]
+    server = reading["server"]
     waiting = server.get("lock_waits") or 0
     waits = Vital(
         labels[0],
@@ -180,7 +180,7 @@ def _of_database(status: RolloutStatus, now: datetime) -> list[Vital]:
         f"session{'' if waiting == 1 else 's'} waiting",
         is_bad=waiting > 0,
     )
-    key = widened_key(status.rollout, status.plan, sample["at"], sample["tables"])
+    key = widened_key(status.rollout, status.plan, reading["at"], reading["tables"])
     return [
         waits,
         _lag(labels[1], server.get("replicas") or 0, server.get("lag")),
@@ -192,7 +192,7 @@ def _range(key: IntegerKey) -> Vital:
     """When a key that the plan widens runs out; the preflight warns of one that does soon."""
     label, used = "Key runs out", f"{key.name} has used {percent(key.share)}"
     if key.left is None or key.rate is None:
-        detail = f"{used}; its rate is known after a day of samples"
+        detail = f"{used}; its rate is known after a day of readings"
         return Vital(label, "Pending", detail, is_known=False)
     rate = f"{used}; {number(key.rate.per_day)} a day since {key.rate.since:%Y-%m-%d}"
     if key.left >= FARTHEST:

@@ -35,7 +35,7 @@ from rollout.engine.joined_batches import JoinedBatches, joined_batches
 from rollout.engine.lane_positions import next_position, shorter
 from rollout.engine.lanes import Lane
 from rollout.engine.pace import Pace
-from rollout.engine.samples import Sampler
+from rollout.engine.throughputs import ThroughputRecord
 from rollout.engine.target import CUT_OFF_SECONDS, Connection, own_transaction
 from rollout.plan.actions import Compute, Fill, Pass, Proof
 from rollout.plan.copies import Copy
@@ -112,8 +112,8 @@ class Worker:
         self.joined = (
             joined_batches(self.connection, self.care.plain) if lane.counting else JoinedBatches()
         )
-        sampler = Sampler(self.connection, lane.job, self.pace.lost)
-        unsampled = 0
+        throughput = ThroughputRecord(self.connection, lane.job, self.pace.lost)
+        unrecorded = 0
         try:
             while lane.next_block < lane.end_block and self.clock() < until:
                 self.control.raise_if_stopped()
@@ -135,18 +135,18 @@ class Worker:
                     break
                 conflicts = 0
                 worked = self.clock() - started
-                unsampled += counts.read
-                # What is counted with a range's first stripe is sampled with each of them.
+                unrecorded += counts.read
+                # What is counted with a range's first stripe is recorded with each of them.
                 left = self.stripes - stripe if counts.of_stripes or not counts.read else 1
-                read, unsampled = unsampled // left, unsampled - unsampled // left
-                sampler.add(read, counts.written, worked)
+                read, unrecorded = unrecorded // left, unrecorded - unrecorded // left
+                throughput.add(read, counts.written, worked)
                 # Each computed row is written in a subtransaction.
                 writes = 1 + (counts.written if isinstance(self.action, Compute) else 0)
                 self.pace.after_batch(worked, self.control, keep, rows=counts.read, writes=writes)
         finally:
             if not self.connection.closed:
-                sampler.add(unsampled, 0, 0.0)
-                sampler.flush()
+                throughput.add(unrecorded, 0, 0.0)
+                throughput.flush()
         if lane.next_block >= lane.end_block:
             lanes.finish(self.connection, lane)
         return lane

@@ -17,7 +17,7 @@ SIGNAL_POLL_SECONDS = 1.0
 SMOOTH_SECONDS = 1.0
 # A rest that is shorter is the noise of a clock.
 MIN_REST_SECONDS = 0.001
-# Writes of each look: its record, and the sampler's.
+# Writes of each look: its record, and the throughput's.
 WRITES_OF_A_LOOK = 2
 
 

@@ -126,7 +126,7 @@ CREATE TABLE IF NOT EXISTS rollout.value_decisions (
 );
 CREATE UNIQUE INDEX IF NOT EXISTS value_decisions_key
   ON rollout.value_decisions (plan, table_label, columns, md5(source));
-CREATE TABLE IF NOT EXISTS rollout.samples (
+CREATE TABLE IF NOT EXISTS rollout.throughputs (
   job bigint NOT NULL,
   at timestamptz NOT NULL,
   scanned bigint NOT NULL,

@@ -665,7 +665,7 @@ class Migration(migrations.Migration):
             },
         ),
         migrations.CreateModel(
-            name="DatabaseSample",
+            name="DatabaseReading",
             fields=[
                 (
                     "id",
@@ -682,7 +682,7 @@ class Migration(migrations.Migration):
                     "rollout",
                     models.ForeignKey(
                         on_delete=django.db.models.deletion.CASCADE,
-                        related_name="database_samples",
+                        related_name="database_readings",
                         to="rollout.rollout",
                     ),
                 ),
@@ -1535,8 +1535,8 @@ class Migration(migrations.Migration):
             ),
         ),
         migrations.AddIndex(
-            model_name="databasesample",
-            index=models.Index(fields=["rollout", "at"], name="rollout_dat_rollout_a04941_idx"),
+            model_name="databasereading",
+            index=models.Index(fields=["rollout", "at"], name="rollout_dat_rollout_b8405a_idx"),
         ),
         migrations.AddIndex(
             model_name="backfillestimate",

@@ -22,7 +22,7 @@ from rollout.models.environments import (
 from rollout.models.guardrails import RuleState, RuleVerdict
 from rollout.models.jobs import BackfillEstimate, BackfillJob
 from rollout.models.measurements import (
-    DatabaseSample,
+    DatabaseReading,
     Heartbeat,
     Measurement,
     OperationTotal,

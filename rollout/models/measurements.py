@@ -101,15 +101,15 @@ class OperationTotal(models.Model):
         return f"{self.operation}: {self.calls} calls"
 
 
-class DatabaseSample(models.Model):
+class DatabaseReading(models.Model):
     """What a rollout's database counted at a moment (``rollout.engine.statistics``).
 
-    ``server`` and ``tables`` hold counters as they stood and gauges, so that any two samples can be
-    compared. ``statements`` holds what was executed since the sample before that has any:
+    ``server`` and ``tables`` hold counters as they stood and gauges, so that any two readings can be
+    compared. ``statements`` holds what was executed since the reading before that has any:
     [{"query", "calls", "ms", "rows"}], or null where pg_stat_statements cannot be read.
     """
 
-    rollout = models.ForeignKey(Rollout, on_delete=models.CASCADE, related_name="database_samples")
+    rollout = models.ForeignKey(Rollout, on_delete=models.CASCADE, related_name="database_readings")
     at = models.DateTimeField()
     seconds = models.PositiveIntegerField()
     """The time it stands for, before it."""

@@ -24,7 +24,7 @@ SPAN = timedelta(days=7)
 def widened_key(
     rollout: Rollout, plan: Plan, at: datetime, tables: Mapping[str, Any]
 ) -> IntegerKey | None:
-    """The key of the plan that runs out first; ``tables`` are those of the newest sample.
+    """The key of the plan that runs out first; ``tables`` are those of the newest reading.
 
     None where the plan widens none that a sequence fills.
     """
@@ -45,7 +45,7 @@ def _key(rollout: Rollout, column: WideColumn, at: datetime, drawn: float) -> In
     table, (name,) = column.table, column.legacy
     of_table = KeyTextTransform("drawn", KeyTransform(table.label, "tables"))
     first = (
-        rollout.database_samples.filter(at__gte=at - SPAN)
+        rollout.database_readings.filter(at__gte=at - SPAN)
         .annotate(drawn=Cast(of_table, FloatField()))
         .filter(drawn__isnull=False)
         .order_by("at")

@@ -14,15 +14,15 @@ from rollout.engine.health import Signal, read_signals
 from rollout.engine.lane_totals import Totals
 from rollout.engine.pace_records import PaceNow, PastThrottles, pace_now, throttles_of
 from rollout.engine.quarantine import PoisonRow
-from rollout.engine.samples import Loss, Sample, losses_of, samples_of
+from rollout.engine.throughputs import Loss, Throughput, losses_of, throughputs_of
 from rollout.engine.target import NOT_AS_EXPECTED, Connection, TargetAway, reason_of
 from rollout.journal.environments import target_of
 from rollout.models import WORKING, BackfillJob
 from rollout.plan import plans
 from rollout.telemetry.signals import application_signals
 
-# With more, neighbouring samples are put together.
-MAX_SAMPLES = 120
+# With more, neighbouring ones are put together.
+MAX_THROUGHPUTS = 120
 RECENT_SECONDS = 30
 # Over this time a speed is looked at to see whether it is steady.
 STEADY_SECONDS = 120
@@ -82,7 +82,7 @@ class JobReport:
     """Everything a job's page shows of the target. Only a running job has signals."""
 
     progress: JobProgress
-    samples: list[Sample]
+    throughputs: list[Throughput]
     losses: list[Loss]
     signals: list[Signal]
     pace: PaceNow | None = None
@@ -100,7 +100,7 @@ def progress_of(job: BackfillJob) -> JobProgress:
     try:
         with target_of(job.step_run.run.rollout.environment).connect_briefly() as connection:
             totals = lane_totals.totals(connection, job.pk)
-            measured = samples_of(job.pk, most=MAX_SAMPLES).ask(connection)
+            measured = throughputs_of(job.pk, most=MAX_THROUGHPUTS).ask(connection)
             pace = pace_now(connection, job.pk)
     except (TargetAway, errors.QueryCanceled, *NOT_AS_EXPECTED) as error:
         return _known_to_the_journal(job, error)
@@ -121,7 +121,7 @@ def report_of(job: BackfillJob) -> JobReport:
 def _read(job: BackfillJob) -> JobReport:
     with target_of(job.step_run.run.rollout.environment).connect_briefly() as connection:
         totals = lane_totals.totals(connection, job.pk)
-        measured = samples_of(job.pk, most=MAX_SAMPLES).ask(connection)
+        measured = throughputs_of(job.pk, most=MAX_THROUGHPUTS).ask(connection)
         losses = losses_of(job.pk).ask(connection)
         poison = quarantine.poison_of(job.pk).ask(connection)
         pace = pace_now(connection, job.pk) if _is_at_work(job) else None
@@ -132,7 +132,7 @@ def _read(job: BackfillJob) -> JobReport:
         progress=_ended(job)
         if job.finished_at is not None
         else _under_way(job, totals, measured, signals, pace),
-        samples=measured,
+        throughputs=measured,
         losses=losses,
         signals=signals,
         pace=pace,
@@ -199,7 +199,7 @@ def _ended(job: BackfillJob) -> JobProgress:
 def _under_way(
     job: BackfillJob,
     totals: Totals,
-    measured: list[Sample],
+    measured: list[Throughput],
     signals: list[Signal],
     pace: PaceNow | None,
 ) -> JobProgress:
@@ -250,12 +250,12 @@ def _under_way(
 
 
 def _likely_speeds(
-    job: BackfillJob, measured: list[Sample], now: datetime
+    job: BackfillJob, measured: list[Throughput], now: datetime
 ) -> tuple[float | None, ...]:
     """The speed of late and for longer, since somebody changed the job's pace; empty until enough
     was measured."""
     since = job.paced_at or job.created_at
-    of_pace = [sample for sample in measured if sample.at >= since or job.paced_at is None]
+    of_pace = [throughput for throughput in measured if throughput.at >= since or job.paced_at is None]
     if not of_pace or (now - of_pace[0].at).total_seconds() < SETTLED_SECONDS:
         return ()
     recent, longer = (
@@ -280,35 +280,35 @@ def _halted(job: BackfillJob, totals: Totals) -> JobProgress:
     )
 
 
-def evenly(measured: Sequence[Sample]) -> list[Sample]:
-    """The samples with the rows of each block range spread over the time that the range took.
+def evenly(measured: Sequence[Throughput]) -> list[Throughput]:
+    """The throughputs with the rows of each block range spread over the time that the range took.
 
     The engine counts a range's rows when it begins with it. In buckets that begin with none, work
     on the range of a bucket before them continues.
     """
-    spread: list[Sample] = []
-    of_range: list[Sample] = []
-    for sample in measured:
-        if of_range and (sample.scanned or not sample.working_seconds):
+    spread: list[Throughput] = []
+    of_range: list[Throughput] = []
+    for throughput in measured:
+        if of_range and (throughput.scanned or not throughput.working_seconds):
             spread += _spread(of_range)
             of_range = []
-        of_range.append(sample)
+        of_range.append(throughput)
     return spread + _spread(of_range)
 
 
-def _spread(of_range: list[Sample]) -> list[Sample]:
-    scanned = sum(sample.scanned for sample in of_range)
-    worked = sum(sample.working_seconds for sample in of_range)
+def _spread(of_range: list[Throughput]) -> list[Throughput]:
+    scanned = sum(throughput.scanned for throughput in of_range)
+    worked = sum(throughput.working_seconds for throughput in of_range)
     if len(of_range) < 2 or not worked:
         return of_range
     return [
-        replace(sample, scanned=round(scanned * sample.working_seconds / worked))
-        for sample in of_range
+        replace(throughput, scanned=round(scanned * throughput.working_seconds / worked))
+        for throughput in of_range
     ]
 
 
 def recent_speed(
-    measured: Sequence[Sample], *, began: datetime, now: datetime, over: float = RECENT_SECONDS
+    measured: Sequence[Throughput], *, began: datetime, now: datetime, over: float = RECENT_SECONDS
 ) -> float | None:
     """Rows a second of the last seconds.
 
@@ -317,11 +317,11 @@ def recent_speed(
     if not measured:
         return None
     since = now - timedelta(seconds=max(over, 2 * measured[-1].seconds))
-    recent = [sample for sample in measured if sample.at >= since]
+    recent = [throughput for throughput in measured if throughput.at >= since]
     if not recent:
         return None
     seconds = (now - max(recent[0].at, began)).total_seconds()
-    return sum(sample.scanned for sample in recent) / max(seconds, 1.0)
+    return sum(throughput.scanned for throughput in recent) / max(seconds, 1.0)
 
 
 def time_left(

@@ -11,7 +11,7 @@ from rollout.notifications import deliveries
 from rollout.runner import snapshots
 from rollout.telemetry import retention
 from rollout.watchdog import (
-    database_stats,
+    database_statistics,
     guardrails,
     log_checks,
     reminders,
@@ -20,7 +20,7 @@ from rollout.watchdog import (
     scheduled_starts,
 )
 from rollout.watchdog.clock_watch import ClockWatch
-from rollout.watchdog.database_stats import DatabaseSampler
+from rollout.watchdog.database_statistics import DatabaseReader
 from rollout.watchdog.lost_work import bring_back, continue_chains
 from rollout.watchdog.queue_beat import QueueBeat
 from rollout.watchdog.view_refresh import ViewRefresher
@@ -46,7 +46,7 @@ URGENT_AT_REST = timedelta(seconds=5)
 VIEWS_AT_REST = timedelta(seconds=10)
 # Samples and reminders wait for hours; and entries are few.
 SELDOM_AT_REST = timedelta(seconds=30)
-# Two samples of the minute after which a page calls the newest one outdated.
+# Two readings of the minute after which a page calls the newest one outdated.
 STATISTICS_AT_REST = timedelta(seconds=30)
 RETENTION_AT_REST = timedelta(minutes=5)
 
@@ -125,12 +125,12 @@ def duties() -> tuple[Duty, ...]:
         Duty(
             "database statistics",
             STATISTICS_EVERY,
-            DatabaseSampler().sample_all,
+            DatabaseReader().read_all,
             at_rest=STATISTICS_AT_REST,
         ),
         Duty("snapshot expiry", RETENTION_EVERY, snapshots.remove_expired, deletes=True),
         keeps("telemetry retention", carry_out=retention.downsample, deletes=True),
-        keeps("statistics retention", carry_out=database_stats.downsample, deletes=True),
+        keeps("statistics retention", carry_out=database_statistics.downsample, deletes=True),
         keeps("heartbeat retention", carry_out=heartbeats.delete_old),
         keeps("delivery retention", carry_out=deliveries.delete_old, deletes=True),
         keeps("queue retention", carry_out=queue.forget_lost),

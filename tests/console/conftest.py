@@ -19,7 +19,7 @@ def clean_target(db: None) -> Iterator[None]:
     yield
     with target() as opened:
         opened.execute(
-            "TRUNCATE rollout.lanes, rollout.samples, rollout.losses, rollout.quarantine,"
+            "TRUNCATE rollout.lanes, rollout.throughputs, rollout.losses, rollout.quarantine,"
             " rollout.paces, rollout.throttles"
         )
 

@@ -17,7 +17,7 @@ from rollout.journal.events import Event
 from rollout.models import (
     AuditReport,
     BackfillJob,
-    DatabaseSample,
+    DatabaseReading,
     Delivery,
     Environment,
     FlowProbe,
@@ -351,12 +351,12 @@ def acting(rollout: Rollout, rule: str, action: str, verdict: str, **fields: Any
     )
 
 
-def sampled(rollout: Rollout, *, ago: timedelta, wal: float, **more: Any) -> None:
-    """A sample of the database, in which so many bytes of WAL were written by then."""
+def read_out(rollout: Rollout, *, ago: timedelta, wal: float, **more: Any) -> None:
+    """A reading of the database, in which so many bytes of WAL were written by then."""
     table = {"table_bytes": 2e6, "index_bytes": 1e6, "live": 900, "dead": 100}
     table |= {"inserts": 0, "updates": 40 * wal, "hot_updates": 30 * wal, "deletes": 0}
     server = {"started": 1.0, "reset": None, "wal_bytes": 1e6 * wal, "connections": 12}
-    DatabaseSample.objects.create(
+    DatabaseReading.objects.create(
         rollout=rollout,
         at=timezone.now() - ago,
         seconds=10,

@@ -9,7 +9,7 @@ from django.utils import timezone
 
 from rollout.console.guardrails import rules_of
 from rollout.console.vitals import STALE_AFTER, Vital, vitals_of
-from rollout.models import DatabaseSample, Rollout
+from rollout.models import DatabaseReading, Rollout
 from rollout.queries.status import status_of
 from tests.console import journal
 from tests.console.journal import PAGE, ran, text_of
@@ -26,9 +26,9 @@ def measured(minutes: float, *, ms: float, calls: int = 50, **more: Any) -> None
     journal.measured(at, ms=ms, calls=calls, seconds=5, **more)
 
 
-def sampled(rollout: Rollout, *, ago: timedelta = timedelta(), **server: float | None) -> None:
+def read_out(rollout: Rollout, *, ago: timedelta = timedelta(), **server: float | None) -> None:
     numbers = {"lock_waits": 0, "replicas": 0, "lag": None, **server}
-    DatabaseSample.objects.create(
+    DatabaseReading.objects.create(
         rollout=rollout, at=timezone.now() - ago, seconds=10, server=numbers
     )
 
@@ -47,21 +47,21 @@ def test_figures_that_are_not_measured_say_so_and_what_to_do(
     assert strip["Lock waits"].detail == "Start the watchdog."
     journal.processes_run()
     lag = vitals(rollout)["Replica lag"]
-    assert (lag.value, lag.detail) == ("Pending", "The first sample comes within a minute.")
+    assert (lag.value, lag.detail) == ("Pending", "The first reading comes within a minute.")
     text = text_of(viewer, PAGE)
     assert text.count(f'<a href="{PAGE}monitoring/">Add the telemetry middleware.</a>') == 2
     assert "rollout.telemetry.middleware.Telemetry" in text_of(viewer, f"{PAGE}monitoring/")
 
 
-def test_a_sample_from_before_a_start_is_waited_for_before_it_is_missed(rollout: Rollout) -> None:
+def test_a_reading_from_before_a_start_is_waited_for_before_it_is_missed(rollout: Rollout) -> None:
     journal.processes_run()
-    sampled(rollout, ago=2 * STALE_AFTER)
+    read_out(rollout, ago=2 * STALE_AFTER)
     run = ran(rollout, 0, "queued")
     waits = vitals(rollout)["Lock waits"]
-    assert (waits.value, waits.detail) == ("Pending", "The next sample comes within a minute.")
+    assert (waits.value, waits.detail) == ("Pending", "The next reading comes within a minute.")
     rollout.runs.filter(pk=run.pk).update(created_at=timezone.now() - 2 * STALE_AFTER)
     waits = vitals(rollout)["Lock waits"]
-    assert waits.detail == "The database gave no sample in the last minute."
+    assert waits.detail == "The database gave no reading in the last minute."
 
 
 def test_the_latency_now_stands_beside_its_baseline_with_a_line_of_the_last_half_hour(
@@ -173,34 +173,34 @@ def test_an_environment_that_no_application_uses_has_no_figures_of_one(
     assert (p95.value, p95.detail) == ("No application", "production is not protected.")
 
 
-def test_lock_waits_and_lag_are_those_of_the_newest_sample(rollout: Rollout) -> None:
-    sampled(rollout, ago=timedelta(seconds=20), lock_waits=7)
-    sampled(rollout)
+def test_lock_waits_and_lag_are_those_of_the_newest_reading(rollout: Rollout) -> None:
+    read_out(rollout, ago=timedelta(seconds=20), lock_waits=7)
+    read_out(rollout)
     strip = vitals(rollout)
     assert (strip["Lock waits"].value, strip["Lock waits"].detail) == ("0", "sessions waiting")
     assert strip["Replica lag"].detail == "no replica connected"
     assert not any(strip[label].is_bad for label in ("Lock waits", "Replica lag"))
-    sampled(rollout, lock_waits=1, replicas=2, lag=12.5)
+    read_out(rollout, lock_waits=1, replicas=2, lag=12.5)
     strip = vitals(rollout)
     assert (strip["Lock waits"].value, strip["Lock waits"].is_bad) == ("1", True)
     assert (strip["Replica lag"].value, strip["Replica lag"].is_bad) == ("12 s", True)
     assert strip["Replica lag"].detail == "at most, of 2 replicas"
-    sampled(rollout, replicas=1)
+    read_out(rollout, replicas=1)
     assert vitals(rollout)["Replica lag"].detail == "reported by 1 replica"
 
 
-def test_an_old_sample_is_no_figure(rollout: Rollout) -> None:
-    sampled(rollout, ago=STALE_AFTER + timedelta(seconds=5), lock_waits=3)
+def test_an_old_reading_is_no_figure(rollout: Rollout) -> None:
+    read_out(rollout, ago=STALE_AFTER + timedelta(seconds=5), lock_waits=3)
     assert not vitals(rollout)["Lock waits"].is_known
     for phase in range(5):
         ran(rollout, phase)
-    assert vitals(rollout)["Lock waits"].detail == "Sampling ended with the last phase."
+    assert vitals(rollout)["Lock waits"].detail == "Reading ended with the last phase."
 
 
 def test_the_strip_asks_as_often_whatever_was_measured(rollout: Rollout) -> None:
     started_minutes_ago(rollout, 20)
     measured(1, ms=10)
-    sampled(rollout)
+    read_out(rollout)
 
     def queries() -> int:
         status = status_of(rollout)
@@ -209,5 +209,5 @@ def test_the_strip_asks_as_often_whatever_was_measured(rollout: Rollout) -> None
     before = queries()
     for number in range(30):
         measured(number, ms=10, operation=f"operation {number}")
-        sampled(rollout, ago=timedelta(seconds=number))
+        read_out(rollout, ago=timedelta(seconds=number))
     assert queries() <= before

@@ -1,4 +1,4 @@
-"""The samples of the pages about Convert and LegacyView run as they stand there."""
+"""The examples of the pages about Convert and LegacyView run as they stand there."""
 
 import re
 
@@ -13,7 +13,7 @@ PAGE = (ROOT / "docs/convert.md").read_text()
 VIEW = (ROOT / "docs/legacy-view.md").read_text()
 
 
-def test_the_samples_convert_two_columns_show_them_to_reports_and_bring_them_back(
+def test_the_examples_convert_two_columns_show_them_to_reports_and_bring_them_back(
     target: Target, connection: Connection
 ) -> None:
     blocks = re.findall(r"```python title=\"shop/prices.py\"\n(.*?)```", PAGE, re.DOTALL)

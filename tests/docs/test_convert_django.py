@@ -1,4 +1,4 @@
-"""The page's sample that keeps a name, as a Django model: one field, whose type changes."""
+"""The page's example that keeps a name, as a Django model: one field, whose type changes."""
 
 import os
 import re
@@ -70,8 +70,8 @@ MIGRATIONS = (
 def test_a_kept_name_is_one_field_whose_type_a_migration_changes_with_phase_3(
     tmp_path: Path, own_plans: None
 ) -> None:
-    (sample,) = re.findall(r"```python\n(ITEMS = .*?)```", PAGE, re.DOTALL)
-    source = f"from rollout import plan as r\nfrom rollout.plan import plans\n\n{sample}{PHASES}"
+    (example,) = re.findall(r"```python\n(ITEMS = .*?)```", PAGE, re.DOTALL)
+    source = f"from rollout import plan as r\nfrom rollout.plan import plans\n\n{example}{PHASES}"
     project = make_project(tmp_path, models=MODELS, plan=source)
     live, new = (
         embedded.with_database(os.environ["DATABASE_URL"], f"items_{uuid4().hex}") for _ in "12"

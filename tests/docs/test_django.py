@@ -15,7 +15,7 @@ from config.home import ROOT
 from rollout.engine.target import Connection, Target
 from rollout.plan import Plan
 from tests.docs.test_own_plan import run
-from tests.docs.test_own_plan import samples as samples_of_own_plan
+from tests.docs.test_own_plan import examples as examples_of_own_plan
 from tests.engine.actions import do_phase
 from tests.engine.test_every_phase import schema_lines
 from tests.support.django_projects import Project, make_project
@@ -59,7 +59,7 @@ class Orders(TestCase):
 """
 
 
-def sample(name: str) -> str:
+def example(name: str) -> str:
     (block,) = re.findall(rf"```python title=\"{re.escape(name)}\"\n(.*?)```", TEXT, re.DOTALL)
     return str(block)
 
@@ -93,8 +93,8 @@ def journey(tmp_path: Path, own_plans: None) -> Iterator[Journey]:
     live, new = (
         embedded.with_database(os.environ["DATABASE_URL"], f"journey_{uuid4().hex}") for _ in "12"
     )
-    source = samples_of_own_plan("python", "shop/rollout.py")
-    project = make_project(tmp_path, models=sample("shop/models.py"), plan=source)
+    source = examples_of_own_plan("python", "shop/rollout.py")
+    project = make_project(tmp_path, models=example("shop/models.py"), plan=source)
     target = Target(conninfo_to_dict(live))
     for url in (live, new):
         embedded.create_database(url)
@@ -117,7 +117,7 @@ def test_models_and_migrations_follow_each_phase_and_a_new_database_gets_the_sam
     schemas = {0: schema_lines(live)}
     printed = project.manage(live, *models_of(4), "--then", *models_of(1))
     *_, release_d, next_models = printed.split("# After")
-    assert f"# After{release_d}".rstrip() == sample("shop/models.py, release D").rstrip()
+    assert f"# After{release_d}".rstrip() == example("shop/models.py, release D").rstrip()
     for number in range(5):
         if number in RELEASES.values():
             project.write("shop/models.py", f"# After{next_models}")
@@ -147,9 +147,9 @@ def test_models_and_migrations_follow_each_phase_and_a_new_database_gets_the_sam
     # From release A to D, in one migration, with a field that stays a text.
     for path in migrations[1:]:
         path.unlink()
-    project.write("shop/models.py", sample("shop/models.py"))
+    project.write("shop/models.py", example("shop/models.py"))
     release_d = project.manage(new, *models_of(4), "--lookup-fields")
-    assert sample("shop/models.py, release D, with a LookupField") in f"{release_d}\n"
+    assert example("shop/models.py, release D, with a LookupField") in f"{release_d}\n"
     project.write(
         "shop/models.py", re.sub(r" +indexes = \[.*?\]\n", "", release_d, flags=re.DOTALL)
     )
@@ -162,8 +162,8 @@ def test_models_and_migrations_follow_each_phase_and_a_new_database_gets_the_sam
     assert schema_lines(new) == schemas[4]
     project.write("shop/tests.py", TESTS)
     project.manage(new, "test", "--no-input")
-    project.write("company/settings_sqlite.py", sample("settings_sqlite.py"))
-    with_rollout = sample("settings_sqlite.py").partition("INSTALLED_APPS")[0]
+    project.write("company/settings_sqlite.py", example("settings_sqlite.py"))
+    with_rollout = example("settings_sqlite.py").partition("INSTALLED_APPS")[0]
     project.write("company/settings_other.py", with_rollout)
     status, refusal = project.try_to_manage(new, "test", settings="company.settings_other")
     assert (status, "Traceback" in refusal) == (1, False), refusal

@@ -65,22 +65,22 @@ def test_a_command_line_is_one_that_its_parser_takes(document: Document) -> None
 
 @each_document
 def test_names_in_sentences_exist(document: Document) -> None:
-    samples = "".join(document.samples("python"))
-    wrong = {code: documents.unknown_names(code, samples) for code in document.code}
+    examples = "".join(document.examples("python"))
+    wrong = {code: documents.unknown_names(code, examples) for code in document.code}
     assert {code: reason for code, reason in wrong.items() if reason} == {}
 
 
 @each_document
-def test_a_python_sample_compiles_and_a_plan_in_it_is_one(
+def test_a_python_example_compiles_and_a_plan_in_it_is_one(
     document: Document, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(plans, "_plans", [])
     namespace: dict[str, Any] = {"r": language}
     # One that has a name besides its language is run by a test of its own.
-    plans_of = document.samples("python", named=False)
-    for sample in document.samples("python"):
-        tree = ast.parse(sample)
-        if sample in plans_of and re.search(r"\br\.[A-Z]", sample):
+    plans_of = document.examples("python", named=False)
+    for example in document.examples("python"):
+        tree = ast.parse(example)
+        if example in plans_of and re.search(r"\br\.[A-Z]", example):
             exec(compile(tree, str(document), "exec"), namespace)  # noqa: S102
 
 

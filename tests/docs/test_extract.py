@@ -1,4 +1,4 @@
-"""The sample of the page about Extract runs as it stands there."""
+"""The example of the page about Extract runs as it stands there."""
 
 import re
 
@@ -12,7 +12,7 @@ PAGE = (ROOT / "docs/extract.md").read_text()
 ROWS = "SELECT id, agent_name, agent_phone, agent_email FROM shop_home ORDER BY id"
 
 
-def test_the_sample_extracts_agents_and_brings_their_columns_back(
+def test_the_example_extracts_agents_and_brings_their_columns_back(
     target: Target, connection: Connection
 ) -> None:
     blocks = re.findall(r"```python title=\"shop/homes.py\"\n(.*?)```", PAGE, re.DOTALL)

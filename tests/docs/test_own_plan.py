@@ -1,4 +1,4 @@
-"""Every sample of the pages about a plan of your own is run, as it stands there."""
+"""Every example of the pages about a plan of your own is run, as it stands there."""
 
 import re
 from collections.abc import Iterator
@@ -23,10 +23,10 @@ TEXT = "".join((ROOT / f"docs/{page}.md").read_text() for page in PAGES)
 COLUMNS = "id bigint PRIMARY KEY, state varchar(20) NOT NULL, paid text, sent_at timestamptz"
 
 
-def samples(kind: str, name: str) -> str:
+def examples(kind: str, name: str) -> str:
     """The code of a kind and name, in the order of the page."""
     blocks = re.findall(rf"```{kind} title=\"{re.escape(name)}\"\n(.*?)```", TEXT, re.DOTALL)
-    assert blocks, f"there is no sample {kind} {name}"
+    assert blocks, f"there is no example {kind} {name}"
     return "\n".join(blocks)
 
 
@@ -37,7 +37,7 @@ def run(source: str, **names: Any) -> dict[str, Any]:
 
 @pytest.fixture
 def plan(own_plans: None) -> Plan:
-    made = run(samples("python", "shop/rollout.py"))["PLAN"]
+    made = run(examples("python", "shop/rollout.py"))["PLAN"]
     assert isinstance(made, Plan)
     return made
 
@@ -65,9 +65,9 @@ def with_files(plan: Plan, directory: Path) -> Plan:
     (directory / "migrations" / "rollout").mkdir(parents=True)
     for direction in ("up", "down"):
         name = f"010_order_notes.{direction}.sql"
-        (directory / "migrations" / "rollout" / name).write_text(samples("sql", name))
+        (directory / "migrations" / "rollout" / name).write_text(examples("sql", name))
     names = run(
-        samples("python", "shop/rollout.py, further down"), __file__=str(directory / "rollout.py")
+        examples("python", "shop/rollout.py, further down"), __file__=str(directory / "rollout.py")
     )
     assert isinstance(names["FILES"], SqlFiles)
     last = replace(plan.phases[4], steps=(*plan.phases[4].steps, *names["MORE_STEPS"]))
@@ -79,7 +79,7 @@ def test_the_plan_passes_the_checks_and_goes_forward_and_back_with_the_applicati
 ) -> None:
     plan = with_files(plan, tmp_path)
     assert check_plan(plan) == []
-    set_state = run(samples("python", "shop/orders.py"), connection=django_connection)["set_state"]
+    set_state = run(examples("python", "shop/orders.py"), connection=django_connection)["set_state"]
     for number in range(5):
         do_phase(target, connection, plan, number)
         # A synonym, which the application itself has to understand from phase 3 on.
@@ -102,7 +102,7 @@ def test_the_settings_and_addresses_are_those_that_the_checks_ask_for(settings: 
     from rollout.checks.projects import check_project
 
     names = run(
-        samples("python", "settings.py"),
+        examples("python", "settings.py"),
         # As lists and as tuples: projects have both.
         BASE_DIR=ROOT,
         INSTALLED_APPS=(),
@@ -113,5 +113,5 @@ def test_the_settings_and_addresses_are_those_that_the_checks_ask_for(settings: 
         setattr(settings, name, names[name])
     assert check_project() == []
     assert "rollout" in names["INSTALLED_APPS"]
-    urls = run(samples("python", "urls.py"), urlpatterns=[])
+    urls = run(examples("python", "urls.py"), urlpatterns=[])
     assert len(urls["urlpatterns"]) == 1

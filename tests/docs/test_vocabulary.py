@@ -1,4 +1,4 @@
-"""The samples of the page about vocabularies run as they stand there."""
+"""The examples of the page about vocabularies run as they stand there."""
 
 import re
 
@@ -15,20 +15,20 @@ ROWS = "SELECT id, state::text, size FROM post_parcel ORDER BY id"
 
 
 @pytest.fixture(scope="module")
-def sample() -> dict[str, object]:
+def example() -> dict[str, object]:
     blocks = re.findall(r"```python title=\"post/parcels.py\"\n(.*?)```", PAGE, re.DOTALL)
     names: dict[str, object] = {}
     exec(compile("\n".join(blocks), "docs/vocabulary.md", "exec"), names)  # noqa: S102
     return names
 
 
-def test_the_steps_of_a_sample_are_those_of_its_phases(sample: dict[str, object]) -> None:
-    plan, sizes = sample["PLAN"], sample["SIZES"]
+def test_the_steps_of_an_example_are_those_of_its_phases(example: dict[str, object]) -> None:
+    plan, sizes = example["PLAN"], example["SIZES"]
     assert isinstance(plan, Plan)
     assert isinstance(sizes, Plan)
     (create,) = (s for s in plan.phases[1].steps if isinstance(s, CreateEnum))
     (check,) = (s for s in sizes.phases[3].steps if isinstance(s, AddCheck))
-    for own, made in ((sample["CREATE"], create), (sample["CHECK"], check)):
+    for own, made in ((example["CREATE"], create), (example["CHECK"], check)):
         assert isinstance(own, CreateEnum | AddCheck)
         assert plan.forward(own) == plan.forward(made)
 
@@ -43,14 +43,14 @@ def test_the_steps_of_a_sample_are_those_of_its_phases(sample: dict[str, object]
         ),
     ],
 )
-def test_a_sample_keeps_a_text_to_its_values_and_brings_the_texts_back(
+def test_an_example_keeps_a_text_to_its_values_and_brings_the_texts_back(
     name: str,
     values: list[tuple[int, str | None, str]],
-    sample: dict[str, object],
+    example: dict[str, object],
     target: Target,
     connection: Connection,
 ) -> None:
-    plan = sample[name]
+    plan = example[name]
     assert isinstance(plan, Plan)
     assert check_plan(plan) == []
     connection.execute(

@@ -1,4 +1,4 @@
-"""The sample of the page about WidenKey runs as it stands there."""
+"""The example of the page about WidenKey runs as it stands there."""
 
 import re
 
@@ -15,12 +15,12 @@ SELECT string_agg(attname || ' ' || format_type(atttypid, atttypmod), ', ' ORDER
    AND attname LIKE '%id' AND attnum > 0 AND NOT attisdropped"""
 
 
-def test_the_sample_widens_a_key_and_what_refers_to_it_and_brings_them_back(
+def test_the_example_widens_a_key_and_what_refers_to_it_and_brings_them_back(
     target: Target, connection: Connection
 ) -> None:
-    (sample,) = re.findall(r"```python title=\"desk/tickets.py\"\n(.*?)```", PAGE, re.DOTALL)
+    (example,) = re.findall(r"```python title=\"desk/tickets.py\"\n(.*?)```", PAGE, re.DOTALL)
     names: dict[str, object] = {}
-    exec(compile(sample, "docs/widen-key.md", "exec"), names)  # noqa: S102
+    exec(compile(example, "docs/widen-key.md", "exec"), names)  # noqa: S102
     plan = names["PLAN"]
     assert isinstance(plan, Plan)
     assert check_plan(plan) == []

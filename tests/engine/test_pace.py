@@ -11,7 +11,7 @@ from rollout.engine import lane_totals, lanes
 from rollout.engine.control import Interrupted
 from rollout.engine.health import Signal
 from rollout.engine.pace import WRITES_OF_A_LOOK, Pace, Settings
-from rollout.engine.samples import losses_of, samples_of
+from rollout.engine.throughputs import losses_of, throughputs_of
 from rollout.engine.target import Connection, Target
 from rollout.engine.throttles import MILD, MIN_SHARE, RECOVERY, Throttle
 from tests.engine.actions import NoControl, StopAfter, claimed, new_job, work_off, worker
@@ -253,7 +253,7 @@ class TestAWorkerOfARealTable:
         (loss,) = losses_of(job).ask(connection)
         assert loss.signal == "lag"
         assert loss.seconds >= 3.0
-        lost = sum(s.lost_seconds for s in samples_of(job).ask(connection))
+        lost = sum(s.lost_seconds for s in throughputs_of(job).ask(connection))
         assert lost == pytest.approx(loss.seconds)
 
     def test_interrupt_while_held_writes_nothing_and_keeps_lane(

@@ -38,7 +38,7 @@ def test_the_schema_of_an_older_version_is_brought_up_to_date_and_keeps_what_it_
 ) -> None:
     columns = columns_of(connection)
     connection.execute(
-        "DROP TABLE rollout.lanes, rollout.quarantine, rollout.samples, rollout.losses;"
+        "DROP TABLE rollout.lanes, rollout.quarantine, rollout.throughputs, rollout.losses;"
         "CREATE TABLE rollout.lanes (job bigint, lane integer, next_block bigint,"
         " PRIMARY KEY (job, lane));"
         "INSERT INTO rollout.lanes VALUES (1, 0, 17);"

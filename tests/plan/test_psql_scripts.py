@@ -21,7 +21,7 @@ from tests.engine.samples import BIGINT, DIRTY, ODD, PARTITIONED, REQUIRED, Samp
 from tests.engine.test_every_phase import schema_of, whole_schema_of
 from tests.plan.partitioned_shops import OF_TICKETS
 from tests.plan.partitioned_shops import TICKETS as PARTED
-from tests.plan.sample_files import FILES
+from tests.plan.example_files import FILES
 from tests.plan.test_conversions import DOC, NAMES, NOTE, OFFERS, PRICE, SEEN
 from tests.plan.test_extractions import AGENT, CONFLICTS, HOMES
 from tests.plan.test_vocabularies import CHECK, ENUM, ORDERS

@@ -17,7 +17,7 @@ from properties.columns import SEARCHED_COLUMNS
 from properties.images import ImageRefused
 from properties.listings import Cursor, Facet, Filters, Listing, Page, PropertyFields
 from properties.models import PropertyImage, PropertyStatus, PropertyType
-from properties.sample_images import sample_png
+from properties.example_images import example_png
 from properties.transition.models import LegacyProperty
 from tests.properties import shapes
 from tests.properties.shapes import ShapeName, raw
@@ -338,18 +338,18 @@ def test_answers_are_the_same_before_and_after_the_cutover(db: None) -> None:
 
 def test_an_image_is_stored_and_shown_in_order(shape: ShapeName, media: Path) -> None:
     listing = create()
-    first = catalog.attach_image(listing.id, sample_png())
-    second = catalog.attach_image(listing.id, sample_png(colour="red"))
+    first = catalog.attach_image(listing.id, example_png())
+    second = catalog.attach_image(listing.id, example_png(colour="red"))
     shown = catalog.get_property(listing.id).images
     assert [(image.id, image.position) for image in shown] == [(first.id, 0), (second.id, 1)]
     assert first.url == f"/media/{first.storage_key}"
-    assert (media / first.storage_key).read_bytes() == sample_png().read()
+    assert (media / first.storage_key).read_bytes() == example_png().read()
 
 
 @pytest.mark.parametrize("name", ["both", "new"])
 def test_an_image_fills_the_new_columns_when_they_are_written(db: None, name: ShapeName) -> None:
     shapes.reach(name)
-    image = catalog.attach_image(create().id, sample_png(width=7, height=5))
+    image = catalog.attach_image(create().id, example_png(width=7, height=5))
     row = PropertyImage.objects.get(pk=image.id)
     assert (row.storage_key, row.width, row.height) == (image.storage_key, 7, 5)
     assert row.checksum is not None
@@ -358,7 +358,7 @@ def test_an_image_fills_the_new_columns_when_they_are_written(db: None, name: Sh
 
 def test_no_file_stays_behind_when_there_is_no_property(shape: ShapeName) -> None:
     with pytest.raises(catalog.PropertyNotFound):
-        catalog.attach_image(uuid4(), sample_png())
+        catalog.attach_image(uuid4(), example_png())
     assert default_storage.listdir("properties") == ([], [])
 
 

@@ -11,7 +11,7 @@ from PIL import Image
 
 from properties import images
 from properties.images import ImageFacts, ImageRefused, examine
-from properties.sample_images import sample_png
+from properties.example_images import example_png
 
 
 def encoded(format: str) -> ContentFile[bytes]:
@@ -41,7 +41,7 @@ def test_an_image_is_known_by_its_content_not_by_its_name(format: str, extension
 
 
 def test_the_upload_can_be_stored_from_its_start_afterwards() -> None:
-    upload = sample_png()
+    upload = example_png()
     examine(upload)
     assert upload.tell() == 0
 
@@ -71,7 +71,7 @@ def test_an_empty_file_is_refused() -> None:
 def test_a_file_over_the_limit_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(images, "MAX_BYTES", 50)
     with pytest.raises(ImageRefused, match="the limit is"):
-        examine(sample_png())
+        examine(example_png())
 
 
 @pytest.mark.parametrize("side", [7_100, 10_000, 60_000])

@@ -10,7 +10,7 @@ from django.urls import reverse
 
 from properties import catalog
 from properties.listings import Filters
-from properties.sample_images import sample_png
+from properties.example_images import example_png
 from tests.properties.shapes import ShapeName
 
 LIST = "/properties/"
@@ -119,7 +119,7 @@ def test_an_empty_post_is_an_error_not_a_blank_form(signed_in: Client) -> None:
 
 def test_an_image_is_uploaded_and_shown(signed_in: Client, shape: ShapeName) -> None:
     address = some_property()
-    upload = SimpleUploadedFile("home.png", sample_png().read())
+    upload = SimpleUploadedFile("home.png", example_png().read())
     page = signed_in.post(f"{address}images/", {"image": upload}, follow=True).content.decode()
     assert "Image added." in page
     assert '<img src="/media/properties/' in page
@@ -135,7 +135,7 @@ def test_a_file_that_is_no_image_gets_a_reason(signed_in: Client, content: bytes
 
 
 def test_an_image_for_no_property_is_not_found(signed_in: Client) -> None:
-    upload = SimpleUploadedFile("home.png", sample_png().read())
+    upload = SimpleUploadedFile("home.png", example_png().read())
     response = signed_in.post(f"/properties/{NOBODY}/images/", {"image": upload})
     assert response.status_code == 404
 

@@ -35,7 +35,7 @@ def connection(committed_db: Database) -> Iterator[Connection]:
 
 
 def classes(source: str) -> dict[str, type[models.Model]]:
-    """The models of a source, in the app of the sample application."""
+    """The models of a source, in the app of the example application."""
     names: dict[str, Any] = {"__name__": "properties.models"}
     exec(compile(source, "models", "exec"), names)  # noqa: S102
     return {

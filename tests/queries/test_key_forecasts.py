@@ -1,4 +1,4 @@
-"""When a key runs out, by the samples of its sequence, and what the rollout's page says of it."""
+"""When a key runs out, by the readings of its sequence, and what the rollout's page says of it."""
 
 import re
 from datetime import datetime, timedelta
@@ -8,7 +8,7 @@ from django.test import Client
 from django.utils import timezone
 
 from rollout.console.vitals import Vital, vitals_of
-from rollout.models import DatabaseSample, Rollout
+from rollout.models import DatabaseReading, Rollout
 from rollout.plan import plans
 from rollout.queries.key_forecasts import widened_key
 from rollout.queries.status import find_rollout, status_of
@@ -25,9 +25,9 @@ def tickets(db: None, own_plans: None) -> Rollout:
     return find_rollout(PLAN.name, "production")
 
 
-def sampled(rollout: Rollout, at: datetime, **drawn: float | None) -> DatabaseSample:
-    """A sample of the numbers that sequences of the keys of tables have given."""
-    return DatabaseSample.objects.create(
+def read_out(rollout: Rollout, at: datetime, **drawn: float | None) -> DatabaseReading:
+    """A reading of the numbers that sequences of the keys of tables have given."""
+    return DatabaseReading.objects.create(
         rollout=rollout,
         at=at,
         seconds=10,
@@ -36,8 +36,8 @@ def sampled(rollout: Rollout, at: datetime, **drawn: float | None) -> DatabaseSa
     )
 
 
-def days_left(rollout: Rollout, sample: DatabaseSample) -> int | None:
-    key = widened_key(rollout, PLAN, sample.at, sample.tables)
+def days_left(rollout: Rollout, reading: DatabaseReading) -> int | None:
+    key = widened_key(rollout, PLAN, reading.at, reading.tables)
     assert key is not None
     return None if key.left is None else key.left.days
 
@@ -45,26 +45,26 @@ def days_left(rollout: Rollout, sample: DatabaseSample) -> int | None:
 def test_the_rate_is_that_of_the_last_week_and_needs_a_day(tickets: Rollout) -> None:
     now = timezone.now()
     # What it was before is not the present rate.
-    sampled(tickets, now - 10 * DAY, ticket=1)
-    sampled(tickets, now - 6 * DAY, ticket=None)
-    assert days_left(tickets, sampled(tickets, now - 2 * DAY, ticket=1_000_000_000)) is None
-    assert days_left(tickets, sampled(tickets, now, ticket=1_200_000_000)) == 9
-    DatabaseSample.objects.filter(at__lt=now - DAY).delete()
-    newest = sampled(tickets, now + timedelta(hours=23), ticket=1_250_000_000)
+    read_out(tickets, now - 10 * DAY, ticket=1)
+    read_out(tickets, now - 6 * DAY, ticket=None)
+    assert days_left(tickets, read_out(tickets, now - 2 * DAY, ticket=1_000_000_000)) is None
+    assert days_left(tickets, read_out(tickets, now, ticket=1_200_000_000)) == 9
+    DatabaseReading.objects.filter(at__lt=now - DAY).delete()
+    newest = read_out(tickets, now + timedelta(hours=23), ticket=1_250_000_000)
     assert days_left(tickets, newest) is None
 
 
-def test_a_key_that_has_no_sequence_or_no_sample_has_no_forecast(tickets: Rollout) -> None:
+def test_a_key_that_has_no_sequence_or_no_reading_has_no_forecast(tickets: Rollout) -> None:
     now = timezone.now()
     assert widened_key(tickets, PLAN, now, {}) is None
-    sample = sampled(tickets, now, ticket=None)
-    assert widened_key(tickets, PLAN, now, sample.tables) is None
+    reading = read_out(tickets, now, ticket=None)
+    assert widened_key(tickets, PLAN, now, reading.tables) is None
 
 
 def test_a_sequence_that_gives_no_numbers_lasts(tickets: Rollout) -> None:
     now = timezone.now()
-    sampled(tickets, now - 2 * DAY, ticket=70)
-    assert days_left(tickets, sampled(tickets, now, ticket=70)) == 36_500
+    read_out(tickets, now - 2 * DAY, ticket=70)
+    assert days_left(tickets, read_out(tickets, now, ticket=70)) == 36_500
 
 
 def vital(rollout: Rollout) -> Vital | None:
@@ -77,12 +77,12 @@ def test_the_page_shows_among_its_vitals_in_how_many_days_the_key_runs_out(
 ) -> None:
     now = timezone.now()
     assert vital(tickets) is None
-    sampled(tickets, now, ticket=1_200_000_000)
+    read_out(tickets, now, ticket=1_200_000_000)
     pending = vital(tickets)
     assert pending is not None
     assert (pending.value, pending.is_known) == ("Pending", False)
-    assert pending.detail == "ticket.id has used 55.9%; its rate is known after a day of samples"
-    sampled(tickets, now - 2 * DAY, ticket=1_000_000_000)
+    assert pending.detail == "ticket.id has used 55.9%; its rate is known after a day of readings"
+    read_out(tickets, now - 2 * DAY, ticket=1_000_000_000)
     known = vital(tickets)
     assert known is not None
     assert known.value == "In 9 days"

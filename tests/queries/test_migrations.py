@@ -73,7 +73,7 @@ HARMLESS = (
 
 @pytest.fixture
 def project(tmp_path: Path, settings: Any, monkeypatch: pytest.MonkeyPatch) -> Migrate:
-    """Give the sample application other migrations: ``project(*, squashing=…)``."""
+    """Give the example application other migrations: ``project(*, squashing=…)``."""
     monkeypatch.syspath_prepend(tmp_path)
 
     def write(*operations: str, first: str = FIRST, more: str = "") -> None:

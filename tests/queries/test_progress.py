@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from rollout.engine.health import Signal, Status
-from rollout.engine.samples import Sample
+from rollout.engine.throughputs import Throughput
 from rollout.queries.progress import TimeLeft, evenly, recent_speed, time_left
 
 NOON = datetime(2026, 3, 1, 12, 0, 0, tzinfo=UTC)
@@ -15,8 +15,8 @@ def after(seconds: float) -> datetime:
     return NOON + timedelta(seconds=seconds)
 
 
-def sample(second: float, scanned: int = 5000, worked: float = 4.0) -> Sample:
-    return Sample(after(second), scanned, scanned, worked, 0.0, 5)
+def throughput(second: float, scanned: int = 5000, worked: float = 4.0) -> Throughput:
+    return Throughput(after(second), scanned, scanned, worked, 0.0, 5)
 
 
 def left(rows: float, *speeds: float | None, status: Status = "ok") -> TimeLeft | None:
@@ -43,24 +43,24 @@ def test_nothing_is_known_of_a_job_that_has_done_nothing() -> None:
 
 
 def test_the_recent_speed_is_that_of_half_a_minute_rests_included() -> None:
-    samples = [sample(second) for second in range(0, 60, 5)]
-    assert recent_speed(samples, began=NOON, now=after(60)) == 1000
+    throughputs = [throughput(second) for second in range(0, 60, 5)]
+    assert recent_speed(throughputs, began=NOON, now=after(60)) == 1000
     # Nothing more came for ten seconds.
-    assert recent_speed(samples, began=NOON, now=after(70)) == pytest.approx(20_000 / 30)
-    assert recent_speed(samples, began=NOON, now=after(100)) is None
+    assert recent_speed(throughputs, began=NOON, now=after(70)) == pytest.approx(20_000 / 30)
+    assert recent_speed(throughputs, began=NOON, now=after(100)) is None
     assert recent_speed([], began=NOON, now=NOON) is None
 
 
 def test_a_job_that_has_just_begun_is_as_fast_as_it_was_since() -> None:
-    assert recent_speed([sample(0, 3000)], began=after(2), now=after(5)) == 1000
+    assert recent_speed([throughput(0, 3000)], began=after(2), now=after(5)) == 1000
 
 
 def test_the_rows_of_a_long_range_are_spread_over_the_time_it_took() -> None:
-    samples = [sample(0, 8000, 2), sample(5, 0, 4), sample(10, 0, 2), sample(15, 500, 1)]
-    assert [s.scanned for s in evenly(samples)] == [2000, 4000, 2000, 500]
+    throughputs = [throughput(0, 8000, 2), throughput(5, 0, 4), throughput(10, 0, 2), throughput(15, 500, 1)]
+    assert [s.scanned for s in evenly(throughputs)] == [2000, 4000, 2000, 500]
 
 
 def test_a_bucket_without_work_has_no_share_of_a_range() -> None:
-    samples = [sample(0, 8000), sample(5, 0, 0), sample(10, 900)]
-    assert [s.scanned for s in evenly(samples)] == [8000, 0, 900]
+    throughputs = [throughput(0, 8000), throughput(5, 0, 0), throughput(10, 900)]
+    assert [s.scanned for s in evenly(throughputs)] == [8000, 0, 900]
     assert evenly([]) == []

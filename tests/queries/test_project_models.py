@@ -15,7 +15,7 @@ NEW_ALONE = {"Property", "PropertyImage"}
 
 @pytest.fixture
 def without_new_models(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The sample application as an ordinary project is: each table has the old models alone."""
+    """The example application as an ordinary project is: each table has the old models alone."""
     others = [model for model in apps.get_models() if model.__name__ not in NEW_ALONE]
     monkeypatch.setattr(apps, "get_models", lambda: others)
 

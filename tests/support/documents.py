@@ -31,7 +31,7 @@ FENCE = re.compile(r"^( *)```(\w*)([^\n]*)\n(.*?)^\1```", re.M | re.S)
 
 @dataclass(frozen=True)
 class Document:
-    """A Markdown file: its prose, its samples, its links and the code in its sentences."""
+    """A Markdown file: its prose, its examples, its links and the code in its sentences."""
 
     path: Path
 
@@ -46,7 +46,7 @@ class Document:
     def prose(self) -> str:
         return FENCE.sub("", self.text)
 
-    def samples(self, *languages: str, named: bool = True) -> list[str]:
+    def examples(self, *languages: str, named: bool = True) -> list[str]:
         """The fenced blocks in any of these languages, those with a name of their own as well."""
         return [
             code
@@ -77,7 +77,7 @@ class Document:
 
     def command_lines(self) -> Iterator[list[str]]:
         """The command lines of ours that are shown, as words."""
-        for block in self.samples("sh", "console", "bash"):
+        for block in self.examples("sh", "console", "bash"):
             for line in _whole_lines(block.replace("\\\n", " ")):
                 yield from _of_ours(shlex.split(line.removeprefix("$ "), comments=True))
         for code in self.code:
@@ -205,10 +205,10 @@ def _words() -> frozenset[str]:
     return frozenset(re.findall(r"\w+", source()))
 
 
-def unknown_names(code: str, samples: str) -> str:
+def unknown_names(code: str, examples: str) -> str:
     """What is wrong with a piece of code in a sentence; empty where it names what there is.
 
-    A page may name what its own ``samples`` set.
+    A page may name what its own ``examples`` set.
     """
     if re.fullmatch(r"rollout\.[EW]\d{3}", code):
         return "" if code in set(CheckId) else "there is no such check"
@@ -219,14 +219,14 @@ def unknown_names(code: str, samples: str) -> str:
     ):
         return "" if (ROOT / code).exists() else "there is no such file"
     if re.fullmatch(r"rollout(\.\w+)+", code) and not code.endswith(".py"):
-        in_code = f'"{code}"' in source() or f'"{code}"' in samples
+        in_code = f'"{code}"' in source() or f'"{code}"' in examples
         return "" if _resolves(code) or in_code else "nothing has this name"
     if re.fullmatch(r"[A-Z][A-Z0-9]*(_[A-Z0-9]+)+", code):
-        is_read = code in _words() or code in re.findall(r"\w+", samples)
+        is_read = code in _words() or code in re.findall(r"\w+", examples)
         return "" if hasattr(global_settings, code) or is_read else "nothing reads such a setting"
     if code.startswith("ROLLOUT["):
         keys = re.findall(r'"([A-Z_]+)"', code)
-        unread = [key for key in keys if f'"{key}"' not in source() + samples]
+        unread = [key for key in keys if f'"{key}"' not in source() + examples]
         return f"nothing reads {', '.join(unread)}" if unread else ""
     return ""
 

@@ -8,7 +8,7 @@ from django_q.conf import Conf
 from django_q.models import OrmQ
 
 from rollout.engine import ddl
-from rollout.models import DatabaseSample, Delivery, Heartbeat, LogEntry, Measurement, Rollout
+from rollout.models import DatabaseReading, Delivery, Heartbeat, LogEntry, Measurement, Rollout
 from rollout.plan import CreateMaterializedView, plans
 from rollout.plan.actions import Statement
 from tests.engine.actions import NoControl
@@ -21,7 +21,7 @@ LONG_AGO = timezone.now() - timedelta(days=100)
 
 def write_what_is_kept_no_longer(rollout: Rollout) -> None:
     Measurement.objects.create(at=LONG_AGO, seconds=3, operation="long ago", calls=1, errors=0)
-    DatabaseSample.objects.create(rollout=rollout, at=LONG_AGO, seconds=10)
+    DatabaseReading.objects.create(rollout=rollout, at=LONG_AGO, seconds=10)
     Heartbeat.objects.create(name="gone:2", kind="worker", seen_at=LONG_AGO)
     # Fetched two days ago: a broker in the database hands it out again after a week.
     OrmQ.objects.create(

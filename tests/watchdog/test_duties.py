@@ -19,7 +19,7 @@ from rollout.models import (
     AuditReport,
     AuditStatus,
     ChainState,
-    DatabaseSample,
+    DatabaseReading,
     Delivery,
     Direction,
     Environment,
@@ -355,8 +355,8 @@ def test_materialized_view_is_refreshed(busy: Site) -> None:
 
 @proves("database statistics")
 def test_database_statistics_are_read(busy: Site) -> None:
-    busy.sees(lambda: DatabaseSample.objects.filter(rollout=busy.filled).exists())
-    assert not DatabaseSample.objects.filter(rollout=busy.dead).exists()
+    busy.sees(lambda: DatabaseReading.objects.filter(rollout=busy.filled).exists())
+    assert not DatabaseReading.objects.filter(rollout=busy.dead).exists()
 
 
 @proves("snapshot expiry")
@@ -379,7 +379,7 @@ def test_old_measurements_are_forgotten(busy: Site) -> None:
 
 @proves("statistics retention")
 def test_old_database_statistics_are_forgotten(busy: Site) -> None:
-    busy.sees(lambda: not DatabaseSample.objects.filter(at__lt=LONG_AGO).exists())
+    busy.sees(lambda: not DatabaseReading.objects.filter(at__lt=LONG_AGO).exists())
 
 
 @proves("heartbeat retention")

@@ -9,7 +9,7 @@ from django.core.files.storage import default_storage
 from properties import catalog
 from properties.listings import AttachedImage
 from properties.models import PropertyImage
-from properties.sample_images import sample_png
+from properties.example_images import example_png
 from properties.transition.models import LegacyProperty, LegacyPropertyImage
 from rollout import runner
 from rollout.engine import quarantine
@@ -27,7 +27,7 @@ pytestmark = pytest.mark.usefixtures("media")
 def attach(number: int) -> AttachedImage:
     """An image of its own size, attached as the application does."""
     listing = LegacyProperty.objects.values_list("pk", flat=True)[0]
-    return catalog.attach_image(listing, sample_png(width=10 + number, height=20))
+    return catalog.attach_image(listing, example_png(width=10 + number, height=20))
 
 
 def facts_of(image: UUID) -> Facts:
@@ -50,7 +50,7 @@ def test_the_facts_are_those_that_the_application_itself_would_write(expanded: R
 
 
 def test_an_address_that_had_to_be_quoted_leads_to_its_file(expanded: Rollout) -> None:
-    key = default_storage.save("properties/a picture ü %41.png", sample_png())
+    key = default_storage.save("properties/a picture ü %41.png", example_png())
     row = LegacyPropertyImage.objects.create(
         property_id=LegacyProperty.objects.values_list("pk", flat=True)[0],
         url=default_storage.url(key),

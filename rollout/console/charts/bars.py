@@ -5,16 +5,16 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from rollout.console.charts.lines import Band, Line, line_of, percent, round_above
-from rollout.engine.samples import Sample
+from rollout.engine.throughputs import Throughput
 from rollout.telemetry.operation_stats import Point
 
-# Minimum length of a plot, so that a single sample is a bar and not a wall.
+# Minimum length of a plot, so that a single throughput is a bar and not a wall.
 MIN_PLOT_SECONDS = 10
 # Shorter losses, and shorter stretches, are clock noise.
 MIN_LOSS_SECONDS = 0.05
 # A longer time without work is a pause, and a gap in the plot.
 MAX_REST_SECONDS = 10
-# Minimum share of a sample; shorter stretches say nothing about the speed.
+# Minimum share of a throughput; shorter stretches say nothing about the speed.
 _MIN_SHARE = 0.5
 
 
@@ -85,7 +85,7 @@ class Chart:
 
 
 def chart_of(
-    samples: Sequence[Sample],
+    throughputs: Sequence[Throughput],
     *,
     began: datetime,
     ended: datetime | None,
@@ -93,15 +93,15 @@ def chart_of(
     at_work: bool = False,
     is_slow: bool = False,
 ) -> Chart | None:
-    """The chart of a job; None without a whole sample.
+    """The chart of a job; None without a whole throughput.
 
-    Of a job ``at_work`` it reaches to now, and the time since the last sample is marked while it
+    Of a job ``at_work`` it reaches to now, and the time since the last one is marked while it
     ``is_slow``: at a low pace a worker writes none for seconds. There is none of a job that ended
-    within a second: its samples cannot tell its speed.
+    within a second: its throughputs cannot tell its speed.
     """
     if ended is not None and (ended - began).total_seconds() < 1:
         return None
-    spans = spans_of(samples, began=began, ended=ended, now=now)
+    spans = spans_of(throughputs, began=began, ended=ended, now=now)
     if not spans:
         return None
     start = spans[0].start
@@ -143,17 +143,17 @@ def with_application(chart: Chart | None, points: Sequence[Point]) -> Chart | No
 
 
 def spans_of(
-    samples: Sequence[Sample], *, began: datetime, ended: datetime | None, now: datetime
+    throughputs: Sequence[Throughput], *, began: datetime, ended: datetime | None, now: datetime
 ) -> list[Span]:
-    """Samples as spans of time: the first and the last bucket are cut to what the job had of them.
+    """Throughputs as spans of time: the first and the last bucket are cut to what the job had of them.
 
     The bucket that is still being filled is left out.
     """
     until = ended or now
-    spans = [_cut(sample, began, until) for sample in samples]
-    if ended is None and spans and samples[-1].at + timedelta(seconds=samples[-1].seconds) > now:
+    spans = [_cut(throughput, began, until) for throughput in throughputs]
+    if ended is None and spans and throughputs[-1].at + timedelta(seconds=throughputs[-1].seconds) > now:
         spans.pop()
-    shortest = samples[0].seconds * _MIN_SHARE if samples else 0.0
+    shortest = throughputs[0].seconds * _MIN_SHARE if throughputs else 0.0
     # A stretch too short to tell a speed counts with its neighbour.
     if len(spans) > 1 and spans[0].seconds < shortest and spans[0].end == spans[1].start:
         spans[:2] = [_joined(spans[0], spans[1])]
@@ -165,7 +165,7 @@ def spans_of(
 def _with_rests(spans: list[Span]) -> list[Span]:
     """Each with the rest after it: under a limit a worker rests between two batches.
 
-    A worker that rests or is held writes no samples meanwhile. What it lost stands in the next one,
+    A worker that rests or is held writes none meanwhile. What it lost stands in the next one,
     and is of the time before that. After a pause the time that was lost is a span without rows.
     """
     rested = spans[:1]
@@ -188,20 +188,20 @@ def _with_rests(spans: list[Span]) -> list[Span]:
     return rested
 
 
-def _cut(sample: Sample, began: datetime, until: datetime) -> Span:
-    start = max(sample.at, began)
-    end = min(sample.at + timedelta(seconds=sample.seconds), until)
+def _cut(throughput: Throughput, began: datetime, until: datetime) -> Span:
+    start = max(throughput.at, began)
+    end = min(throughput.at + timedelta(seconds=throughput.seconds), until)
     seconds = (end - start).total_seconds()
     if seconds < MIN_LOSS_SECONDS:
         # The clocks of web server and database disagree.
-        start, seconds = sample.at, sample.seconds
+        start, seconds = throughput.at, throughput.seconds
     return Span(
         start,
         seconds,
-        sample.scanned,
-        sample.updated,
-        sample.working_seconds,
-        sample.lost_seconds,
+        throughput.scanned,
+        throughput.updated,
+        throughput.working_seconds,
+        throughput.lost_seconds,
     )
 
 

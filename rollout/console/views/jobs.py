@@ -227,7 +227,7 @@ def _page(request: ConsoleRequest, job: BackfillJob, form: PaceForm | None = Non
 
 def _chart(job: BackfillJob, report: JobReport) -> Chart | None:
     chart = chart_of(
-        report.samples,
+        report.throughputs,
         began=job.created_at,
         ended=job.finished_at,
         now=timezone.now(),

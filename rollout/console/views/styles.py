@@ -32,7 +32,7 @@ TOKENS = {
 }
 
 
-def _sample_phases() -> list[SimpleNamespace]:
+def _example_phases() -> list[SimpleNamespace]:
     states = (*[RunState.DONE] * 3, RunState.RUNNING, "pending")
     return [
         SimpleNamespace(
@@ -48,7 +48,7 @@ def _sample_phases() -> list[SimpleNamespace]:
 
 
 # A destructive step as a confirmation page shows it.
-SAMPLE_STEP = (
+EXAMPLE_STEP = (
     {"destructive": True, "restrictive": False, "description": "Drop the legacy columns"},
     StepPreview(
         kind="Statement",
@@ -58,7 +58,7 @@ SAMPLE_STEP = (
         backward_locks=[],
     ),
 )
-SAMPLE_LIST = Page(
+EXAMPLE_LIST = Page(
     rows=["properties", "property_images"],
     next="2",
     first=True,
@@ -68,7 +68,7 @@ SAMPLE_LIST = Page(
 )
 
 
-class SampleFilter(ListFilter):
+class ExampleFilter(ListFilter):
     """The filters above every list."""
 
     text = forms.CharField(required=False, label="A text")
@@ -92,7 +92,7 @@ def parts(request: ConsoleRequest) -> HttpResponse:
         "rollout": SimpleNamespace(plan="example", environment="example"),
         "status": {
             "plan": {"name": "example"},
-            "phases": _sample_phases(),
+            "phases": _example_phases(),
         },
         "phase": {"number": 3},
         "alerts": [
@@ -100,9 +100,9 @@ def parts(request: ConsoleRequest) -> HttpResponse:
             Alert("Guardrail “latency” is breached.", "#health", "warn"),
             Alert("Guardrail “slower” is breached: backfills are throttled.", "#health", "info"),
         ],
-        "steps": [SAMPLE_STEP],
-        "listed": SAMPLE_LIST,
-        "filters": SampleFilter(QueryDict("kind=another")),
+        "steps": [EXAMPLE_STEP],
+        "listed": EXAMPLE_LIST,
+        "filters": ExampleFilter(QueryDict("kind=another")),
         "tokens": TOKENS,
         "states": [*RunState.values],
         "forward": Direction.FORWARD,

@@ -1,4 +1,4 @@
-"""Samples the table locks that the engine really holds, many times a second."""
+"""Polls the table locks that the engine really holds, many times a second."""
 
 import time
 from collections.abc import Callable
@@ -26,12 +26,12 @@ class Seen(NamedTuple):
 
 @dataclass
 class Pace:
-    """How often the locks were sampled."""
+    """How often the locks were polled."""
 
     looks: int = 0
     seconds: float = 0.0
     looked_at: float = 0.0
-    """When the newest sample was requested, since the epoch: what was gone by then is reported."""
+    """When the newest poll was requested, since the epoch: what was gone by then is reported."""
 
     @property
     def period(self) -> float | None:
@@ -41,7 +41,7 @@ class Pace:
 def watch(connection: Connection, stop: Event, tell: Callable[[Seen], None], pace: Pace) -> None:
     """Report every lock of the engine's sessions that others may wait for, until told to stop.
 
-    A lock shorter than the interval may be missed: its ``until`` is the first sample without it.
+    A lock shorter than the interval may be missed: its ``until`` is the first poll without it.
     """
     labels: dict[int, str | None] = {}
     held: dict[tuple[int, str, bool], float] = {}

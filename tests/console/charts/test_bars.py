@@ -5,7 +5,7 @@ from django.template.loader import render_to_string
 
 from rollout.console.charts.bars import Chart, chart_of, spans_of, with_application
 from rollout.console.charts.lines import round_above
-from rollout.engine.samples import Sample
+from rollout.engine.throughputs import Throughput
 from rollout.telemetry.operation_stats import OperationStats, Point
 
 NOON = datetime(2026, 3, 1, 12, 0, 0, tzinfo=UTC)
@@ -16,12 +16,12 @@ def after(seconds: float) -> datetime:
     return NOON + timedelta(seconds=seconds)
 
 
-def sample(second: float, scanned: int = 5000, lost: float = 0.0, *, seconds: float = 5) -> Sample:
-    return Sample(after(second), scanned, scanned - 10, 4.0, lost, seconds)
+def throughput(second: float, scanned: int = 5000, lost: float = 0.0, *, seconds: float = 5) -> Throughput:
+    return Throughput(after(second), scanned, scanned - 10, 4.0, lost, seconds)
 
 
-def chart(*samples: Sample, ended: datetime | None = LATE) -> Chart:
-    drawn = chart_of(samples, began=NOON, ended=ended, now=LATE)
+def chart(*throughputs: Throughput, ended: datetime | None = LATE) -> Chart:
+    drawn = chart_of(throughputs, began=NOON, ended=ended, now=LATE)
     assert drawn is not None
     return drawn
 
@@ -32,15 +32,15 @@ def drawn(chart: Chart | None, *, done: bool = False) -> str:
     )
 
 
-def test_a_chart_without_samples_is_a_sentence() -> None:
+def test_a_chart_without_throughput_is_a_sentence() -> None:
     assert chart_of([], began=NOON, ended=None, now=NOON) is None
     assert "<svg" not in drawn(None)
     assert "about 2 seconds" in drawn(None)
-    assert "No throughput samples" in drawn(None, done=True)
+    assert "No throughput recorded" in drawn(None, done=True)
 
 
-def test_one_sample_is_a_bar_and_no_wall() -> None:
-    drawing = chart(sample(0))
+def test_one_throughput_is_a_bar_and_no_wall() -> None:
+    drawing = chart(throughput(0))
     assert drawing.end - drawing.start == timedelta(seconds=10)
     (bar,) = drawing.bars
     assert (bar.x, bar.width) == ("0.000%", "50.000%")
@@ -54,8 +54,8 @@ def test_one_sample_is_a_bar_and_no_wall() -> None:
     assert 'style="' not in text
 
 
-def test_samples_of_half_a_minute_fill_the_plot_of_an_hour() -> None:
-    many = chart(*(sample(30 * n, 30_000 + n, seconds=30) for n in range(120)))
+def test_throughputs_of_half_a_minute_fill_the_plot_of_an_hour() -> None:
+    many = chart(*(throughput(30 * n, 30_000 + n, seconds=30) for n in range(120)))
     assert len(many.bars) == 120
     assert many.end - many.start == timedelta(hours=1)
     assert {bar.width for bar in many.bars} == {"0.833%"}
@@ -65,34 +65,34 @@ def test_samples_of_half_a_minute_fill_the_plot_of_an_hour() -> None:
 
 
 def test_a_job_of_ten_seconds_has_ten_bars() -> None:
-    samples = [sample(n, 100 * n, seconds=1) for n in range(10)]
-    drawing = chart(*samples, ended=after(9.6))
+    throughputs = [throughput(n, 100 * n, seconds=1) for n in range(10)]
+    drawing = chart(*throughputs, ended=after(9.6))
     assert len(drawing.bars) == 10
     assert drawing.highest == pytest.approx(900 / 0.6)
     assert "12:00:08 UTC\n800 rows/s</title>" in drawn(drawing, done=True)
 
 
 def test_a_bucket_that_is_still_being_filled_is_left_out() -> None:
-    samples = [sample(0), sample(5)]
-    assert len(spans_of(samples, began=NOON, ended=None, now=after(8))) == 1
-    assert len(spans_of(samples, began=NOON, ended=None, now=after(10))) == 2
+    throughputs = [throughput(0), throughput(5)]
+    assert len(spans_of(throughputs, began=NOON, ended=None, now=after(8))) == 1
+    assert len(spans_of(throughputs, began=NOON, ended=None, now=after(10))) == 2
 
 
 def test_the_first_and_the_last_bucket_count_only_the_time_the_job_had_of_them() -> None:
-    samples = [sample(0, 2000), sample(5), sample(10, 3000)]
-    first, _, last = spans_of(samples, began=after(2), ended=after(13), now=LATE)
+    throughputs = [throughput(0, 2000), throughput(5), throughput(10, 3000)]
+    first, _, last = spans_of(throughputs, began=after(2), ended=after(13), now=LATE)
     assert (first.start, first.seconds, round(first.rows_per_second)) == (after(2), 3, 667)
     assert (last.seconds, last.rows_per_second) == (3, 1000)
 
 
 def test_a_stretch_too_short_to_tell_a_speed_counts_with_its_neighbour() -> None:
-    samples = [sample(0, 500), sample(5), sample(10, 2000)]
-    (only,) = spans_of(samples, began=after(3.5), ended=after(12), now=LATE)
+    throughputs = [throughput(0, 500), throughput(5), throughput(10, 2000)]
+    (only,) = spans_of(throughputs, began=after(3.5), ended=after(12), now=LATE)
     assert (only.start, only.seconds, only.rows) == (after(3.5), 8.5, 7500)
 
 
 def test_slowed_down_stretches_are_marked_by_pattern_and_legend() -> None:
-    slowed = chart(sample(0), sample(5, lost=3), sample(10, lost=2), sample(15), sample(20, lost=1))
+    slowed = chart(throughput(0), throughput(5, lost=3), throughput(10, lost=2), throughput(15), throughput(20, lost=1))
     assert [(band.x, band.width) for band in slowed.bands] == [
         ("20.000%", "40.000%"),
         ("80.000%", "20.000%"),
@@ -104,19 +104,19 @@ def test_slowed_down_stretches_are_marked_by_pattern_and_legend() -> None:
 
 
 def test_a_loss_that_only_a_clock_notices_is_none() -> None:
-    assert chart(sample(0, lost=0.001)).bands == []
+    assert chart(throughput(0, lost=0.001)).bands == []
 
 
 def test_a_job_that_was_held_is_marked_over_the_gap_that_it_left() -> None:
-    held = chart(sample(0), sample(30, lost=26))
+    held = chart(throughput(0), throughput(30, lost=26))
     assert [(band.x, band.width) for band in held.bands] == [("25.714%", "74.286%")]
 
 
 def test_the_chart_of_a_job_at_work_reaches_to_now_and_marks_what_a_signal_holds_up() -> None:
-    samples = [sample(0), sample(5, lost=3)]
+    throughputs = [throughput(0), throughput(5, lost=3)]
 
     def until_now(**work: bool) -> Chart:
-        drawing = chart_of(samples, began=NOON, ended=None, now=after(20), **work)
+        drawing = chart_of(throughputs, began=NOON, ended=None, now=after(20), **work)
         assert drawing is not None
         return drawing
 
@@ -130,7 +130,7 @@ def test_the_chart_of_a_job_at_work_reaches_to_now_and_marks_what_a_signal_holds
 
 def test_a_rest_between_two_batches_is_no_gap_and_a_pause_is_one() -> None:
     spans = spans_of(
-        [sample(0, seconds=1), sample(4, seconds=1), sample(30, seconds=1)],
+        [throughput(0, seconds=1), throughput(4, seconds=1), throughput(30, seconds=1)],
         began=NOON,
         ended=LATE,
         now=LATE,
@@ -141,7 +141,7 @@ def test_a_rest_between_two_batches_is_no_gap_and_a_pause_is_one() -> None:
 
 def test_time_lost_to_a_low_pace_is_of_the_row_whose_rest_it_was() -> None:
     spans = spans_of(
-        [sample(0, seconds=1), sample(8, lost=6.7, seconds=1), sample(9, lost=0.5, seconds=1)],
+        [throughput(0, seconds=1), throughput(8, lost=6.7, seconds=1), throughput(9, lost=0.5, seconds=1)],
         began=NOON,
         ended=LATE,
         now=LATE,
@@ -149,7 +149,7 @@ def test_time_lost_to_a_low_pace_is_of_the_row_whose_rest_it_was() -> None:
     assert [round(span.lost_seconds, 1) for span in spans] == [5.7, 1.0, 0.5]
     assert all(span.lost_seconds <= span.seconds for span in spans)
     (first, held, last) = spans_of(
-        [sample(0), sample(40, lost=26)], began=NOON, ended=LATE, now=LATE
+        [throughput(0), throughput(40, lost=26)], began=NOON, ended=LATE, now=LATE
     )
     assert (held.start, held.end, held.rows, held.lost_seconds) == (after(19), after(40), 0, 21)
     assert (first.lost_seconds, last.lost_seconds) == (0, 5)
@@ -163,7 +163,7 @@ def test_the_p95_of_the_application_is_drawn_for_as_long_as_it_was_measured() ->
         return Point(after(second), stats, seconds)
 
     points = [measured(-10, 30, 20), measured(20, 30, 200), measured(70, 30, 20)]
-    drawing = with_application(chart(*(sample(5 * n) for n in range(12))), points)
+    drawing = with_application(chart(*(throughput(5 * n) for n in range(12))), points)
     assert drawing is not None
     assert drawing.application is not None
     (path,) = drawing.application.paths
@@ -174,7 +174,7 @@ def test_the_p95_of_the_application_is_drawn_for_as_long_as_it_was_measured() ->
 
 
 def test_a_clock_that_disagrees_does_no_harm() -> None:
-    (span,) = spans_of([sample(0)], began=after(60), ended=after(61), now=LATE)
+    (span,) = spans_of([throughput(0)], began=after(60), ended=after(61), now=LATE)
     assert (span.start, span.seconds) == (NOON, 5)
 
 

@@ -54,10 +54,10 @@ def a_lane(job: BackfillJob, **fields: Any) -> None:
 def measured(
     job: BackfillJob, buckets: int, *, lost: float = 0.0, scanned: int = 5000, earlier: int = 0
 ) -> None:
-    """So many samples of a job, the last one two buckets ago, or so many earlier."""
+    """So many throughputs of a job, the last one two buckets ago, or so many earlier."""
     with target() as opened:
         opened.execute(
-            "INSERT INTO rollout.samples SELECT %s, to_timestamp((floor(extract(epoch FROM now())"
+            "INSERT INTO rollout.throughputs SELECT %s, to_timestamp((floor(extract(epoch FROM now())"
             " / 5) - 2 - %s - n) * 5), %s, %s, 4.0, %s FROM generate_series(0, %s - 1) AS n",
             [job.pk, earlier, scanned, scanned, lost, buckets],
         )

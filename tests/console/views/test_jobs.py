@@ -292,7 +292,7 @@ def test_the_number_of_queries_does_not_grow_with_what_there_is(
     for number in range(1, 5):
         a_lane(job, lane=number)
     with target() as opened:
-        opened.execute("DELETE FROM rollout.samples")
+        opened.execute("DELETE FROM rollout.throughputs")
         assert lane_totals.totals(opened, job.pk).scanned == 5 * 6250
     measured(job, 100)
     refused(job, *"bcdefgh")

@@ -9,7 +9,7 @@ from django.utils import timezone
 
 from rollout.models import Rollout, RuleState, ShadowTally
 from tests.console import journal
-from tests.console.journal import PAGE, browser_of, fragment_of, noted, ran, sampled, text_of
+from tests.console.journal import PAGE, browser_of, fragment_of, noted, ran, read_out, text_of
 
 pytestmark = pytest.mark.django_db
 
@@ -140,7 +140,7 @@ def test_a_chart_says_its_values_and_the_limits_of_guardrails(rollout: Rollout) 
 def test_a_signal_that_is_always_zero_is_a_sentence_and_no_chart(rollout: Rollout) -> None:
     measured("search", ago=timedelta(minutes=2), ms=40)
     for minutes in (3, 2, 1):
-        sampled(rollout, ago=timedelta(minutes=minutes), wal=10 - minutes)
+        read_out(rollout, ago=timedelta(minutes=minutes), wal=10 - minutes)
     client = browser_of("viewer")
     page = " ".join(text_of(client, ADDRESS).split())
     assert "No errors in this range." in page
@@ -148,7 +148,7 @@ def test_a_signal_that_is_always_zero_is_a_sentence_and_no_chart(rollout: Rollou
     assert "<strong>Errors</strong>" not in page
     assert "At zero: sessions waiting for locks." in page
     measured("search", ago=timedelta(minutes=1), ms=40, errors=5)
-    sampled(rollout, ago=timedelta(0), wal=10, lock_waits=2)
+    read_out(rollout, ago=timedelta(0), wal=10, lock_waits=2)
     page = " ".join(text_of(client, ADDRESS).split())
     assert "<strong>Errors</strong>" in page
     assert "in this range." not in page
@@ -193,7 +193,7 @@ def test_the_number_of_queries_does_not_grow_with_what_was_measured(rollout: Rol
     ran(rollout, 1, baseline={})
     ran(rollout, 2, baseline={})
     for number in range(20):
-        sampled(rollout, ago=timedelta(minutes=number), wal=1000 - number)
+        read_out(rollout, ago=timedelta(minutes=number), wal=1000 - number)
         noted(rollout, "paused by rule", data={"rule": "slow"})
         ShadowTally.objects.create(
             rollout=rollout, at=timezone.now(), seconds=10, operation=f"o{number}", compared=1

@@ -87,7 +87,7 @@ def test_a_page_tells_at_a_glance_and_in_full(journaled_snapshot: Snapshot, view
         *("50,012", "41 s", "12.5 ms", "88.1 ms", "ACCESS EXCLUSIVE", "reads and writes"),
         *("62, 0 failed", "82 kB", "\N{MINUS SIGN}8.2 kB", "2 times", "waited 3.1 ms"),
         *("49,900 rows of the snapshot, unchanged,", "112 rows that traffic wrote"),
-        *("Phase 1, expand, rolled back", "Locks are sampled every 3.4 ms"),
+        *("Phase 1, expand, rolled back", "Locks are polled every 3.4 ms"),
     ):
         assert shown in text, shown
     assert 'id="live" data-live' not in text

@@ -13,8 +13,8 @@ from prometheus_client import exposition
 
 from rollout.health import collector
 from rollout.management.commands.rollout import Command
-from rollout.models import DatabaseSample, Rollout
-from rollout.watchdog.database_stats import DatabaseSampler
+from rollout.models import DatabaseReading, Rollout
+from rollout.watchdog.database_statistics import DatabaseReader
 from rollout.watchdog.loop import Watchdog
 from rollout.worker import leases, runs
 from tests.console import journal
@@ -106,12 +106,12 @@ def test_list_and_introspect_continue_with_the_environments_that_answer(
 def test_a_dead_environment_keeps_the_watchdog_from_no_other(
     away: Rollout, caplog: pytest.LogCaptureFixture
 ) -> None:
-    sampler = DatabaseSampler()
-    sampler.sample_all()
-    sampler.sample_all()
-    sampled = DatabaseSample.objects.values_list("rollout__environment", flat=True)
-    assert list(sampled) == ["production", "production"]
-    assert len([r for r in caplog.records if "was not sampled" in r.getMessage()]) == 1
+    reader = DatabaseReader()
+    reader.read_all()
+    reader.read_all()
+    read = DatabaseReading.objects.values_list("rollout__environment", flat=True)
+    assert list(read) == ["production", "production"]
+    assert len([r for r in caplog.records if "was not read" in r.getMessage()]) == 1
     Watchdog().look()
 
 

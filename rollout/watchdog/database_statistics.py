@@ -22,7 +22,7 @@ from rollout.engine.conflicting_writes import bound_notes
 from rollout.engine.statistics import Statements
 from rollout.engine.target import Connection, TargetAway
 from rollout.journal.environments import names_there, target_of
-from rollout.models import DatabaseSample, Rollout
+from rollout.models import DatabaseReading, Rollout
 from rollout.plan import plans
 from rollout.plan.plan import CONTRACT, Plan
 from rollout.plan.registry import UnknownPlan
@@ -33,7 +33,7 @@ from rollout.watchdog.isolation import isolated
 AWAY_SECONDS = 60.0
 EVERY = 10
 STATEMENTS_EVERY = 60
-# Age of samples, and the interval in seconds at which older ones are kept: counters lose nothing.
+# Age of readings, and the interval in seconds at which older ones are kept: counters lose nothing.
 RESOLUTIONS = (
     (timedelta(minutes=15), 60),
     (timedelta(hours=2), 300),
@@ -45,7 +45,7 @@ RESOLUTIONS = (
 _log = logging.getLogger(__name__)
 
 
-class DatabaseSampler:
+class DatabaseReader:
     """Belongs to the watchdog that leads. A new leader compares statements from its second look."""
 
     def __init__(self, *, clock: Callable[[], float] = time.monotonic) -> None:
@@ -53,8 +53,8 @@ class DatabaseSampler:
         self._statements: dict[int, tuple[float, Statements]] = {}
         self._away_until: dict[int, float] = {}
 
-    def sample_all(self) -> None:
-        """Sample the database of every unfinished rollout."""
+    def read_all(self) -> None:
+        """Read the statistics of the database of every unfinished rollout."""
         for rollout in Rollout.objects.filter(environment__in=names_there()):
             if self._clock() < self._away_until.get(rollout.pk, float("-inf")):
                 continue
@@ -64,22 +64,22 @@ class DatabaseSampler:
 
     def _try(self, rollout: Rollout) -> None:
         try:
-            self.sample(rollout)
+            self.read(rollout)
         except UnknownPlan:
             return
         except TargetAway as error:
             self._away_until[rollout.pk] = self._clock() + AWAY_SECONDS
-            _log.warning("%s was not sampled: %s", rollout, error)
+            _log.warning("%s was not read: %s", rollout, error)
         except psycopg.Error as error:
-            _log.warning("%s was not sampled: %s", rollout, str(error).strip())
+            _log.warning("%s was not read: %s", rollout, str(error).strip())
 
-    def sample(self, rollout: Rollout) -> DatabaseSample:
+    def read(self, rollout: Rollout) -> DatabaseReading:
         """One reading. Raises psycopg.Error."""
         plan = plans.get(rollout.plan)
         # A slow database must not keep the watchdog from its other work.
         with target_of(rollout.environment).connect(connect_timeout=3) as connection:
             connection.execute("SET statement_timeout = '2s'; SET lock_timeout = '100ms'")
-            sample = DatabaseSample.objects.create(
+            reading = DatabaseReading.objects.create(
                 rollout=rollout,
                 at=timezone.now(),
                 seconds=EVERY,
@@ -90,7 +90,7 @@ class DatabaseSampler:
             # While an audit counts them, nobody else needs to.
             with suppress(psycopg.errors.LockNotAvailable):
                 bound_notes(connection, plan)
-            return sample
+            return reading
 
     def _executed(self, rollout: Rollout, connection: Connection) -> list[dict[str, Any]] | None:
         now = self._clock()
@@ -116,7 +116,7 @@ def _tables(connection: Connection, plan: Plan) -> Iterable[tuple[str, statistic
         try:
             yield table.label, statistics.read_table(connection, table)
         except psycopg.errors.LockNotAvailable:
-            # A statement changes its schema: the next sample has it again.
+            # A statement changes its schema: the next reading has it again.
             continue
 
 
@@ -133,25 +133,25 @@ def added_up(statements: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def downsample(*, now: datetime | None = None) -> int:
-    """Keep the last sample of each interval, with the statements of all; how many were deleted."""
+    """Keep the last reading of each interval, with the statements of all; how many were deleted."""
     now = now or timezone.now()
     retention = setting("TELEMETRY_KEPT", RETENTION)
-    gone, _ = DatabaseSample.objects.filter(at__lt=now - retention).delete()
+    gone, _ = DatabaseReading.objects.filter(at__lt=now - retention).delete()
     for after, seconds in RESOLUTIONS:
-        finer = DatabaseSample.objects.filter(at__lt=now - after, seconds__lt=seconds)
+        finer = DatabaseReading.objects.filter(at__lt=now - after, seconds__lt=seconds)
         with journal.atomic():
-            parts: dict[tuple[int, int], list[DatabaseSample]] = defaultdict(list)
-            for sample in finer.select_for_update():
-                parts[sample.rollout_id, int(sample.at.timestamp()) // seconds].append(sample)
+            parts: dict[tuple[int, int], list[DatabaseReading]] = defaultdict(list)
+            for reading in finer.select_for_update():
+                parts[reading.rollout_id, int(reading.at.timestamp()) // seconds].append(reading)
             for part in parts.values():
                 last = part[-1]
                 last.seconds, last.statements = seconds, _added_up(part)
                 last.save(update_fields=["seconds", "statements"])
-                DatabaseSample.objects.filter(pk__in=[sample.pk for sample in part[:-1]]).delete()
+                DatabaseReading.objects.filter(pk__in=[reading.pk for reading in part[:-1]]).delete()
                 gone += len(part) - 1
     return gone
 
 
-def _added_up(samples: Iterable[DatabaseSample]) -> list[dict[str, Any]] | None:
-    known = [sample.statements for sample in samples if sample.statements is not None]
+def _added_up(readings: Iterable[DatabaseReading]) -> list[dict[str, Any]] | None:
+    known = [reading.statements for reading in readings if reading.statements is not None]
     return None if not known else added_up(chain.from_iterable(known))

@@ -11,16 +11,16 @@ from rollout.engine.typed_queries import Query
 
 # Fine enough that a job of ten seconds has a curve.
 BUCKET_SECONDS = 1
-# Seconds after which a job stores coarser samples: its chart shows no finer ones.
+# Seconds after which a job stores coarser throughputs: its chart shows no finer ones.
 FINE_SECONDS, COARSE_BUCKET_SECONDS = 600, 5
 # What has just begun waits for the next second.
 MIN_FLUSH_SECONDS = 0.5
-# Widths of the samples that are read, in seconds.
+# Widths of the throughputs that are read, in seconds.
 WIDTHS = (1, 2, 3, 4, 5, 10, 15, 20, 30, 45, 60, 90, 120, 300, 600, 1800, 3600, 21600, 86400)
 
 
 @dataclass(frozen=True)
-class Sample:
+class Throughput:
     """What all workers of a job did in the ``seconds`` that began at ``at``."""
 
     at: datetime
@@ -43,7 +43,7 @@ class Loss:
     seconds: float
 
 
-class Sampler:
+class ThroughputRecord:
     """Adds batches up and stores them once a second, outside the batches' transactions.
 
     It does so when a second of the clock is over, so that no bucket is skipped.
@@ -73,10 +73,10 @@ class Sampler:
         self._flushed, self._second = time.monotonic(), int(time.time())
         lost = {name: s - self._written.get(name, 0.0) for name, s in self._lost.items()}
         self._connection.execute(
-            "INSERT INTO rollout.samples AS s (job, at, scanned, updated, working_seconds,"
+            "INSERT INTO rollout.throughputs AS s (job, at, scanned, updated, working_seconds,"
             " lost_seconds) SELECT %s, to_timestamp("
             "floor((extract(epoch FROM now()) - %s) / width) * width), %s, %s, %s, %s"
-            " FROM (SELECT CASE WHEN EXISTS (SELECT FROM rollout.samples WHERE job = %s"
+            " FROM (SELECT CASE WHEN EXISTS (SELECT FROM rollout.throughputs WHERE job = %s"
             " AND at < now() - make_interval(secs => %s)) THEN %s ELSE %s END AS width) AS w"
             " ON CONFLICT (job, at) DO UPDATE SET"
             " scanned = s.scanned + excluded.scanned, updated = s.updated + excluded.updated,"
@@ -101,15 +101,15 @@ class Sampler:
         self._worked = 0.0
 
 
-def samples_of(job: int, *, most: int = 120) -> Query[list[Sample]]:
-    """A job's samples in order of time, put together so that there are at most that many.
+def throughputs_of(job: int, *, most: int = 120) -> Query[list[Throughput]]:
+    """A job's throughputs in order of time, put together so that there are at most that many.
 
     All have one width, and none is finer than what was stored.
     """
     query = sql.SQL(
         """
         WITH s AS (
-          SELECT *, at - lag(at) OVER (ORDER BY at) AS apart FROM rollout.samples WHERE job = {job}
+          SELECT *, at - lag(at) OVER (ORDER BY at) AS apart FROM rollout.throughputs WHERE job = {job}
         ), w AS (
           SELECT coalesce(min(width) FILTER (WHERE width >= greatest(apart, span / ({most} - 1))),
                           max(width)) AS width
@@ -130,7 +130,7 @@ def samples_of(job: int, *, most: int = 120) -> Query[list[Sample]]:
         widths=sql.Literal(list(WIDTHS)),
         coarse=sql.Literal(COARSE_BUCKET_SECONDS),
     )
-    return Query(query, lambda rows: [Sample(**row) for row in rows])
+    return Query(query, lambda rows: [Throughput(**row) for row in rows])
 
 
 def losses_of(job: int) -> Query[list[Loss]]:
