@@ -163,13 +163,12 @@ class Worker:
             return self._compared_batch(self.action, lane, range_end, rows, started)
         if isinstance(self.action, Copy):
             return self._copied_batch(self.action, lane, range_end, rows, started)
-        fill, last = self.action, lane.stripe == self.stripes - 1
+        fill = self.action
         if fill.refused is not None:
             return self._batch_around_refused(fill, lane, range_end, rows, started)
         try:
             with own_transaction(self.connection):
-                if last:
-                    self.connection.execute("SET LOCAL synchronous_commit = on")
+                self._wait_for_disk(lane)
                 if fill.source is not None:
                     self.connection.execute(BY_KEY)
                 if self.some_refused:
@@ -181,8 +180,7 @@ class Worker:
                     self.connection.execute(BY_HASH)
                 counts = update(self.connection, by_joins or fill, lane, rows)
                 after = self._checkpoint(lane, range_end, counts, started)
-            if last:
-                batches.settle(self.connection, lane, rows)
+            self._settle(lane, rows)
             self.action = self.care.after(fill, raised=False)
             self.joined.written = counts.written
             return after, counts
@@ -219,9 +217,9 @@ class Worker:
         counts += self._a_few_at_a_time(fill, lane, refused, begun)
         started += self.clock() - begun  # Those seconds are counted.
         with self.connection.transaction():
+            self._wait_for_disk(lane)
             after = self._checkpoint(lane, range_end, Counts(), started)
-        if lane.stripe == self.stripes - 1:
-            batches.settle(self.connection, lane, rows)
+        self._settle(lane, rows)
         self.action = self.care.after(fill, raised=refused != [])
         return after, counts
 
@@ -239,7 +237,11 @@ class Worker:
         wrong = batches.wrong_rows(self.connection, fill, lane, rows)
         done = self._a_few_at_a_time(fill, lane, wrong, started)
         with self.connection.transaction():
-            return self._checkpoint(lane, range_end, Counts(), self.clock()), done
+            # Those seconds are counted. The next range is no longer than this one, which took long.
+            after = self._checkpoint(
+                lane, range_end, Counts(), self.clock(), at_least=self.pace.target_seconds
+            )
+        return after, done
 
     def _range_counted(self, lane: Lane, range_end: int, rows: Range) -> tuple[Lane, Counts]:
         """Before parts of it are written: who does it again does not meet them as they were."""
@@ -318,13 +320,31 @@ class Worker:
             counts = copy_batches.copy_rows(self.connection, copy, lane, rows)
             return self._checkpoint(lane, range_end, counts, started), counts
 
-    def _checkpoint(self, lane: Lane, range_end: int, counts: Counts, started: float) -> Lane:
+    def _wait_for_disk(self, lane: Lane) -> None:
+        """Have the commit of a range's last stripe wait: no hint is set of one that may be lost."""
+        if lane.stripe == self.stripes - 1:
+            self.connection.execute("SET LOCAL synchronous_commit = on")
+
+    def _settle(self, lane: Lane, rows: Range) -> None:
+        if lane.stripe == self.stripes - 1:
+            batches.settle(self.connection, lane, rows)
+
+    def _checkpoint(
+        self,
+        lane: Lane,
+        range_end: int,
+        counts: Counts,
+        started: float,
+        *,
+        at_least: float = 0.001,
+    ) -> Lane:
+        """Advance the lane. The next range is as long as a batch of ``at_least`` seconds allows."""
         elapsed = max(self.clock() - started, 0.001)
         after = next_position(
             lane,
             self.stripes,
             range_end,
-            self.pace.stretched(elapsed, counts.read or sum(lane.stripe_rows)),
+            self.pace.stretched(max(elapsed, at_least), counts.read or sum(lane.stripe_rows)),
             target_seconds=self.pace.target_seconds,
         )
         # What is scanned commits with its stripe, so that no page shows work that is still to do.
@@ -346,28 +366,6 @@ class Worker:
             seconds=seconds,
         ):
             raise LaneLost("Another worker took this lane over. The batch was rolled back.")
-
-    def try_again(self, job: int, key: Sequence[str]) -> bool:
-        """Try one row of a job's quarantine, in the caller's own transaction; is it right now?"""
-        connection, action, function = self.connection, self.action, self.function
-        assert not isinstance(action, Proof | Copy), "it writes no row of the table"
-        rows = Range(quarantine.is_row(action.table, key), stripe=sql.SQL("true"), first=True)
-        for leaf in lanes.leaves(connection, action.table):
-            lane = Lane(job, 0, 0, leaf.schema, leaf.name, 0, 0, 0, 0, 0)
-            if isinstance(action, Task):
-                assert function is not None
-                counts = task_batches.run_task(connection, action, function, lane, rows)
-            elif isinstance(action, Compute):
-                assert function is not None
-                computed = computed_batches.compute_rows(connection, action, function, lane, rows)
-                counts = computed_batches.write_computed(connection, action, lane, computed)
-            else:
-                fill = action.guarded
-                wrong = batches.wrong_rows(connection, fill, lane, rows)
-                counts = batches.update_one_by_one(connection, fill, lane, wrong)
-            if counts.refused:
-                return False
-        return True
 
     def _wait_for_rows(self, lane: Lane, conflicts: int) -> None:
         """Back off from a lock conflict with full jitter, and report the wait."""

@@ -1,9 +1,8 @@
 """The SQL of one statement that reads PostgreSQL's catalog of tables and views."""
 
 from rollout.plan.catalog import CHECK_COMMENT
+from rollout.plan.table import label_sql
 
-LABEL = """CASE WHEN {n}.nspname = 'public' THEN {c}.relname
-                    ELSE {n}.nspname || '.' || {c}.relname END"""
 # PostgreSQL 18 has constraints NOT NULL that are not validated: nulls may be there.
 _NULLABLE = """NOT a.attnotnull OR EXISTS (SELECT FROM pg_constraint k WHERE k.conrelid = c.oid
            AND k.contype = 'n' AND k.conkey[1] = a.attnum AND NOT k.convalidated)"""
@@ -18,7 +17,7 @@ WITH named AS MATERIALIZED (
   SELECT * FROM named
    WHERE relkind <> 'v' OR starts_with(obj_description(oid, 'pg_class'), '{own}')
 )
-""".replace("{label}", LABEL.format(n="n", c="c")).replace("{own}", CHECK_COMMENT)
+""".replace("{label}", label_sql()).replace("{own}", CHECK_COMMENT)
 
 
 def _query(columns: str, joins: str = "", more: str = "") -> str:
@@ -66,7 +65,7 @@ _CONSTRAINTS = _query(
        || CASE WHEN k.condeferrable THEN ', deferrable' ELSE '' END,
        CASE WHEN k.contype = 'c'
             THEN substring(obj_description(k.oid, 'pg_constraint') from '^{comment}(.*)$') END
-    """.replace("{target}", LABEL.format(n="fn", c="fc")).replace("{comment}", CHECK_COMMENT),
+    """.replace("{target}", label_sql("fn", "fc")).replace("{comment}", CHECK_COMMENT),
     """JOIN pg_constraint k ON k.conrelid = c.oid AND k.contype IN ('p', 'u', 'x', 'c', 'f')
        LEFT JOIN pg_class fc ON fc.oid = k.confrelid
        LEFT JOIN pg_namespace fn ON fn.oid = fc.relnamespace""",
@@ -90,7 +89,7 @@ SELECT {label}, a.attname, format_type(a.atttypid, a.atttypmod), {nullable}
   JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
  WHERE c.relkind IN ('r', 'p') AND {label} = ANY (%(tables)s)
  ORDER BY 1, a.attnum
-""".format(label=LABEL.format(n="n", c="c"), nullable=_NULLABLE)
+""".format(label=label_sql(), nullable=_NULLABLE)
 # Takes ``tables``, labels as in ``Table.label``. One row: the rows about tables, columns, indexes,
 # constraints and triggers, each a list that begins with the label; and whether the engine's own
 # schema is there.

@@ -10,9 +10,8 @@ from datetime import UTC, datetime, timedelta
 
 from psycopg import errors, sql
 
-from rollout.engine.catalog_sql import LABEL
 from rollout.engine.target import Connection
-from rollout.plan.table import Table
+from rollout.plan.table import Table, label_sql
 
 # The share of its range from which a key is worth a word.
 NOTABLE_SHARE = 0.4
@@ -66,7 +65,7 @@ SELECT n.nspname, c.relname, c.relkind = 'p', a.attname, format_type(a.atttypid,
      AND x.indisprimary AND x.indnkeyatts = 1 AND x.indkey[0] = a.attnum))
    AND (%(labels)s::text[] IS NULL OR {label} = ANY (%(labels)s))
  ORDER BY 1, 2, 4
-""".replace("{label}", LABEL.format(n="n", c="c"))
+""".replace("{label}", label_sql())
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from rollout.plan.hazards import Hazard, partitions_of
 from rollout.plan.plan import Plan
 from rollout.plan.recreated_views import not_created_again
 from rollout.plan.removal_hazards import depends_on
-from rollout.plan.table import Table
+from rollout.plan.table import Table, label_sql
 from rollout.plan.wide_columns import WideColumn
 
 # Each a query of what is in the way, over columns ``a`` of the table and its partitions that are
@@ -170,9 +170,9 @@ def _undeclared(plan: Plan, table: Table, column: str) -> Hazard:
         " AND a.attname = {column}"
         " AND r.atttypid <> 'bigint'::regtype AND NOT EXISTS (SELECT"
         " FROM unnest({labels}::text[], {columns}::text[]) AS w (label, name)"
-        " WHERE w.name = r.attname AND w.label = CASE n.nspname WHEN 'public' THEN c.relname"
-        " ELSE n.nspname || '.' || c.relname END)) AS undeclared"
+        " WHERE w.name = r.attname AND w.label = {label})) AS undeclared"
     ).format(
+        label=sql.SQL(label_sql()),
         relations=table.relations,
         column=sql.Literal(column),
         labels=sql.Literal([label for label, _ in widened]),

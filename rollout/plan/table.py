@@ -16,6 +16,14 @@ class Column:
     """Whether it may be null."""
 
 
+def label_sql(namespace: str = "n", relation: str = "c") -> str:
+    """SQL of a relation's label, over its rows of ``pg_namespace`` and ``pg_class``."""
+    return (
+        f"CASE WHEN {namespace}.nspname = 'public' THEN {relation}.relname"
+        f" ELSE {namespace}.nspname || '.' || {relation}.relname END"
+    )
+
+
 # The columns of tables: table label to column name to column.
 Shape = dict[str, dict[str, Column]]
 

@@ -19,14 +19,13 @@ from django.db.migrations.operations.base import Operation
 from django.db.migrations.recorder import MigrationRecorder
 
 from rollout import journal
-from rollout.engine.catalog_sql import LABEL
 from rollout.engine.preflight import Item
 from rollout.journal.environments import UnknownEnvironment, alias_of
 from rollout.journal.moments import in_words
 from rollout.models import Direction, PhaseRun, RunState
 from rollout.plan.expected_catalogs import labels
 from rollout.plan.plan import CONTRACT, ENFORCE, EXPAND, Plan
-from rollout.plan.table import Table
+from rollout.plan.table import Table, label_sql
 from rollout.plan.translations import Lookup
 from rollout.queries.migration_effects import Effect, Reading, Verb
 
@@ -306,4 +305,4 @@ SELECT {label}, c.relname, pg_table_is_visible(c.oid), array_agg(a.attname::text
  WHERE c.relkind IN ('r', 'p')
    AND {label} = ANY (%s)
  GROUP BY n.nspname, c.relname, c.oid
-""".format(label=LABEL.format(n="n", c="c"))
+""".format(label=label_sql())

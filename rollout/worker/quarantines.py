@@ -3,8 +3,9 @@
 from django.utils.module_loading import import_string
 
 from rollout import journal
-from rollout.engine import backfill, lane_totals, quarantine
+from rollout.engine import lane_totals, quarantine
 from rollout.engine.control import Control, NullControl
+from rollout.engine.retries import retry_row
 from rollout.engine.target import Connection, own_transaction
 from rollout.models import BackfillJob
 from rollout.plan.actions import Compute, Fill
@@ -22,19 +23,15 @@ def retry_quarantined(
     What the journal counts of a job that has ended follows by ``follow_quarantine``.
     """
     control = control or NullControl()
-    worker = backfill.Worker(
-        connection,
-        action,
-        stripes=1,
-        control=control,
-        function=import_string(action.function) if isinstance(action, Compute) else None,
-    )
+    function = import_string(action.function) if isinstance(action, Compute) else None
     written = 0
     for row in quarantine.rows(connection, job.pk, limit=None):
         control.raise_if_stopped()
         with connection.transaction() if isinstance(action, Task) else own_transaction(connection):
             # A concurrent retry may have written and counted it.
-            if quarantine.lock(connection, job.pk, row.key) and worker.try_again(job.pk, row.key):
+            if quarantine.lock(connection, job.pk, row.key) and retry_row(
+                connection, action, job.pk, row.key, function=function
+            ):
                 written += 1
                 quarantine.release(connection, job.pk, row.key)
                 lane_totals.move_from_quarantine(connection, job.pk)

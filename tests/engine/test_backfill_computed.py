@@ -11,6 +11,7 @@ from rollout import plan as r
 from rollout.engine import backfill, ddl, lane_totals, lanes, quarantine
 from rollout.engine.control import Interrupted
 from rollout.engine.quarantine import TooManyPoisonRows
+from rollout.engine.retries import retry_row
 from rollout.engine.target import Connection
 from rollout.plan.actions import Compute
 from rollout.plan.transition import triggers
@@ -190,11 +191,9 @@ class TestAPass:
         run_fill(connection, ACTION)
         job = newest_job(connection)
         (row,) = quarantine.rows(connection, job)
-        assert not worker(connection, ACTION, stripes=1).try_again(job, row.key)
-        there = worker(
-            connection, ACTION, stripes=1, function=lambda rows: [{"Le ngth": 1, "digest": "x"}]
-        )
-        assert there.try_again(job, row.key)
+        assert not retry_row(connection, ACTION, job, row.key, function=measure)
+        there = {"Le ngth": 1, "digest": "x"}
+        assert retry_row(connection, ACTION, job, row.key, function=lambda rows: [there])
         assert facts(connection) == {"missing": (1, "x")}
 
     def test_a_pass_finds_each_row_by_its_key_and_not_by_a_scan(

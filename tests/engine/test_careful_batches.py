@@ -63,6 +63,12 @@ CREATE SEQUENCE updates;
 CREATE FUNCTION count_up() RETURNS trigger LANGUAGE plpgsql AS
 $$ BEGIN PERFORM nextval('updates'); RETURN NULL; END $$;
 """
+COMMITS = """
+CREATE TABLE commits (synchronous text);
+CREATE FUNCTION note_commit() RETURNS trigger LANGUAGE plpgsql AS
+$$ BEGIN INSERT INTO commits VALUES (current_setting('synchronous_commit')); RETURN NULL; END $$;
+CREATE TRIGGER note_commit AFTER UPDATE ON rollout.lanes FOR EACH ROW
+ WHEN (new.next_block <> old.next_block) EXECUTE FUNCTION note_commit()"""
 COUNTS = """CREATE TRIGGER count_up AFTER UPDATE ON offer
  FOR EACH STATEMENT EXECUTE FUNCTION count_up()"""
 
@@ -83,6 +89,7 @@ def test_rows_that_convert_are_written_at_once_beside_a_few_that_do_not(
     for step in offers.plan.phases[2].steps[:2]:
         do_step(offers.target, connection, offers.plan, 2, step)
     connection.execute(COUNTS)
+    connection.execute(COMMITS)
     plain = fill(offers.plan, OFFER)
     job, _ = new_job(connection, plain)
     totals = work_off(connection, plain, job, 1)
@@ -92,6 +99,8 @@ def test_rows_that_convert_are_written_at_once_beside_a_few_that_do_not(
     ((updates,),) = offers.application("SELECT last_value FROM updates")
     # Those of the rows that do not convert, and one of all others; or 64 rows at a time.
     assert (updates < 30) == (most_refused == 500), updates
+    waits = {how for (how,) in offers.application("SELECT synchronous FROM commits")}
+    assert most_refused < 500 or waits == {"on"}, "no hint is set of a commit that may be lost"
     connection.execute("UPDATE offer SET price = '1.00' WHERE price = 'n/a'")
     assert offers.audit().mismatched == 0
 

@@ -6,6 +6,7 @@ from rollout.engine import backfill, lane_totals, lanes, quarantine
 from rollout.engine.lane_totals import Totals
 from rollout.engine.lanes import Lane
 from rollout.engine.quarantine import TooManyPoisonRows
+from rollout.engine.retries import retry_row
 from rollout.engine.target import Connection, Target
 from rollout.plan.transition import fill as fill_of
 from tests.engine.actions import claimed, do_until, new_job, work_off, worker
@@ -113,7 +114,7 @@ def test_the_key_of_a_row_is_kept_in_its_parts(target: Target, connection: Conne
     assert keys(connection, job) == {(str(place), "part 3") for place in range(4)}
     assert backfill.count_unfilled(connection, fill, job) == 0
     connection.execute("ALTER TABLE elsewhere.things DROP CONSTRAINT things_check")
-    assert worker(connection, fill, stripes=1).try_again(job, ("2", "part 3"))
+    assert retry_row(connection, fill, job, ("2", "part 3"))
     assert COMPOSITE.count(connection, "t.kind_id IS NULL") == 3
 
 
@@ -131,13 +132,12 @@ def test_a_row_of_a_partition_is_found_again_by_its_key(
     fill = fill_of(LISTED.plan, LISTED.table)
     job, stripes = new_job(connection, fill)
     assert balance(work_off(connection, fill, job, stripes)) == (30, 20, 0, 10)
-    again = worker(connection, fill, stripes=1)
     connection.execute("BEGIN")
     first, *_ = quarantine.rows(connection, job)
-    assert not again.try_again(job, first.key)
+    assert not retry_row(connection, fill, job, first.key)
     assert next(row for row in quarantine.rows(connection, job)).attempts == 2
     connection.execute("ALTER TABLE things DROP CONSTRAINT far")
-    assert all(again.try_again(job, key) for key in keys(connection, job))
+    assert all(retry_row(connection, fill, job, key) for key in keys(connection, job))
     assert LISTED.count(connection, "t.kind_id IS NULL") == 0
 
 
@@ -211,3 +211,20 @@ def test_a_batch_that_is_all_poison_is_left_as_soon_as_there_are_too_many(
         working.run_lane(claimed(connection, job), seconds=60)
     totals = lane_totals.totals(connection, job)
     assert 50 < totals.quarantined <= 50 + backfill.POISON_BATCH_SIZE
+
+
+def test_a_range_in_which_rows_are_refused_is_followed_by_no_longer_one(
+    target: Target, connection: Connection
+) -> None:
+    """The search for them takes a while, in which the lane stays where it is."""
+    legacy_rows(target, connection, 2_000)
+    raises(connection, "new.id % 10 = 3")
+    job, _ = new_job(connection, FILL)
+    connection.execute(
+        "UPDATE rollout.lanes SET range_blocks = 1, range_end = next_block + 1 WHERE job = %s",
+        [job],
+    )
+    totals = work_off(connection, FILL, job, 1, most_poison_rows=1_000)
+    assert (totals.updated, totals.quarantined) == (1_800, 200)
+    longest = "SELECT max(range_blocks) FROM rollout.lanes WHERE job = %s"
+    assert connection.execute(longest, [job]).fetchone() == (1,)

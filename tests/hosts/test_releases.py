@@ -23,7 +23,7 @@ from rollout.engine.target import Connection, Target
 from rollout.plan import Plan
 from tests.docs.test_django import MIGRATE, models_of, sample
 from tests.docs.test_own_plan import run
-from tests.docs.test_own_plan import samples as samples_of_own_plan
+from tests.docs.test_own_plan import examples as examples_of_own_plan
 from tests.engine.actions import audit, do_phase, undo_phase
 from tests.engine.test_every_phase import schema_lines
 from tests.support import shops
@@ -143,7 +143,7 @@ class Team:
     def __init__(self, directory: Path, plan: Plan, live: str, new: str) -> None:
         self.live, self.new, self.plan = live, new, plan
         self.target = Target(conninfo_to_dict(live))
-        source = samples_of_own_plan("python", "shop/rollout.py")
+        source = examples_of_own_plan("python", "shop/rollout.py")
         models = sample("shop/models.py").replace(
             "\n    class Meta", f"{shops.FIELDS}\n    class Meta"
         )
@@ -238,7 +238,7 @@ def assert_nothing_is_lost(connection: Connection, fleet: Fleet, *, state: str) 
 def test_two_releases_at_once_lose_nothing_at_any_boundary_forward_or_back(
     tmp_path: Path, own_plans: None
 ) -> None:
-    plan = run(samples_of_own_plan("python", "shop/rollout.py"))["PLAN"]
+    plan = run(examples_of_own_plan("python", "shop/rollout.py"))["PLAN"]
     with ExitStack() as stack:
         live, new = stack.enter_context(databases())
         team = Team(tmp_path, plan, live, new)

@@ -2,7 +2,8 @@
 
 import re
 import time
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from functools import cached_property
@@ -11,12 +12,12 @@ from typing import ClassVar
 import psycopg
 from psycopg import sql
 
-from rollout.engine.catalog_sql import LABEL
 from rollout.engine.ddl import MAX_LOCK_TIMEOUT_SECONDS
 from rollout.engine.preflight.item import oids_by_label, oids_of, one_row, rows
 from rollout.engine.target import APPLICATION_NAME, Connection, facts_now
 from rollout.plan.actions import Compute, Fill, Lock, LockMode, Statement, StepActions
 from rollout.plan.plan import Step
+from rollout.plan.table import label_sql
 
 # The modes of others that each mode waits for.
 _CONFLICTS: dict[LockMode, tuple[str, ...]] = {
@@ -222,6 +223,17 @@ class Forecaster:
     def _linked(self) -> dict[str, list[Lock]]:
         """By its text, the locks that each query of the statements' links gives."""
         links = {link.as_string(): link for s in self._statements for link in s.links}
+        try:
+            return self._locks_of(links)
+        except psycopg.errors.UndefinedTable:
+            # Before phase 0 nothing is kept for a rollback; the other queries give theirs.
+            locks: dict[str, list[Lock]] = {text: [] for text in links}
+            for text, link in links.items():
+                with suppress(psycopg.errors.UndefinedTable):
+                    locks |= self._locks_of({text: link})
+            return locks
+
+    def _locks_of(self, links: Mapping[str, sql.Composed]) -> dict[str, list[Lock]]:
         locks: dict[str, list[Lock]] = {text: [] for text in links}
         if not links:
             return locks
@@ -229,14 +241,10 @@ class Forecaster:
             sql.SQL("SELECT {} AS number, l.* FROM ({}) AS l").format(sql.Literal(number), link)
             for number, link in enumerate(links.values())
         )
-        try:
-            with self._connection.transaction():
-                rows_of_links = self._connection.execute(
-                    sql.SQL(_LINKED_TABLES).format(links=union)
-                ).fetchall()
-        except psycopg.errors.UndefinedTable:
-            # Before phase 0 nothing is kept for a rollback.
-            return locks
+        with self._connection.transaction():
+            rows_of_links = self._connection.execute(
+                sql.SQL(_LINKED_TABLES).format(links=union)
+            ).fetchall()
         texts = list(links)
         for number, mode, label in rows_of_links:
             locks[texts[number]].append(Lock(LockMode(mode), label))
@@ -271,7 +279,7 @@ _LINKED_TABLES = """
 SELECT DISTINCT links.number, links.mode, {label} AS label FROM ({{links}}) AS links
   JOIN pg_class AS c ON c.oid = links.relation JOIN pg_namespace AS n ON n.oid = c.relnamespace
  ORDER BY 1, 2, 3
-""".format(label=LABEL.format(n="n", c="c"))
+""".format(label=label_sql())
 
 
 def _created_by(statement: Statement) -> set[str]:

@@ -5,10 +5,10 @@ from datetime import timedelta
 from functools import cached_property
 from typing import Any, Literal, get_args
 
-from rollout.engine.catalog_sql import LABEL
 from rollout.engine.target import Connection
 from rollout.plan.actions import Compute, Fill, Lock, LockMode, Statement
 from rollout.plan.plan import Plan
+from rollout.plan.table import label_sql
 
 _STRENGTH = {mode: strength for strength, mode in enumerate(LockMode)}
 # From this mode on a lock conflicts with itself, with a vacuum and with most other changes.
@@ -123,7 +123,7 @@ def oids_by_label(connection: Connection, tables: list[str]) -> dict[str, list[i
           LEFT JOIN LATERAL pg_partition_tree(c.oid) AS p ON c.relkind = 'p'
          WHERE c.relkind IN ('r', 'p', 'm') AND {label} = ANY (%s)
          GROUP BY 1
-        """.replace("{label}", LABEL.format(n="n", c="c")).encode(),
+        """.replace("{label}", label_sql()).encode(),
         [tables],
     ).fetchall()
     return dict(rows)

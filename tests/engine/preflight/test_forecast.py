@@ -9,9 +9,11 @@ from psycopg import sql
 
 from rollout.engine import preflight
 from rollout.engine.preflight import LockForecast, forecast, forecast_locks
+from rollout.engine.preflight.forecast import Forecaster
 from rollout.engine.preflight.item import oids_of
 from rollout.engine.target import Connection, Target
-from rollout.plan.actions import Lock, LockMode, Statement
+from rollout.plan.actions import Lock, LockMode, Statement, StepActions
+from rollout.plan.linked_tables import linked, linked_again
 from rollout.plan.names import code
 from rollout.plan.sql_files import SqlFile
 from tests.engine.actions import do_phase, do_until
@@ -165,6 +167,23 @@ def test_the_oldest_transaction_of_the_database_is_reported(
     app.execute("COMMIT")
     assert report.longest_transaction is not None
     assert report.longest_transaction >= 1
+
+
+def test_what_foreign_keys_link_is_named_where_nothing_is_kept_for_a_rollback(
+    connection: Connection,
+) -> None:
+    connection.execute("CREATE TABLE notes (thing bigint REFERENCES things)")
+    connection.execute("DROP TABLE rollout.attributes")
+    table, mode = BIGINT.table, LockMode.ACCESS_EXCLUSIVE
+    statement = Statement(
+        sql=sql.SQL("SELECT 1").format(),
+        done=None,
+        locks=(Lock(mode, "things"),),
+        links=(linked(table, table.key, mode), linked_again(PLAN.name, table, mode)),
+    )
+    step = PLAN.phases[1].steps[0]
+    (lock,) = Forecaster(connection, [(step, StepActions((statement,)))]).locks()
+    assert lock.tables == ("things", "notes")
 
 
 def test_a_table_that_the_phase_itself_creates_is_locked_before_nobody(target: Target) -> None:
