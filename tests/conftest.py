@@ -35,12 +35,13 @@ if TYPE_CHECKING:
     from tests.support.rollouts import Cli
 
 # Fixtures: `target`, `connection` and `app` of tests without the site; `scenario` on a database
-# made from a team's SQL; `viewer`, `engineer`, `lead` and `reviewer`, who have a browser each. And
-# how a run's workers share the groups of tests.
+# made from a team's SQL; `empty_staging`; `viewer`, `engineer`, `lead` and `reviewer`, who have a
+# browser each. And how a run's workers share the groups of tests.
 pytest_plugins = [
     "tests.support.bare_databases",
     "tests.support.lanes",
     "tests.support.scenarios",
+    "tests.support.staging",
     "tests.support.visitors",
 ]
 SERVER = pytest.StashKey[TestServer]()

@@ -86,3 +86,28 @@ def cast_doubt(connection: Connection, text: str, what: str) -> None:
     }[what]
     if change:
         connection.execute(sql.SQL(change).format(KIND_MAPPING, sql.Literal(text)))
+
+
+def one_of_each_category(target: Target, connection: Connection) -> None:
+    """One row of every category: its number says which, and row 9 is right."""
+    texts = ["House"] * 6 + ["Astray", "astray", "Castle", "House"]
+    mapped_rows(target, connection, *texts)
+    flat = BIGINT.lookup_id(connection, "Flat")
+    connection.execute(
+        sql.SQL(
+            "UPDATE {} SET lookup_id = NULL, why = 'unmapped' WHERE legacy = 'Castle'"
+        ).format(KIND_MAPPING)
+    )
+    connection.execute(
+        sql.SQL("UPDATE {} SET lookup_id = {} WHERE legacy = 'astray'").format(
+            KIND_MAPPING, sql.Literal(flat)
+        )
+    )
+    quietly(connection, BIGINT, 0, kind_id=None)
+    quietly(connection, BIGINT, 1, kind_id=flat)
+    quietly(connection, BIGINT, 2, kind_id=4711)
+    quietly(connection, BIGINT, 3, state=None, is_open=False, opened_at=None)
+    quietly(connection, BIGINT, 4, opened_at=None)
+    quietly(connection, BIGINT, 5, is_open=False)
+    quietly(connection, BIGINT, 7, kind_id=flat)
+    quietly(connection, BIGINT, 8, kind_id=None)

@@ -26,22 +26,6 @@ def test_a_table_as_the_plan_expects_it_has_no_drift_before_and_after_each_phase
     assert drifts(connection, 5, sample) == []
 
 
-def test_triggers_read_alone_are_those_of_the_whole_catalog(
-    target: Target, connection: Connection
-) -> None:
-    BIGINT.create(connection)
-    for number in range(3):
-        do_phase(target, connection, PLAN, number)
-    connection.execute("ALTER TABLE things DISABLE TRIGGER ALL")
-    whole = read(connection, labels_of(PLAN)).tables
-    triggers = {
-        table: {part: text for part, text in parts.items() if part.kind == "trigger"}
-        for table, parts in whole.items()
-    }
-    assert any(triggers.values())
-    assert read_triggers(connection, labels_of(PLAN)).tables == triggers
-
-
 def test_a_table_that_is_not_there_is_named(connection: Connection) -> None:
     assert drifts(connection) == ["things: expected a table, found none"]
 
@@ -91,17 +75,6 @@ def test_columns_that_the_plan_does_not_mention_are_the_applications_own(
     BIGINT.create(connection)
     connection.execute("ALTER TABLE things ADD colour text NOT NULL")
     assert drifts(connection) == []
-
-
-def test_a_table_of_the_same_name_in_another_schema_is_another_table(
-    connection: Connection,
-) -> None:
-    COMPOSITE.create(connection)
-    ODD.create(connection)
-    connection.execute("CREATE TABLE things (id integer)")
-    live = live_columns(connection, ["elsewhere.things", 'Mixed Case.Ta.ble"x', "nowhere"])
-    assert list(live) == ['Mixed Case.Ta.ble"x', "elsewhere.things"]
-    assert list(live["elsewhere.things"]) == ["place", "code", "kind", "state", "made_at"]
 
 
 def test_a_drift_reads_as_a_sentence() -> None:

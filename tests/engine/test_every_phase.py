@@ -21,10 +21,6 @@ from tests.support.processes import completed
 
 pytestmark = pytest.mark.slow
 
-TEXT = st.none() | st.text(
-    st.characters(exclude_categories=["Cs"], exclude_characters="\x00"), max_size=30
-)
-
 
 def schema_of(target: Target) -> list[str]:
     """The lines of a dump of everything but the engine's own, whatever the order of columns."""
@@ -78,64 +74,6 @@ def test_four_phases_and_back_leave_the_schema_and_every_text_as_they_were(
     assert sample.texts(connection) == texts
 
 
-def test_a_legacy_column_that_is_not_null_stays_so_until_it_is_dropped_and_is_so_again(
-    target: Target, connection: Connection, app: Connection
-) -> None:
-    REQUIRED.create(connection)
-    for number, kind in enumerate(DIRTY):
-        REQUIRED.insert(connection, number, kind=(kind or "")[:24], state=(kind or "")[:24])
-    schema, texts = schema_of(target), REQUIRED.texts(connection)
-    for number in range(4):
-        do_phase(target, connection, REQUIRED.plan, number)
-    castle = REQUIRED.lookup_id(app, "Castle")
-    with pytest.raises(psycopg.errors.StringDataRightTruncation):
-        REQUIRED.lookup_id(app, "A name that the legacy column could not take")
-    # An application that knows the new columns alone.
-    REQUIRED.insert(app, 101, kind_id=castle)
-    REQUIRED.insert(app, 102)
-    REQUIRED.insert(app, 106, kind_id=REQUIRED.lookup_id(app, "Unspecified"))
-    REQUIRED.update(app, 1, kind_id=castle, state_id=None)
-    written = {(101,): ("Castle", ""), (102,): ("", ""), (106,): ("", ""), (1,): ("Castle", "")}
-    assert REQUIRED.texts(app) == texts | written
-    *before, drop, _index, _feature = REQUIRED.plan.phases[4].steps
-    for step in before:
-        for action in REQUIRED.plan.forward(step).actions:
-            act(target, connection, REQUIRED.plan, 4, action)
-    REQUIRED.insert(app, 103)
-    REQUIRED.insert(app, 104, kind_id=castle)
-    for action in REQUIRED.plan.forward(drop).actions:
-        act(target, connection, REQUIRED.plan, 4, action)
-    REQUIRED.insert(app, 105, kind_id=castle, is_open=False)
-    written |= {(103,): ("", ""), (104,): ("Castle", ""), (105,): ("Castle", "")}
-    for number in reversed(range(5)):
-        undo_phase(target, connection, REQUIRED.plan, number)
-    assert schema_of(target) == schema
-    assert REQUIRED.texts(connection) == texts | written
-
-
-@pytest.mark.parametrize("sample", SAMPLES, ids=str)
-def test_the_third_phase_leaves_each_foreign_key_valid_and_what_is_required_not_null(
-    sample: Sample, target: Target, connection: Connection
-) -> None:
-    sample.create(connection)
-    fill_with_dirt(sample, connection)
-    for number in range(4):
-        do_phase(target, connection, sample.plan, number)
-    keys = connection.execute(
-        "SELECT a.attname FROM pg_constraint c JOIN pg_attribute a"
-        " ON a.attrelid = c.conrelid AND a.attnum = c.conkey[1]"
-        " WHERE c.contype = 'f' AND c.convalidated"
-    ).fetchall()
-    assert {column for (column,) in keys} == {sample.kind.column, sample.state.column}
-    required = sample.plan.shape(4)[sample.table.label]
-    live = live_columns(connection, [sample.table.label])[sample.table.label]
-    assert {name for name, column in required.items() if not column.null} <= {
-        name for name, column in live.items() if not column.null
-    }
-    with pytest.raises(psycopg.errors.ForeignKeyViolation):
-        sample.update(connection, 0, state_id=987_654)
-
-
 @pytest.mark.parametrize("last", range(5))
 def test_a_phase_and_its_rollback_leave_the_schema_and_the_texts_as_they_were(
     last: int, target: Target, connection: Connection
@@ -151,73 +89,6 @@ def test_a_phase_and_its_rollback_leave_the_schema_and_the_texts_as_they_were(
     assert schema_of(target) == schema
     assert BIGINT.texts(connection) == texts
     do_phase(target, connection, BIGINT.plan, last)
-
-
-@settings(max_examples=6)
-@given(rows=st.lists(st.tuples(TEXT, TEXT), max_size=12))
-def test_texts_of_any_kind_come_back_from_the_last_phase(
-    module_connection: Connection, target: Target, rows: list[tuple[str | None, str | None]]
-) -> None:
-    connection = module_connection
-    clear(connection)
-    BIGINT.create(connection)
-    for number, (kind, state) in enumerate(rows):
-        BIGINT.insert(connection, number, kind=kind, state=state)
-    texts = BIGINT.texts(connection)
-    for number in range(5):
-        do_phase(target, connection, BIGINT.plan, number)
-    for number in reversed(range(5)):
-        undo_phase(target, connection, BIGINT.plan, number)
-    assert BIGINT.texts(connection) == texts
-
-
-def test_rows_written_without_legacy_columns_come_back_with_the_names_of_their_lookup_rows(
-    target: Target, connection: Connection, app: Connection
-) -> None:
-    BIGINT.create(connection)
-    BIGINT.insert(connection, 1, kind=" house", state="OPEN")
-    BIGINT.insert(connection, 2, kind="FLAT ", state="  ")
-    BIGINT.insert(connection, 3, kind="", state="sold")
-    for number in range(5):
-        do_phase(target, connection, BIGINT.plan, number)
-    castle = BIGINT.lookup_id(app, "Castle")
-    BIGINT.update(app, 2, kind_id=castle)
-    BIGINT.update(app, 3, state_id=BIGINT.lookup_id(app, "let", BIGINT.state))
-    BIGINT.insert(app, 4, kind_id=castle, is_open=False)
-    BIGINT.insert(
-        app, 5, kind_id=BIGINT.lookup_id(app, "Unspecified"), state_id=None, is_open=False
-    )
-    BIGINT.delete(app, 1)
-    undo_phase(target, connection, BIGINT.plan, 4)
-    assert BIGINT.texts(connection) == {
-        (2,): ("Castle", "  "),
-        (3,): ("", "let"),
-        (4,): ("Castle", None),
-        (5,): (None, None),
-    }
-    assert audit(target, BIGINT.plan).mismatches == []
-
-
-def test_texts_written_between_freezing_and_dropping_keep_their_spelling(
-    target: Target, connection: Connection, app: Connection
-) -> None:
-    """A drop may be a long time coming when its lock is not to be had."""
-    BIGINT.create(connection)
-    BIGINT.insert(connection, 1, kind="House", state="sold")
-    BIGINT.insert(connection, 2, kind="HOUSE", state="sold")
-    for number in range(4):
-        do_phase(target, connection, BIGINT.plan, number)
-    flat = BIGINT.lookup_id(app, "Flat")
-    *before, drop, _index, _feature = BIGINT.plan.phases[4].steps
-    for step in before:
-        for action in BIGINT.plan.forward(step).actions:
-            act(target, connection, BIGINT.plan, 4, action)
-    BIGINT.update(app, 1, kind_id=flat)
-    BIGINT.insert(app, 3, kind_id=flat, kind="FLAT")
-    written = BIGINT.texts(connection)
-    for action in (*BIGINT.plan.forward(drop).actions, *BIGINT.plan.backward(drop).actions):
-        act(target, connection, BIGINT.plan, 4, action)
-    assert BIGINT.texts(connection) == written
 
 
 class TestTheShippedPlan:

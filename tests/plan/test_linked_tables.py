@@ -6,7 +6,7 @@ from rollout.engine.control import NullControl
 from rollout.engine.preflight import forecast_locks
 from rollout.engine.target import Target
 from rollout.plan.actions import Statement
-from tests.plan.test_kept_names_carried import PARTS, PLAN
+from tests.plan.test_carried_objects import PARTS, PLAN
 from tests.schemas import MakeScenario, Scenario, plan_of, table
 
 OTHERS = {"kind", "used"}

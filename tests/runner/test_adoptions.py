@@ -54,16 +54,3 @@ def test_a_database_in_the_middle_of_the_phases_is_adopted_with_its_modes(filled
     rollouts.execute("DELETE FROM rollout.modes")
     assert [run.phase for run in runner.adopt(filled, 2, actor=ADA)] == [0, 1, 2]
     assert modes_now(PLAN) == Modes("legacy", "both")
-
-
-def test_a_later_schema_is_looked_for_only_where_that_of_before_phase_0_is_not_there(
-    properties: Rollout, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(schema_stages, "adoptable_phase", lambda *_: pytest.fail("looked for"))
-    assert not blocking(properties)
-
-
-def test_a_database_of_before_phase_1_is_nothing_to_be_adopted(properties: Rollout) -> None:
-    assert not blocking(properties)
-    with pytest.raises(runner.Refused, match="does not have the schema after phase 4"):
-        runner.adopt(properties, 4, actor=ADA)

@@ -2,14 +2,18 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 import psycopg
+import pytest
 from django.db import connections
 
 from config import embedded
-from tests.support.servers import template_url
+from tests.support.servers import Database, template_url
+
+if TYPE_CHECKING:
+    from rollout.models import Rollout
 
 
 @contextmanager
@@ -40,3 +44,14 @@ def staging_environment(settings: Any, template: str) -> Iterator[psycopg.Connec
         psycopg.connect(url, autocommit=True) as connection,
     ):
         yield connection
+
+
+@pytest.fixture
+def empty_staging(
+    properties: "Rollout", committed_db: Database, settings: Any
+) -> Iterator["Rollout"]:
+    """The rollout in an environment whose database is empty."""
+    from rollout.queries.status import find_rollout
+
+    with staging_database(settings):
+        yield find_rollout(properties.plan, "staging")

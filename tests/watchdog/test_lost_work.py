@@ -39,36 +39,6 @@ def test_a_run_whose_lease_ran_out_is_brought_back_with_a_new_token(tiny: Rollou
     rollouts.work_off(run)
 
 
-def test_a_worker_that_was_only_slow_finds_its_token_void(tiny: Rollout) -> None:
-    def is_thought_dead() -> None:
-        rollouts.flow.does = lambda: None
-        time_passes(PhaseRun.objects.get())
-        a_worker_lives()
-        Watchdog().look()
-
-    rollouts.flow.does = is_thought_dead
-    run = runner.start(tiny, 0, actor=ADA)
-    rollouts.deliver_next()
-    assert rollouts.state_of(run) == RunState.RUNNING
-    rollouts.work_off(run)
-    assert LogEntry.objects.filter(event="phase done").count() == 1
-
-
-@pytest.mark.parametrize(
-    ("state", "end"),
-    [(RunState.PAUSING, RunState.PAUSED), (RunState.CANCELLING, RunState.CANCELLED)],
-)
-def test_a_run_that_was_asked_to_stop_stops_though_its_worker_died(
-    tiny: Rollout, state: RunState, end: RunState
-) -> None:
-    run = lost_run(tiny, state)
-    a_worker_lives()
-    Watchdog().look()
-    rollouts.work()
-    assert rollouts.state_of(run) == end
-    assert rollouts.flow.calls == 0
-
-
 def test_a_run_that_was_queued_and_lost_with_the_queue_is_queued_again(tiny: Rollout) -> None:
     run = runner.start(tiny, 0, actor=ADA)
     rollouts.lose_the_queue()

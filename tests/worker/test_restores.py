@@ -32,13 +32,6 @@ from tests.support.staging import staging_database
 pytestmark = pytest.mark.usefixtures("clean_storage")
 
 
-@pytest.fixture
-def empty_staging(properties: Rollout, committed_db: Database, settings: Any) -> Iterator[Rollout]:
-    """The rollout in an environment whose database is empty."""
-    with staging_database(settings):
-        yield find_rollout(PLAN, "staging")
-
-
 def restore(
     snapshot: Snapshot, into: Rollout, *, replace: bool = False, reason: str = ""
 ) -> Restore:
@@ -146,44 +139,8 @@ def test_production_is_restored_once_another_lead_approves_and_what_it_holds_is_
     ]
 
 
-def test_an_approval_comes_too_late_after_an_hour_and_a_restore_that_waits_is_cancelled(
-    properties: Rollout,
-) -> None:
-    snapshot = rollouts.snapshot_of(properties)
-    asked = restore(snapshot, properties, replace=True, reason="To see.")
-    Restore.objects.update(created_at=timezone.now() - timedelta(hours=2))
-    with pytest.raises(runner.Refused, match="more than an hour old"):
-        runner.approve_restore(asked, actor=rollouts.person("bob"))
-    with pytest.raises(runner.Refused, match=r"restore of snapshot .* is in progress there"):
-        restore(snapshot, properties, replace=True, reason="To see.")
-    runner.cancel_restore(asked, actor=ADA)
-    assert asked.state == RestoreState.CANCELLED
-    assert [kind_of(entry) for entry in LogEntry.objects.all()[:2]] == ["failed", "other"]
-    with pytest.raises(runner.Refused, match="nothing to cancel"):
-        runner.cancel_restore(asked, actor=ADA)
-
-
 def plain_rows() -> Any:
     return rollouts.ask("SELECT jsonb_object_agg(p.id, to_jsonb(p)) FROM properties AS p")
-
-
-def test_an_environment_that_is_productions_database_under_another_name_is_refused(
-    properties: Rollout, empty_staging: Rollout
-) -> None:
-    snapshot = rollouts.snapshot_of(properties)
-    connections["staging"].close()
-    del connections["staging"]
-    connections.databases["staging"]["NAME"] = connections["default"].settings_dict["NAME"]
-    assert "staging points to the same database as production" in refusal(snapshot, empty_staging)
-
-
-@pytest.mark.parametrize("state", [s for s in SnapshotState if s != SnapshotState.VERIFIED])
-def test_only_a_verified_snapshot_is_restored(
-    properties: Rollout, empty_staging: Rollout, state: SnapshotState
-) -> None:
-    snapshot = rollouts.snapshot_of(properties)
-    snapshot.state = state
-    assert "Only a verified snapshot can be restored" in refusal(snapshot, empty_staging)
 
 
 def test_a_dump_that_somebody_changed_is_not_restored(
@@ -195,16 +152,6 @@ def test_a_dump_that_somebody_changed_is_not_restored(
     assert asked.state == RestoreState.FAILED
     assert "checksum does not match" in asked.error
     assert Restore.objects.get().finished_at is not None
-
-
-def test_an_environment_in_which_a_phase_is_at_work_is_left_alone(
-    properties: Rollout, empty_staging: Rollout
-) -> None:
-    snapshot = rollouts.snapshot_of(properties)
-    PhaseRun.objects.create(
-        rollout=empty_staging, phase=0, state=RunState.RUNNING, actor_name="bob", plan_digest="x"
-    )
-    assert "bob's phase 0 is running" in refusal(snapshot, empty_staging)
 
 
 def test_a_snapshot_from_the_middle_of_a_phase_leaves_that_phase_to_be_retried(

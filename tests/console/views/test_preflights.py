@@ -60,10 +60,6 @@ def test_the_preflight_without_scripts_is_a_page(rollout: Rollout, viewer: Clien
     assert "No locks on application tables." in text
 
 
-def test_an_unknown_phase_is_not_found(rollout: Rollout, viewer: Client) -> None:
-    assert viewer.get(f"{PAGE}phases/5/preflight/").status_code == 404
-
-
 def test_the_locks_of_a_rollback_come_after_its_page_too(rollout: Rollout, lead: Client) -> None:
     for phase in range(4):
         ran(rollout, phase)

@@ -239,9 +239,3 @@ def test_measured_durations_are_the_forecast_of_the_start_and_of_the_rollback(
     Rehearsal.objects.update(plan_digest="another")
     assert rehearsals.newest_measured(rollout) is None
     assert plans.get(journal.PLAN).digest != "another"
-
-
-def test_an_unknown_rehearsal_is_not_found(rollout: Rollout, viewer: Client) -> None:
-    response = viewer.get("/rollout/rehearsals/99/")
-    assert response.status_code == 404
-    assert "Rehearsal 99 not found." in response.content.decode()

@@ -85,11 +85,6 @@ def test_a_failed_one_says_what_to_do_next_and_is_retried_by_its_own_button(
     assert run.state == RunState.QUEUED
 
 
-@pytest.mark.parametrize("number", ["0", "x", "9" * 40])
-def test_a_run_that_is_not_there_is_not_found(rollout: Rollout, lead: Client, number: str) -> None:
-    assert lead.post(f"{PAGE}retry/", {"run": number}).status_code == 404
-
-
 def test_the_job_of_a_repair_is_no_backfill(rollout: Rollout, lead: Client) -> None:
     earlier = reached(a_repair(rollout, "done"), "repair")
     journal.ended_job(earlier, kind="repair", updated=3, scanned=10)

@@ -44,11 +44,6 @@ def test_a_verb_that_does_not_fit_says_why(
     assert message in press(lead, verb)
 
 
-@pytest.mark.parametrize("verb", ["pause", "resume", "cancel-run", "retry"])
-def test_a_verb_of_an_unknown_rollout_is_not_found(lead: Client, verb: str) -> None:
-    assert lead.post(f"/rollout/no-such/production/{verb}/").status_code == 404
-
-
 def test_a_press_comes_back_to_the_page_it_was_made_on(rollout: Rollout, lead: Client) -> None:
     ran(rollout, 0, "queued")
     response = lead.post(f"{PAGE}pause/", {"next": f"{PAGE}phases/0/"})

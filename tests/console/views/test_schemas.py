@@ -74,12 +74,6 @@ def test_environments_are_shown_side_by_side(
     assert "<strong>unexpected</strong>" in text
 
 
-def test_an_unknown_environment_is_not_found(viewer_browser: Client) -> None:
-    from tests.console.journal import PAGE
-
-    assert viewer_browser.get(f"{PAGE}schema/", {"against": "nowhere"}).status_code == 404
-
-
 def test_the_rollouts_page_leads_to_it(viewer_browser: Client) -> None:
     from tests.console.journal import PAGE, text_of
 

@@ -133,12 +133,6 @@ def test_the_gate_has_the_button_that_takes_a_snapshot(rollout: Rollout, lead: C
     assert f'action="{LIST}"' in text
 
 
-def test_an_unknown_snapshot_is_not_found(rollout: Rollout, viewer: Client) -> None:
-    response = viewer.get("/rollout/snapshots/99/")
-    assert response.status_code == 404
-    assert "Snapshot 99 not found." in response.content.decode()
-
-
 def test_the_list_is_paged(rollout: Rollout, viewer: Client) -> None:
     for _ in range(26):
         taken(rollout)

@@ -18,6 +18,7 @@ from tests.engine.repairs import (
     carry_out,
     everything,
     mapped_rows,
+    one_of_each_category,
     quietly,
     repairing,
 )
@@ -25,40 +26,6 @@ from tests.engine.samples import BIGINT
 
 
 class TestCategories:
-    def damaged(self, target: Target, connection: Connection) -> None:
-        """One row of every category: its number says which, and row 9 is right."""
-        texts = ["House"] * 6 + ["Astray", "astray", "Castle", "House"]
-        mapped_rows(target, connection, *texts)
-        flat = BIGINT.lookup_id(connection, "Flat")
-        connection.execute(
-            sql.SQL(
-                "UPDATE {} SET lookup_id = NULL, why = 'unmapped' WHERE legacy = 'Castle'"
-            ).format(KIND_MAPPING)
-        )
-        connection.execute(
-            sql.SQL("UPDATE {} SET lookup_id = {} WHERE legacy = 'astray'").format(
-                KIND_MAPPING, sql.Literal(flat)
-            )
-        )
-        quietly(connection, BIGINT, 0, kind_id=None)
-        quietly(connection, BIGINT, 1, kind_id=flat)
-        quietly(connection, BIGINT, 2, kind_id=4711)
-        quietly(connection, BIGINT, 3, state=None, is_open=False, opened_at=None)
-        quietly(connection, BIGINT, 4, opened_at=None)
-        quietly(connection, BIGINT, 5, is_open=False)
-        quietly(connection, BIGINT, 7, kind_id=flat)
-        quietly(connection, BIGINT, 8, kind_id=None)
-
-    def test_categories_are_counted_as_the_audit_counts_them(
-        self, target: Target, connection: Connection
-    ) -> None:
-        self.damaged(target, connection)
-        categories = {t.column: t.categories for t in audit(target, PLAN).translations}
-        for column in COLUMNS:
-            for category in SELECTABLE:
-                counted = count(connection, repairing(columns=[column], categories=[category]))
-                assert counted.rows == categories[column].get(category, 0), (column, category)
-
     @pytest.mark.parametrize(
         ("category", "column", "number"),
         [
@@ -73,7 +40,7 @@ class TestCategories:
     def test_a_category_is_repaired_by_itself(
         self, category: str, column: str, number: int, target: Target, connection: Connection
     ) -> None:
-        self.damaged(target, connection)
+        one_of_each_category(target, connection)
         before = everything(connection)
         repair = repairing(columns=[column], categories=[category])
         assert count(connection, repair).categories == {category: 1}
@@ -87,7 +54,7 @@ class TestCategories:
     def test_all_that_can_be_repaired_is_right_afterwards_and_the_rest_is_left(
         self, target: Target, connection: Connection
     ) -> None:
-        self.damaged(target, connection)
+        one_of_each_category(target, connection)
         repair = repairing()
         counted = count(connection, repair)
         assert counted.writable == carry_out(connection, repair) == 6
@@ -98,7 +65,7 @@ class TestCategories:
     def test_unmapped_texts_are_refused_with_what_to_do_first(
         self, category: str, target: Target, connection: Connection
     ) -> None:
-        self.damaged(target, connection)
+        one_of_each_category(target, connection)
         repair = repairing(categories=[category])
         assert "Review the mapping" in repair.refusal
         assert repair.passes == ()
@@ -106,7 +73,7 @@ class TestCategories:
     def test_a_wrong_value_is_left_where_the_mapping_is_in_doubt(
         self, target: Target, connection: Connection
     ) -> None:
-        self.damaged(target, connection)
+        one_of_each_category(target, connection)
         quietly(connection, BIGINT, 7, kind_id=BIGINT.lookup_id(connection, "House"))
         counted = count(connection, repairing(columns=["kind_id"], legacy=["astray"]))
         assert (counted.categories, counted.writable) == ({"wrong": 1}, 0)
