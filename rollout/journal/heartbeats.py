@@ -47,10 +47,8 @@ def plausible() -> Q:
 
 @dataclass(frozen=True)
 class Liveness:
-    """When a worker and a watchdog were last seen, and what to do if that is too long ago."""
+    """Whether a worker and a watchdog were seen of late, and what to do if one was not."""
 
-    worker_seen_at: datetime | None
-    watchdog_seen_at: datetime | None
     worker_alive: bool
     watchdog_alive: bool
     worker_message: str = ""
@@ -93,8 +91,6 @@ def liveness_of(worker: datetime | None, watchdog: datetime | None, now: datetim
     worker_alive = worker is not None and now - worker < SILENCE
     watchdog_alive = watchdog is not None and now - watchdog < SILENCE
     return Liveness(
-        worker,
-        watchdog,
         worker_alive,
         watchdog_alive,
         worker_message=""

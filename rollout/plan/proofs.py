@@ -26,7 +26,7 @@ def texts_mean_their_rows(plan: Plan, table: Table) -> tuple[Proof, ...]:
     of_lookups = [_how_lookup_differs(plan, t) for t in own if isinstance(t, Lookup)]
     conversions = plan.conversions_of(table)
     differs = sql.SQL("nullif(concat_ws('; ', {}), '')")
-    plain = [*of_lookups, *(d for t in conversions for d in _how_values_differ(t, t.values("t")))]
+    plain = [*of_lookups, *(d for t in conversions for d in _how_values_differ(t.values("t")))]
     careful = [*of_lookups, *(_how_values_or_none_differ(plan, t) for t in conversions)]
     if any(t.cuts for t in conversions):
         plain = careful
@@ -65,9 +65,7 @@ def _how_lookup_differs(plan: Plan, lookup: Lookup) -> sql.Composable:
     )
 
 
-def _how_values_differ(
-    conversion: Conversion, values: Mapping[str, sql.Composable]
-) -> list[sql.Composable]:
+def _how_values_differ(values: Mapping[str, sql.Composable]) -> list[sql.Composable]:
     return [
         sql.SQL(
             "CASE WHEN {column} IS DISTINCT FROM {value}"
@@ -83,7 +81,7 @@ def _how_values_or_none_differ(plan: Plan, conversion: Conversion) -> sql.Compos
     known = refusal(conversion, plan.name, "t") + sql.SQL(" IS NULL")
     if conversion.asks_people:
         known += sql.SQL(" OR {} IS NOT NULL").format(decided(conversion, plan.name, "t"))
-    differ = _how_values_differ(conversion, careful_values(conversion, plan.name, "t"))
+    differ = _how_values_differ(careful_values(conversion, plan.name, "t"))
     return sql.SQL(
         "CASE WHEN {known} THEN {differs} WHEN {held}"
         " THEN format('%s is %L, and has no value: %s', {name}, {column}, {reason}) END"

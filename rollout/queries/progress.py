@@ -213,7 +213,7 @@ def _under_way(
             rewritten=job.rewritten,
         )
     if not job.step_run.run.working:
-        return _halted(job, totals)
+        return _halted(totals)
     now = timezone.now()
     recent = recent_speed(measured, began=job.created_at, now=now)
     likely = _likely_speeds(job, measured, now)
@@ -265,7 +265,7 @@ def _likely_speeds(
     return (recent, longer) if recent else ()
 
 
-def _halted(job: BackfillJob, totals: Totals) -> JobProgress:
+def _halted(totals: Totals) -> JobProgress:
     return JobProgress(
         scanned=totals.scanned,
         updated=totals.updated,

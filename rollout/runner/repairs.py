@@ -36,7 +36,7 @@ from rollout.models import (
     Repair,
     Rollout,
 )
-from rollout.plan.plan import BACKFILL, CONTRACT, Plan
+from rollout.plan.plan import BACKFILL, CONTRACT
 from rollout.plan.registry import UnknownPlan
 from rollout.telemetry.baselines import inherited_baseline
 from rollout.worker import leases
@@ -88,7 +88,7 @@ def preview_repair(
     """
     try:
         plan = plan_of(rollout)
-        refusal = _refusal_to_start(plan, rollout)
+        refusal = _refusal_to_start(rollout)
         if refusal:
             return RepairPreview(refusal=refusal)
         with target_of(rollout.environment).connect() as connection:
@@ -182,7 +182,7 @@ def repair(
         raise Refused(preview.refusal)
     plan = plan_of(rollout)
     with alone_with(rollout):
-        reason = _refusal_to_start(plan, rollout)
+        reason = _refusal_to_start(rollout)
         if reason:
             raise Refused(reason)
         run = PhaseRun.objects.create(
@@ -266,7 +266,7 @@ def _newest_phase(runs: dict[int, PhaseRun]) -> int:
     return max(begun, default=-1)
 
 
-def _refusal_to_start(plan: Plan, rollout: Rollout) -> str:
+def _refusal_to_start(rollout: Rollout) -> str:
     """Why no repair can start now, and what to do about it; empty if one can."""
     active = active_run(rollout)
     if active is not None:

@@ -7,7 +7,7 @@ import pytest
 from django.utils import timezone
 
 from rollout.journal import heartbeats
-from rollout.journal.heartbeats import SILENCE, WATCHDOG, WORKER, liveness
+from rollout.journal.heartbeats import SILENCE, WATCHDOG, WORKER, last_seen, liveness
 from rollout.journal.moments import in_words
 from rollout.models import Heartbeat
 from tests.support import rollouts
@@ -25,7 +25,6 @@ class TestLiveness:
         state = liveness()
         assert not state.worker_alive
         assert not state.watchdog_alive
-        assert state.worker_seen_at is None
         assert "No worker online (never seen)" in state.message
         assert "manage.py qcluster" in state.message
         assert "manage.py rollout watchdog" in state.message
@@ -46,9 +45,10 @@ class TestLiveness:
         seen(WORKER, timedelta(seconds=12))
         state = liveness()
         assert not state.worker_alive
-        assert state.worker_seen_at is not None
+        seen_at = last_seen(WORKER)
+        assert seen_at is not None
         assert state.message == (
-            f"No worker online (last seen {in_words(state.worker_seen_at)}): queued work waits "
+            f"No worker online (last seen {in_words(seen_at)}): queued work waits "
             "until one starts. Start it: manage.py qcluster."
         )
 
