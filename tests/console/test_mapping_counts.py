@@ -254,33 +254,25 @@ def test_the_tab_counts_what_the_gate_or_the_page_beside_it_counts(
     filled: Rollout, reviewer: Client
 ) -> None:
     from rollout import gates
-    from tests.support import rollouts
+    from tests.gates.test_mappings import write_type
 
     def tab_in(text: str) -> int:
         badge = re.search(r'(\d+)<span class="visually-hidden"> open values to review', text)
         return int(badge[1]) if badge is not None else 0
 
-    def write(text: str) -> None:
-        with rollouts.target() as application:
-            application.execute(
-                "UPDATE properties SET type = %s WHERE id = (SELECT min(id::text)::uuid"
-                " FROM properties)",
-                [text],
-            )
-
     gates.invalidate()
     before = tab_in(text_of(reviewer, PAGE))
-    write("Moon base 1")
+    write_type("Moon base 1")
     gates.invalidate()
     page = text_of(reviewer, PAGE)
     assert f"; {before + 1} open: " in page
     assert tab_in(page) == before + 1, "the gate counted anew, and so the tab"
     assert tab_in(text_of(reviewer, f"{PAGE}monitoring/")) == before + 1
-    write("Moon base 2")
+    write_type("Moon base 2")
     page = text_of(reviewer, LIST)
     of_lookups = [int(number) for number in re.findall(r"Review (\d+) open</a>", page)]
     assert (sum(of_lookups), tab_in(page)) == (before + 2, before + 2)
-    write("Moon base 3")
+    write_type("Moon base 3")
     page = text_of(reviewer, TYPES)
     assert f">Show {of_lookups[0] + 1} open</a>" in page
     assert tab_in(page) == before + 3
