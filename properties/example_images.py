@@ -8,7 +8,9 @@ from django.core.files.base import ContentFile
 from PIL import Image
 
 
-def example_png(*, width: int = 32, height: int = 24, colour: str = "#7a9e9f") -> ContentFile[bytes]:
+def example_png(
+    *, width: int = 32, height: int = 24, colour: str = "#7a9e9f"
+) -> ContentFile[bytes]:
     """A PNG of one colour, ready to be uploaded."""
     buffer = BytesIO()
     Image.new("RGB", (width, height), colour).save(buffer, format="PNG")

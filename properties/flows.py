@@ -13,8 +13,8 @@ from uuid import UUID
 from django.core.files.storage import default_storage
 
 from properties import catalog
-from properties.listings import Filters, Listing, PropertyFields
 from properties.example_images import example_png
+from properties.listings import Filters, Listing, PropertyFields
 from properties.shapes import PLAN
 from properties.transition.shapes import current_shape
 from rollout.lookups import decided_meanings

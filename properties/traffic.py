@@ -15,8 +15,8 @@ from uuid import UUID
 from django.db import close_old_connections, connections
 
 from properties import catalog
-from properties.listings import Filters, PropertyFields
 from properties.example_images import example_png
+from properties.listings import Filters, PropertyFields
 from properties.vocabulary import STATUSES, TYPES, weighted_spellings
 from rollout.telemetry import operation
 

@@ -39,6 +39,7 @@ if TYPE_CHECKING:
 # browser each. And how a run's workers share the groups of tests.
 pytest_plugins = [
     "tests.support.bare_databases",
+    "tests.support.heartbeats",
     "tests.support.lanes",
     "tests.support.scenarios",
     "tests.support.staging",

@@ -35,8 +35,8 @@ from rollout.engine.joined_batches import JoinedBatches, joined_batches
 from rollout.engine.lane_positions import next_position, shorter
 from rollout.engine.lanes import Lane
 from rollout.engine.pace import Pace
-from rollout.engine.throughputs import ThroughputRecord
 from rollout.engine.target import CUT_OFF_SECONDS, Connection, own_transaction
+from rollout.engine.throughputs import ThroughputRecord
 from rollout.plan.actions import Compute, Fill, Pass, Proof
 from rollout.plan.copies import Copy
 from rollout.plan.session_settings import BY_HASH, BY_KEY

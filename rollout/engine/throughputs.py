@@ -109,7 +109,8 @@ def throughputs_of(job: int, *, most: int = 120) -> Query[list[Throughput]]:
     query = sql.SQL(
         """
         WITH s AS (
-          SELECT *, at - lag(at) OVER (ORDER BY at) AS apart FROM rollout.throughputs WHERE job = {job}
+          SELECT *, at - lag(at) OVER (ORDER BY at) AS apart
+            FROM rollout.throughputs WHERE job = {job}
         ), w AS (
           SELECT coalesce(min(width) FILTER (WHERE width >= greatest(apart, span / ({most} - 1))),
                           max(width)) AS width

@@ -104,8 +104,8 @@ class OperationTotal(models.Model):
 class DatabaseReading(models.Model):
     """What a rollout's database counted at a moment (``rollout.engine.statistics``).
 
-    ``server`` and ``tables`` hold counters as they stood and gauges, so that any two readings can be
-    compared. ``statements`` holds what was executed since the reading before that has any:
+    ``server`` and ``tables`` hold counters as they stood and gauges, so that any two readings can
+    be compared. ``statements`` holds what was executed since the reading before that has any:
     [{"query", "calls", "ms", "rows"}], or null where pg_stat_statements cannot be read.
     """
 

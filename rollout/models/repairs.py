@@ -8,7 +8,7 @@ from django.db import models
 
 from rollout.models.audits import AuditReport
 from rollout.models.rollouts import Rollout
-from rollout.models.runs import PhaseRun, RunState
+from rollout.models.runs import PhaseRun
 
 EVERY_TABLE = "every table"
 

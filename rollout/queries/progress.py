@@ -14,8 +14,8 @@ from rollout.engine.health import Signal, read_signals
 from rollout.engine.lane_totals import Totals
 from rollout.engine.pace_records import PaceNow, PastThrottles, pace_now, throttles_of
 from rollout.engine.quarantine import PoisonRow
-from rollout.engine.throughputs import Loss, Throughput, losses_of, throughputs_of
 from rollout.engine.target import NOT_AS_EXPECTED, Connection, TargetAway, reason_of
+from rollout.engine.throughputs import Loss, Throughput, losses_of, throughputs_of
 from rollout.journal.environments import target_of
 from rollout.models import WORKING, BackfillJob
 from rollout.plan import plans
@@ -255,7 +255,9 @@ def _likely_speeds(
     """The speed of late and for longer, since somebody changed the job's pace; empty until enough
     was measured."""
     since = job.paced_at or job.created_at
-    of_pace = [throughput for throughput in measured if throughput.at >= since or job.paced_at is None]
+    of_pace = [
+        throughput for throughput in measured if throughput.at >= since or job.paced_at is None
+    ]
     if not of_pace or (now - of_pace[0].at).total_seconds() < SETTLED_SECONDS:
         return ()
     recent, longer = (

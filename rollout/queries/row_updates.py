@@ -15,8 +15,8 @@ def updates_of(runs: list[PhaseRun], may: May) -> list[Waiting]:
     """Rows that hold what they did before a review, where a run can write them now; the oldest
     review first."""
     of_rollouts: dict[int, dict[int, PhaseRun]] = defaultdict(dict)
-    for (rollout, phase), run in newest_of_phases(runs).items():
-        of_rollouts[rollout][phase] = run
+    for (rollout, phase), newest in newest_of_phases(runs).items():
+        of_rollouts[rollout][phase] = newest
     busy = {run.rollout_id for run in runs if run.active}
     filled = {
         rollout: phases

@@ -147,7 +147,9 @@ def downsample(*, now: datetime | None = None) -> int:
                 last = part[-1]
                 last.seconds, last.statements = seconds, _added_up(part)
                 last.save(update_fields=["seconds", "statements"])
-                DatabaseReading.objects.filter(pk__in=[reading.pk for reading in part[:-1]]).delete()
+                DatabaseReading.objects.filter(
+                    pk__in=[reading.pk for reading in part[:-1]]
+                ).delete()
                 gone += len(part) - 1
     return gone
 

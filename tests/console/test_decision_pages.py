@@ -4,22 +4,15 @@ from __future__ import annotations
 
 import re
 from html import unescape
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-import psycopg
 import pytest
 from django.test import Client
 
-from tests.console.journal import browser_of, fragment_of, reviewed, text_of
+from tests.console.journal import browser_of, reviewed, text_of
 from tests.console.views.mapping_pages import (
-    HOSTILE,
     LIST,
     TYPES,
-    applied_by,
-    decisions_in,
-    fields_of,
-    number_of,
-    take_long_to_count,
     values_in,
 )
 

@@ -8,9 +8,9 @@ import pytest
 from django.test import Client
 
 from rollout.console.headers import TABS
-from rollout.models import PhaseRun, Repair, Rollout
+from rollout.models import Rollout
 from tests.console import journal
-from tests.console.journal import PAGE, fragment_of, text_of
+from tests.console.journal import PAGE, text_of
 from tests.support.pages import addresses_of_the_console
 
 TITLE = "Property classification"

@@ -1,17 +1,13 @@
 """The state of a rollout in the header of its pages."""
 
 import re
-from html import unescape
-from typing import Any
 
 import pytest
 from django.test import Client
 
-from rollout.console.headers import TABS
 from rollout.models import PhaseRun, Repair, Rollout
 from tests.console import journal
 from tests.console.journal import PAGE, fragment_of, text_of
-from tests.support.pages import addresses_of_the_console
 from tests.console.test_headers import tabs_in
 
 

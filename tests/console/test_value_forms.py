@@ -7,21 +7,19 @@ import io
 import json
 import re
 from html import unescape
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 from django.core.files.uploadedfile import SimpleUploadedFile
 
-from rollout.models import AuditReport, MappingChange, Repair, Rollout, RunState
-from tests.console.journal import audited, browser_of, ran, text_of
+from rollout.models import RunState
+from tests.console.journal import browser_of, text_of
 from tests.console.views.value_pages import decide, fields_of, hidden_fields, preview, saved_by
 from tests.support import rollouts
-from tests.support.offers import PLAN, offers
+from tests.support.offers import offers
 
 if TYPE_CHECKING:
-    from django.test import Client
-
-    from tests.support.rollouts import Cli
+    pass
 from tests.console.views.test_value_decisions import LIST, PAGE, decisions
 
 

@@ -14,8 +14,8 @@ from config import embedded
 from config.home import ROOT
 from rollout.engine.target import Connection, Target
 from rollout.plan import Plan
-from tests.docs.test_own_plan import run
 from tests.docs.test_own_plan import examples as examples_of_own_plan
+from tests.docs.test_own_plan import run
 from tests.engine.actions import do_phase
 from tests.engine.test_every_phase import schema_lines
 from tests.support.django_projects import Project, make_project

@@ -7,7 +7,7 @@ from psycopg.conninfo import make_conninfo
 
 from config.home import ROOT
 from rollout.engine.target import Connection, Target
-from tests.docs.test_own_plan import COLUMNS, run, examples
+from tests.docs.test_own_plan import COLUMNS, examples, run
 from tests.engine.actions import audit, do_phase, undo_phase
 from tests.support.processes import completed
 from tests.support.rollback_scripts import psql

@@ -94,9 +94,9 @@ def one_of_each_category(target: Target, connection: Connection) -> None:
     mapped_rows(target, connection, *texts)
     flat = BIGINT.lookup_id(connection, "Flat")
     connection.execute(
-        sql.SQL(
-            "UPDATE {} SET lookup_id = NULL, why = 'unmapped' WHERE legacy = 'Castle'"
-        ).format(KIND_MAPPING)
+        sql.SQL("UPDATE {} SET lookup_id = NULL, why = 'unmapped' WHERE legacy = 'Castle'").format(
+            KIND_MAPPING
+        )
     )
     connection.execute(
         sql.SQL("UPDATE {} SET lookup_id = {} WHERE legacy = 'astray'").format(

@@ -2,10 +2,10 @@
 
 import pytest
 
-from rollout.engine.catalog import Drift, compare, labels_of, live_columns, read, read_triggers
+from rollout.engine.catalog import Drift, compare, labels_of, read
 from rollout.engine.target import Connection, Target
 from tests.engine.actions import do_phase, do_until
-from tests.engine.samples import BIGINT, COMPOSITE, ODD, SAMPLES, Sample
+from tests.engine.samples import BIGINT, SAMPLES, Sample
 
 PLAN = BIGINT.plan
 

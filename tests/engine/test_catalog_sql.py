@@ -1,11 +1,9 @@
 """What one statement reads of the catalog."""
 
-import pytest
-
-from rollout.engine.catalog import Drift, compare, labels_of, live_columns, read, read_triggers
+from rollout.engine.catalog import labels_of, live_columns, read, read_triggers
 from rollout.engine.target import Connection, Target
-from tests.engine.actions import do_phase, do_until
-from tests.engine.samples import BIGINT, COMPOSITE, ODD, SAMPLES, Sample
+from tests.engine.actions import do_phase
+from tests.engine.samples import BIGINT, COMPOSITE, ODD
 from tests.engine.test_catalog import PLAN
 
 

@@ -4,19 +4,15 @@ import os
 from collections.abc import Iterator
 from uuid import UUID
 
-import psycopg
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from config import embedded
 from properties.rollout import PLAN
-from rollout.engine.catalog import live_columns
 from rollout.engine.target import Connection, Target, install
 from rollout.plan import Plan
 from tests.engine.actions import act, audit, do_phase, undo_phase
-from tests.engine.samples import BIGINT, DIRTY, REQUIRED, SAMPLES, Sample
-from tests.support.bare_databases import clear, new_database
+from tests.engine.samples import BIGINT, DIRTY, SAMPLES, Sample
+from tests.support.bare_databases import new_database
 from tests.support.processes import completed
 
 pytestmark = pytest.mark.slow

@@ -11,13 +11,11 @@ from rollout.engine.control import Interrupted
 from rollout.engine.preflight import data as preflight_data
 from rollout.engine.target import Connection, Target
 from rollout.plan import CreateIndex
-from rollout.plan.plan import Actions
 from rollout.plan.transition import fill as fill_of
 from rollout.plan.transition import triggers
 from tests.engine.actions import (
     NoControl,
     StopAfter,
-    act,
     audit,
     claimed,
     do_until,

@@ -11,9 +11,9 @@ from rollout.engine import lane_totals, lanes
 from rollout.engine.control import Interrupted
 from rollout.engine.health import Signal
 from rollout.engine.pace import WRITES_OF_A_LOOK, Pace, Settings
-from rollout.engine.throughputs import losses_of, throughputs_of
 from rollout.engine.target import Connection, Target
 from rollout.engine.throttles import MILD, MIN_SHARE, RECOVERY, Throttle
+from rollout.engine.throughputs import losses_of, throughputs_of
 from tests.engine.actions import NoControl, StopAfter, claimed, new_job, work_off, worker
 from tests.engine.things import FILL, counted, legacy_rows, unfilled
 

@@ -1,12 +1,10 @@
 """What a statement waits for, and how far it is."""
 
-import json
 from collections.abc import Callable
 
 import pytest
 
 from rollout.engine import ddl
-from rollout.engine.ddl import LockNotObtained
 from rollout.engine.statement_activities import StatementActivity
 from rollout.engine.target import Connection, Target
 from rollout.plan import CreateIndex

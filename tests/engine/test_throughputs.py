@@ -2,6 +2,7 @@
 
 import pytest
 
+from rollout.engine.target import Connection, Target
 from rollout.engine.throughputs import (
     BUCKET_SECONDS,
     COARSE_BUCKET_SECONDS,
@@ -9,7 +10,6 @@ from rollout.engine.throughputs import (
     losses_of,
     throughputs_of,
 )
-from rollout.engine.target import Connection, Target
 from tests.engine.actions import new_job, work_off
 from tests.engine.things import FILL, counted, legacy_rows
 
@@ -79,7 +79,9 @@ def test_a_job_of_ten_seconds_has_a_throughput_for_each_and_a_long_one_stores_co
         record = ThroughputRecord(connection, job, {})
         record.add(1, 1, 0.1)
         record.flush()
-    row = connection.execute("SELECT max(at) AS at FROM rollout.throughputs WHERE job = 9").fetchone()
+    row = connection.execute(
+        "SELECT max(at) AS at FROM rollout.throughputs WHERE job = 9"
+    ).fetchone()
     assert row is not None
     assert row[0].timestamp() % COARSE_BUCKET_SECONDS == 0
     assert throughputs_of(8).ask(connection)[-1].seconds == 5

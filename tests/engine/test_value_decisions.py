@@ -11,7 +11,6 @@ from rollout import plan as r
 from rollout.engine.target import Target
 from rollout.engine.value_decisions import (
     CannotDecideValues,
-    Decision,
     Undecided,
     decide_values,
     unconvertible_values,

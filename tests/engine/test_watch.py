@@ -1,7 +1,6 @@
 """A second connection watches what a statement waits for."""
 
 import json
-from collections.abc import Callable
 
 import pytest
 
@@ -9,13 +8,8 @@ from rollout.engine import ddl
 from rollout.engine.ddl import LockNotObtained
 from rollout.engine.statement_activities import StatementActivity
 from rollout.engine.target import Connection, Target
-from rollout.plan import CreateIndex
-from rollout.plan.actions import Statement
-from tests.engine.actions import NoControl
-from tests.engine.own_server import server
-from tests.engine.samples import BIGINT
-from tests.engine.things import add_column
 from tests.engine.test_statement_activities import Looking
+from tests.engine.things import add_column
 
 pytestmark = pytest.mark.usefixtures("things")
 

@@ -21,9 +21,9 @@ from psycopg.conninfo import conninfo_to_dict
 from config import embedded
 from rollout.engine.target import Connection, Target
 from rollout.plan import Plan
-from tests.docs.test_django import MIGRATE, models_of, sample
-from tests.docs.test_own_plan import run
+from tests.docs.test_django import MIGRATE, example, models_of
 from tests.docs.test_own_plan import examples as examples_of_own_plan
+from tests.docs.test_own_plan import run
 from tests.engine.actions import audit, do_phase, undo_phase
 from tests.engine.test_every_phase import schema_lines
 from tests.support import shops
@@ -144,7 +144,7 @@ class Team:
         self.live, self.new, self.plan = live, new, plan
         self.target = Target(conninfo_to_dict(live))
         source = examples_of_own_plan("python", "shop/rollout.py")
-        models = sample("shop/models.py").replace(
+        models = example("shop/models.py").replace(
             "\n    class Meta", f"{shops.FIELDS}\n    class Meta"
         )
         first = make_project(directory / "A", models=models, plan=source)

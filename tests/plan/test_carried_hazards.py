@@ -1,19 +1,8 @@
 """What keeps the objects of a column from going along with its name."""
 
-from concurrent.futures import ThreadPoolExecutor
-from threading import Event
-from typing import Any
-
-import pytest
-from psycopg import errors
-
-from rollout import plan as r
-from rollout.engine.catalog import compare, labels_of, read
-from rollout.engine.target import Connection, Target
-from tests.engine.selftests import tried
-from tests.engine.test_every_phase import schema_of
-from tests.schemas import MakeScenario, Scenario, assert_each_refused
+from rollout.engine.target import Target
 from tests.plan.test_wide_keys import SHOP, TICKETS, widening
+from tests.schemas import MakeScenario, assert_each_refused
 
 # What is not handed on: how it is made, taken away, and named.
 REFUSED = {

@@ -1,17 +1,13 @@
 """What the triggers refuse of a conversion's columns."""
 
-from dataclasses import replace
-
 import psycopg
 import pytest
 
 from rollout import plan as r
-from rollout.engine.catalog import compare, labels_of, read
 from rollout.engine.target import Target
 from tests.engine.actions import do_step
-from tests.engine.test_every_phase import schema_of
-from tests.schemas import MakeScenario, RefusedByPreflight, Scenario, plan_of, table
 from tests.plan.test_conversions import OFFERS, PRICE
+from tests.schemas import MakeScenario, plan_of, table
 
 
 def test_legacy_values_written_alone_are_refused_once_they_are_frozen(

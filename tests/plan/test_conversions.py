@@ -8,7 +8,6 @@ import pytest
 from rollout import plan as r
 from rollout.engine.catalog import compare, labels_of, read
 from rollout.engine.target import Target
-from tests.engine.actions import do_step
 from tests.engine.test_every_phase import schema_of
 from tests.schemas import MakeScenario, RefusedByPreflight, Scenario, plan_of, table
 

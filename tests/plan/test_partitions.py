@@ -1,33 +1,10 @@
 """Indexes of a partitioned table, built and dropped partition by partition."""
 
-import threading
-from dataclasses import replace
-
-import pytest
-from psycopg import sql
-
-from rollout.engine import backfill, ddl, lanes
-from rollout.engine.control import Interrupted
-from rollout.engine.preflight import data as preflight_data
 from rollout.engine.target import Connection, Target
-from rollout.plan import CreateIndex
 from rollout.plan.plan import Actions
-from rollout.plan.transition import fill as fill_of
-from rollout.plan.transition import triggers
 from tests.engine.actions import (
-    NoControl,
-    StopAfter,
     act,
-    audit,
-    claimed,
-    do_until,
-    new_job,
-    run_fill,
-    wait_until_somebody_waits,
-    work_off,
-    worker,
 )
-from tests.engine.samples import BIGINT, LISTED, PARTITIONED, Sample
 from tests.engine.test_lanes_partitions import INDEX, PLAN, start
 
 

@@ -19,9 +19,9 @@ from rollout.plan.psql_scripts import forward_script, rollback_script
 from tests.engine.sample_plans import before_drop, with_step
 from tests.engine.samples import BIGINT, DIRTY, ODD, PARTITIONED, REQUIRED, Sample
 from tests.engine.test_every_phase import schema_of, whole_schema_of
+from tests.plan.example_files import FILES
 from tests.plan.partitioned_shops import OF_TICKETS
 from tests.plan.partitioned_shops import TICKETS as PARTED
-from tests.plan.example_files import FILES
 from tests.plan.test_conversions import DOC, NAMES, NOTE, OFFERS, PRICE, SEEN
 from tests.plan.test_extractions import AGENT, CONFLICTS, HOMES
 from tests.plan.test_vocabularies import CHECK, ENUM, ORDERS

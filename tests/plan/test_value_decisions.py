@@ -1,25 +1,17 @@
 """Decisions about values in what a plan asks and keeps."""
 
-import json
-import re
-from collections.abc import Mapping
 from dataclasses import replace
-
-import pytest
 
 from rollout import plan as r
 from rollout.engine.target import Target
 from rollout.engine.value_decisions import (
-    CannotDecideValues,
     Decision,
-    Undecided,
     decide_values,
     unconvertible_values,
-    undecided_values,
 )
-from tests.plan.test_conversions import DOC, LEGACY, NAMES, NOTE, OFFERS, PRICE
-from tests.schemas import MakeScenario, Scenario, plan_of
 from tests.engine.test_value_decisions import decide
+from tests.plan.test_conversions import OFFERS, PRICE
+from tests.schemas import MakeScenario, plan_of
 
 
 def test_the_preflight_of_every_phase_leaves_out_values_that_people_have_decided(

@@ -8,7 +8,6 @@ import pytest
 from psycopg import errors
 
 from rollout import plan as r
-from rollout.engine.catalog import compare, labels_of, read
 from rollout.engine.target import Target
 from rollout.engine.value_decisions import (
     CannotDecideValues,
@@ -17,7 +16,6 @@ from rollout.engine.value_decisions import (
 )
 from rollout.plan.interfaces import of_shape
 from tests.engine.selftests import tried
-from tests.engine.test_every_phase import schema_of
 from tests.schemas import MakeScenario, RefusedByPreflight, Scenario, assert_refused_at_once
 
 ORDERS = """

@@ -1,7 +1,5 @@
 """A column that holds the values of a vocabulary."""
 
-import json
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -10,16 +8,9 @@ from psycopg import errors
 from rollout import plan as r
 from rollout.engine.catalog import compare, labels_of, read
 from rollout.engine.target import Target
-from rollout.engine.value_decisions import (
-    CannotDecideValues,
-    decide_values,
-    unconvertible_values,
-)
-from rollout.plan.interfaces import of_shape
-from tests.engine.selftests import tried
 from tests.engine.test_every_phase import schema_of
-from tests.schemas import MakeScenario, RefusedByPreflight, Scenario, assert_refused_at_once
 from tests.plan.test_vocabularies import EACH, ENUM, ORDERS, STATES, plan_of
+from tests.schemas import MakeScenario
 
 TYPE = {"ToEnum": "order_state", "ToCheck": "character varying(20)"}
 COLUMN = """

@@ -12,7 +12,7 @@ from rollout.engine.catalog import compare, labels_of, read
 from rollout.engine.target import Connection, Target
 from tests.engine.selftests import tried
 from tests.engine.test_every_phase import schema_of
-from tests.schemas import MakeScenario, Scenario, assert_each_refused
+from tests.schemas import MakeScenario, Scenario
 
 SHOP = """
 CREATE TABLE ticket (

@@ -14,10 +14,10 @@ from django.test.utils import CaptureQueriesContext
 
 from properties import catalog, facet_estimates
 from properties.columns import SEARCHED_COLUMNS
+from properties.example_images import example_png
 from properties.images import ImageRefused
 from properties.listings import Cursor, Facet, Filters, Listing, Page, PropertyFields
 from properties.models import PropertyImage, PropertyStatus, PropertyType
-from properties.example_images import example_png
 from properties.transition.models import LegacyProperty
 from tests.properties import shapes
 from tests.properties.shapes import ShapeName, raw

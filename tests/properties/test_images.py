@@ -10,8 +10,8 @@ from django.core.files.base import ContentFile
 from PIL import Image
 
 from properties import images
-from properties.images import ImageFacts, ImageRefused, examine
 from properties.example_images import example_png
+from properties.images import ImageFacts, ImageRefused, examine
 
 
 def encoded(format: str) -> ContentFile[bytes]:

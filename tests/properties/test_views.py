@@ -9,8 +9,8 @@ from django.test import Client
 from django.urls import reverse
 
 from properties import catalog
-from properties.listings import Filters
 from properties.example_images import example_png
+from properties.listings import Filters
 from tests.properties.shapes import ShapeName
 
 LIST = "/properties/"

@@ -34,7 +34,7 @@ def test_sql_files_are_found_and_migrations_environments_and_the_plan_are_left_o
     assert (left.read, left.roots) == (2, (tmp_path,))
 
 
-def test_the_example_application_is_searched_by_default_and_its_transitional_code_is_in_one_place() -> None:
+def test_the_example_is_searched_by_default_and_its_transitional_code_is_in_one_place() -> None:
     left = leftovers_of(plans.get(PLAN), "default")
     assert left.roots == (ROOT / "config", ROOT / "properties", ROOT / "templates")
     place = ROOT / "properties" / "transition"

@@ -56,7 +56,12 @@ def test_a_job_that_has_just_begun_is_as_fast_as_it_was_since() -> None:
 
 
 def test_the_rows_of_a_long_range_are_spread_over_the_time_it_took() -> None:
-    throughputs = [throughput(0, 8000, 2), throughput(5, 0, 4), throughput(10, 0, 2), throughput(15, 500, 1)]
+    throughputs = [
+        throughput(0, 8000, 2),
+        throughput(5, 0, 4),
+        throughput(10, 0, 2),
+        throughput(15, 500, 1),
+    ]
     assert [s.scanned for s in evenly(throughputs)] == [2000, 4000, 2000, 500]
 
 

@@ -4,7 +4,6 @@ import pytest
 from django.urls import reverse
 
 from rollout import runner
-from rollout.engine import schema_stages
 from rollout.lookups import lookup_id
 from rollout.models import LogEntry, Rollout
 from rollout.modes import Modes, modes_now

@@ -1,8 +1,6 @@
 """What a restore is refused for, and how one that waits for its approval ends."""
 
-from collections.abc import Iterator
 from datetime import timedelta
-from typing import Any
 
 import pytest
 from django.db import connections
@@ -10,24 +8,17 @@ from django.utils import timezone
 
 from rollout import runner
 from rollout.models import (
-    Direction,
     LogEntry,
     PhaseRun,
     Restore,
     RestoreState,
     Rollout,
     RunState,
-    Snapshot,
     SnapshotState,
 )
-from rollout.modes import Modes
 from rollout.notifications.kinds import kind_of
-from rollout.queries.modes import modes_of
-from rollout.queries.status import find_rollout, status_of
 from tests.support import rollouts
-from tests.support.rollouts import ADA, PLAN
-from tests.support.servers import Database
-from tests.support.staging import staging_database
+from tests.support.rollouts import ADA
 from tests.worker.test_restores import refusal, restore
 
 pytestmark = pytest.mark.usefixtures("clean_storage")

@@ -1,19 +1,11 @@
 """The statistics of the application's operations, by plan."""
 
-from datetime import UTC, datetime, timedelta
-from typing import Any
-
 import pytest
-from django.db import connection
-from django.test.utils import CaptureQueriesContext
 
-from rollout.console.charts.point_caches import SETTLED_AFTER, points_and_lately
-from rollout.models import Measurement
-from rollout.telemetry.operation_stats import OperationStats, Point, read_points
-from rollout.telemetry.retention import interval_start
+from rollout.console.charts.point_caches import points_and_lately
 from tests.console import journal
-from tests.support.rollouts import PLAN
 from tests.console.charts.test_point_caches import NOON, NOW, WIDTH, since_of
+from tests.support.rollouts import PLAN
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("shared_parts")]
 

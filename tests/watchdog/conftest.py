@@ -13,21 +13,6 @@ if TYPE_CHECKING:
 
 
 @pytest.fixture
-def each_kind_of_process_has_its_own_name(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Here one process is worker and watchdog."""
-    from rollout.journal import heartbeats
-
-    beat = heartbeats.beat
-
-    def named_beat(kind: str) -> None:
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(heartbeats, "process_name", lambda: f"host:{kind}")
-            beat(kind)
-
-    monkeypatch.setattr(heartbeats, "beat", named_beat)
-
-
-@pytest.fixture
 def clock(tiny: Rollout) -> Iterator[Clock]:
     """Time in which an application is measured, from long before the phase on."""
     from rollout.plan import plans

@@ -24,7 +24,9 @@ class Clock:
         return self.now
 
 
-def test_a_reading_holds_the_tables_the_server_and_what_was_executed(committed_db: Database) -> None:
+def test_a_reading_holds_the_tables_the_server_and_what_was_executed(
+    committed_db: Database,
+) -> None:
     rollouts.load_listings(30)
     rollout = rollouts.the_rollout()
     rollouts.execute("CREATE EXTENSION IF NOT EXISTS pg_stat_statements")

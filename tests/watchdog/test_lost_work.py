@@ -10,7 +10,6 @@ from rollout.models import (
     AuditReport,
     Environment,
     LogEntry,
-    PhaseRun,
     Rehearsal,
     Restore,
     Rollout,

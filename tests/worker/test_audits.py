@@ -1,23 +1,16 @@
 """Audit reports: asked for by people, by a shell, or by a phase."""
 
-import io
 import re
 
 import pytest
-from django.core.management import call_command
 
 from rollout import runner
 from rollout.engine.audit import AuditResult
-from rollout.engine.mapping import Decision
 from rollout.journal import heartbeats
 from rollout.models import AuditReport, AuditStatus, Heartbeat, LogEntry, Rollout
-from rollout.plan import plans
-from rollout.plan.names import in_target
-from rollout.queries import text_reports
 from rollout.runner import audits
 from rollout.worker import audits as worker_audits
 from rollout.worker.leases import Lease
-from tests.console.journal import PAGE, browser_of, text_of
 from tests.support import rollouts
 from tests.support.rollouts import ADA, PLAN, Cli
 

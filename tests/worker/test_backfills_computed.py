@@ -7,9 +7,9 @@ import pytest
 from django.core.files.storage import default_storage
 
 from properties import catalog
+from properties.example_images import example_png
 from properties.listings import AttachedImage
 from properties.models import PropertyImage
-from properties.example_images import example_png
 from properties.transition.models import LegacyProperty, LegacyPropertyImage
 from rollout import runner
 from rollout.engine import quarantine

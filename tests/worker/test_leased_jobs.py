@@ -1,29 +1,18 @@
 """Leased work whose worker was slow, or died."""
 
-from datetime import timedelta
-
 import pytest
-from django.utils import timezone
 
-from rollout import queue, runner
+from rollout import runner
 from rollout.models import (
-    AuditReport,
-    Environment,
     LogEntry,
     PhaseRun,
-    Rehearsal,
-    Restore,
     Rollout,
     RunState,
-    Snapshot,
 )
-from rollout.watchdog import lost_work
 from rollout.watchdog.loop import Watchdog
-from rollout.worker.audits import AuditJob
-from rollout.worker.kinds import KINDS
 from tests.support import rollouts
 from tests.support.rollouts import ADA
-from tests.watchdog.lost_runs import LONG_AGO, a_worker_lives, lost_run, runs_queued, time_passes
+from tests.watchdog.lost_runs import a_worker_lives, lost_run, time_passes
 
 pytestmark = pytest.mark.usefixtures("each_kind_of_process_has_its_own_name")
 

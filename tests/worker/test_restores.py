@@ -1,12 +1,8 @@
 """A snapshot becomes an environment's data: production's only when another lead agrees."""
 
-from collections.abc import Iterator
-from datetime import timedelta
 from typing import Any
 
 import pytest
-from django.db import connections
-from django.utils import timezone
 
 from rollout import runner
 from rollout.models import (
@@ -18,16 +14,12 @@ from rollout.models import (
     Rollout,
     RunState,
     Snapshot,
-    SnapshotState,
 )
 from rollout.modes import Modes
-from rollout.notifications.kinds import kind_of
 from rollout.queries.modes import modes_of
-from rollout.queries.status import find_rollout, status_of
+from rollout.queries.status import status_of
 from tests.support import rollouts
 from tests.support.rollouts import ADA, PLAN
-from tests.support.servers import Database
-from tests.support.staging import staging_database
 
 pytestmark = pytest.mark.usefixtures("clean_storage")
 

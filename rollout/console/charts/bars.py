@@ -145,13 +145,17 @@ def with_application(chart: Chart | None, points: Sequence[Point]) -> Chart | No
 def spans_of(
     throughputs: Sequence[Throughput], *, began: datetime, ended: datetime | None, now: datetime
 ) -> list[Span]:
-    """Throughputs as spans of time: the first and the last bucket are cut to what the job had of them.
+    """Throughputs as spans of time; the first and last bucket are cut to what the job had of them.
 
     The bucket that is still being filled is left out.
     """
     until = ended or now
     spans = [_cut(throughput, began, until) for throughput in throughputs]
-    if ended is None and spans and throughputs[-1].at + timedelta(seconds=throughputs[-1].seconds) > now:
+    if (
+        ended is None
+        and spans
+        and throughputs[-1].at + timedelta(seconds=throughputs[-1].seconds) > now
+    ):
         spans.pop()
     shortest = throughputs[0].seconds * _MIN_SHARE if throughputs else 0.0
     # A stretch too short to tell a speed counts with its neighbour.

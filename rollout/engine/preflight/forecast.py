@@ -276,10 +276,10 @@ class Forecaster:
 
 
 _LINKED_TABLES = """
-SELECT DISTINCT links.number, links.mode, {label} AS label FROM ({{links}}) AS links
+SELECT DISTINCT links.number, links.mode, {label} AS label FROM ({links}) AS links
   JOIN pg_class AS c ON c.oid = links.relation JOIN pg_namespace AS n ON n.oid = c.relnamespace
  ORDER BY 1, 2, 3
-""".format(label=label_sql())
+""".replace("{label}", label_sql())
 
 
 def _created_by(statement: Statement) -> set[str]:

@@ -78,7 +78,7 @@ def _label_of(connection: Connection, oid: int) -> str | None:
 _LABEL = """
 SELECT {label} FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace
  WHERE c.oid = %s AND c.relkind IN ('r', 'p', 'm') AND n.nspname !~ '^pg_' AND n.nspname <> %s
-""".format(label=label_sql())
+""".replace("{label}", label_sql())
 # Locks that go with everything that an application does are left out, and the one that only keeps
 # others from writing to a materialized view, which nobody does while it is refreshed.
 _LOCKS = """

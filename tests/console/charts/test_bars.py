@@ -16,7 +16,9 @@ def after(seconds: float) -> datetime:
     return NOON + timedelta(seconds=seconds)
 
 
-def throughput(second: float, scanned: int = 5000, lost: float = 0.0, *, seconds: float = 5) -> Throughput:
+def throughput(
+    second: float, scanned: int = 5000, lost: float = 0.0, *, seconds: float = 5
+) -> Throughput:
     return Throughput(after(second), scanned, scanned - 10, 4.0, lost, seconds)
 
 
@@ -92,7 +94,13 @@ def test_a_stretch_too_short_to_tell_a_speed_counts_with_its_neighbour() -> None
 
 
 def test_slowed_down_stretches_are_marked_by_pattern_and_legend() -> None:
-    slowed = chart(throughput(0), throughput(5, lost=3), throughput(10, lost=2), throughput(15), throughput(20, lost=1))
+    slowed = chart(
+        throughput(0),
+        throughput(5, lost=3),
+        throughput(10, lost=2),
+        throughput(15),
+        throughput(20, lost=1),
+    )
     assert [(band.x, band.width) for band in slowed.bands] == [
         ("20.000%", "40.000%"),
         ("80.000%", "20.000%"),
@@ -141,7 +149,11 @@ def test_a_rest_between_two_batches_is_no_gap_and_a_pause_is_one() -> None:
 
 def test_time_lost_to_a_low_pace_is_of_the_row_whose_rest_it_was() -> None:
     spans = spans_of(
-        [throughput(0, seconds=1), throughput(8, lost=6.7, seconds=1), throughput(9, lost=0.5, seconds=1)],
+        [
+            throughput(0, seconds=1),
+            throughput(8, lost=6.7, seconds=1),
+            throughput(9, lost=0.5, seconds=1),
+        ],
         began=NOON,
         ended=LATE,
         now=LATE,

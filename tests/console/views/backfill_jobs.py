@@ -57,8 +57,9 @@ def measured(
     """So many throughputs of a job, the last one two buckets ago, or so many earlier."""
     with target() as opened:
         opened.execute(
-            "INSERT INTO rollout.throughputs SELECT %s, to_timestamp((floor(extract(epoch FROM now())"
-            " / 5) - 2 - %s - n) * 5), %s, %s, 4.0, %s FROM generate_series(0, %s - 1) AS n",
+            "INSERT INTO rollout.throughputs SELECT %s, to_timestamp((floor("
+            "extract(epoch FROM now()) / 5) - 2 - %s - n) * 5), %s, %s, 4.0, %s"
+            " FROM generate_series(0, %s - 1) AS n",
             [job.pk, earlier, scanned, scanned, lost, buckets],
         )
 

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import re
-from html import unescape
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-import psycopg
 import pytest
 from django.test import Client
 
-from tests.console.journal import browser_of, fragment_of, reviewed, text_of
+from tests.console.journal import browser_of, fragment_of, text_of
 from tests.console.views.mapping_pages import (
     HOSTILE,
     LIST,
@@ -19,7 +17,6 @@ from tests.console.views.mapping_pages import (
     decisions_in,
     fields_of,
     number_of,
-    take_long_to_count,
     values_in,
 )
 

@@ -6,7 +6,6 @@ import csv
 import io
 import json
 import re
-from html import unescape
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -14,7 +13,7 @@ from django.core.files.uploadedfile import SimpleUploadedFile
 
 from rollout.models import AuditReport, MappingChange, Repair, Rollout, RunState
 from tests.console.journal import audited, browser_of, ran, text_of
-from tests.console.views.value_pages import decide, fields_of, hidden_fields, preview, saved_by
+from tests.console.views.value_pages import decide, fields_of, preview, saved_by
 from tests.support import rollouts
 from tests.support.offers import PLAN, offers
 

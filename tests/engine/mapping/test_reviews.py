@@ -7,7 +7,6 @@ from tests.engine.actions import audit, do_until
 from tests.engine.mappings import (
     KIND,
     PLAN,
-    ROWS,
     STATE,
     decide,
     meanings,

@@ -1,20 +1,14 @@
 """The texts of a legacy column, with their rows."""
 
 from rollout.engine import mapping
-from rollout.engine.mapping import Decision
-from rollout.engine.target import Connection, Target
-from tests.engine.actions import audit, do_until
+from rollout.engine.target import Connection
 from tests.engine.mappings import (
     KIND,
     PLAN,
     ROWS,
-    STATE,
-    decide,
-    meanings,
     name_of,
     new_texts,
     review_of,
-    whys,
 )
 
 

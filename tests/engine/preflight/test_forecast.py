@@ -169,7 +169,7 @@ def test_the_oldest_transaction_of_the_database_is_reported(
     assert report.longest_transaction >= 1
 
 
-def test_what_foreign_keys_link_is_named_where_nothing_is_kept_for_a_rollback(
+def test_tables_linked_by_foreign_keys_are_named_where_nothing_is_kept_for_a_rollback(
     connection: Connection,
 ) -> None:
     connection.execute("CREATE TABLE notes (thing bigint REFERENCES things)")

@@ -1,13 +1,9 @@
 """Texts that no lookup row can hold."""
 
-import pytest
-
-from rollout import plan as r
 from rollout.engine.mapping import Decision, decide
 from rollout.engine.target import Connection, Target
 from tests.engine.actions import do_phase
 from tests.engine.preflight.runs import PLAN, done_until, item, run
-from tests.engine.sample_plans import with_step
 from tests.engine.samples import BIGINT
 
 

@@ -3,8 +3,7 @@
 import pytest
 
 from rollout.engine.target import Connection, Target
-from tests.engine.actions import do_phase
-from tests.engine.preflight.runs import PLAN, done_until, item, run
+from tests.engine.preflight.runs import done_until, item, run
 
 
 def test_an_index_that_an_interrupted_build_left_is_named(

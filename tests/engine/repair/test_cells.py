@@ -7,13 +7,8 @@ from rollout.engine.repair import (
     count,
     examples,
 )
-from rollout.engine.repair.cells import SELECTABLE
 from rollout.engine.target import Connection, Target
-from tests.engine.actions import audit
 from tests.engine.repairs import (
-    COLUMNS,
-    KIND_MAPPING,
-    PLAN,
     STATE_MAPPING,
     carry_out,
     everything,

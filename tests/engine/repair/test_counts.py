@@ -1,28 +1,17 @@
 """Rows of a repair, counted by category before they are written."""
 
-import pytest
-from psycopg import sql
-
 from rollout.engine.repair import (
     count,
-    examples,
 )
 from rollout.engine.repair.cells import SELECTABLE
 from rollout.engine.target import Connection, Target
 from tests.engine.actions import audit
 from tests.engine.repairs import (
     COLUMNS,
-    KIND_MAPPING,
     PLAN,
-    STATE_MAPPING,
-    carry_out,
-    everything,
-    mapped_rows,
     one_of_each_category,
-    quietly,
     repairing,
 )
-from tests.engine.samples import BIGINT
 
 
 def test_categories_are_counted_as_the_audit_counts_them(

@@ -1,16 +1,9 @@
 """Failures of snapshots in words: what is wrong, and what to do."""
 
-from pathlib import Path
-
 import psycopg
-import pytest
 
-from rollout.engine.control import NullControl
 from rollout.engine.snapshot import failures
-from rollout.engine.snapshot.failures import SnapshotError
-from rollout.engine.snapshot.pipes import Program
 from rollout.worker.failures import advice_for
-from tests.support.programs import write
 
 
 def test_psycopg_errors_are_given_by_what_they_mean() -> None:

@@ -2,14 +2,11 @@
 
 from pathlib import Path
 
-import psycopg
 import pytest
 
 from rollout.engine.control import NullControl
-from rollout.engine.snapshot import failures
 from rollout.engine.snapshot.failures import SnapshotError
 from rollout.engine.snapshot.pipes import Program
-from rollout.worker.failures import advice_for
 from tests.support.programs import write
 
 
