@@ -236,6 +236,23 @@ def owned_by_others(table: sql.Identifier, label: str) -> Hazard:
     )
 
 
+def name_taken(
+    wanted: sql.Identifier, label: str, *, own: sql.Composable, name: str, advice: str
+) -> Hazard:
+    """A relation that has the name a step gives; ``own`` is SQL of whether it is the step's."""
+    return Hazard(
+        name=name,
+        sql=sql.SQL(
+            "SELECT count(*), min(pg_describe_object('pg_class'::regclass, oid, 0))"
+            " FROM pg_class WHERE oid = to_regclass({}) AND NOT {}"
+        ).format(sql.Literal(wanted.as_string()), own),
+        finding=f"{{count}} relation has the name {label} already.",
+        none=f"No other relation has the name {label}.",
+        advice=advice,
+        stays=True,
+    )
+
+
 def published(table: sql.Identifier, label: str, *, advice: str) -> Hazard:
     """A table that publications name: its subscribers know it by its name."""
     return Hazard(

@@ -7,7 +7,7 @@ from psycopg import sql
 from rollout.plan import facts
 from rollout.plan.actions import Lock, LockMode, Statement
 from rollout.plan.catalog import PLAIN, VIEW, Catalog
-from rollout.plan.hazards import Hazard
+from rollout.plan.hazards import Hazard, name_taken
 from rollout.plan.mapping import text_of_row
 from rollout.plan.names import code
 from rollout.plan.plan import CONTRACT, Actions, Plan, Step
@@ -139,18 +139,13 @@ class LegacyView(Step, Named):
         catalog.put(self.label, VIEW, PLAIN)
 
     def hazards(self, plan: Plan) -> tuple[Hazard, ...]:
-        name = sql.Literal(self.identifier.as_string())
         return (
-            Hazard(
+            name_taken(
+                self.identifier,
+                self.label,
+                own=self._exists,
                 name=f"name of the view {self.label}",
-                sql=sql.SQL(
-                    "SELECT count(*), min(pg_describe_object('pg_class'::regclass, oid, 0))"
-                    " FROM pg_class WHERE oid = to_regclass({}) AND NOT {}"
-                ).format(name, self._exists),
-                finding=f"{{count}} relation has the name {self.label} already.",
-                none=f"No other relation has the name {self.label}.",
                 advice="Give the view another name or schema in the plan, or drop what has it.",
-                stays=True,
             ),
             Hazard(
                 name=f"schema of the view {self.label}",

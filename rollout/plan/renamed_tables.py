@@ -6,7 +6,7 @@ from psycopg import sql
 
 from rollout.plan import facts
 from rollout.plan.actions import Lock, LockMode, Statement
-from rollout.plan.hazards import Hazard, owned_by_others, published
+from rollout.plan.hazards import Hazard, name_taken, owned_by_others, published
 from rollout.plan.plan import CONTRACT, ENFORCE, Actions, Plan, Step
 from rollout.plan.table import Named
 
@@ -170,16 +170,12 @@ class RenameTable(Step, Named):
                 advice=f"GRANT CREATE ON SCHEMA {self.schema} to the owner.",
                 stays=True,
             ),
-            Hazard(
+            name_taken(
+                self.renamed,
+                self.new_label,
+                own=self.view_exists,
                 name=f"new name of the table {self.label}",
-                sql=sql.SQL(
-                    "SELECT count(*), min(pg_describe_object('pg_class'::regclass, oid, 0))"
-                    " FROM pg_class WHERE oid = to_regclass({}) AND NOT {}"
-                ).format(new, self.view_exists),
-                finding=f"{{count}} relation has the name {self.new_label} already.",
-                none=f"No other relation has the name {self.new_label}.",
                 advice="Give the table another name in the plan, or rename what has it.",
-                stays=True,
             ),
             Hazard(
                 name=f"schema of the table {self.new_label}",

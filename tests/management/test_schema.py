@@ -20,25 +20,6 @@ def staging(cli: Cli, settings: Any, template: str) -> Iterator[psycopg.Connecti
         yield connection
 
 
-def test_drift_beyond_columns_says_which_part_it_is(cli: Cli) -> None:
-    rollouts.execute("DROP INDEX properties_type_status_idx")
-    code, out, _ = cli("introspect", PLAN, "--json")
-    assert code == 1
-    assert json.loads(out)["drift"] == [
-        {
-            "table": "properties",
-            "column": "",
-            "part": "index properties_type_status_idx",
-            "expected": "btree (type, status), valid",
-            "found": "no index",
-        }
-    ]
-    assert (
-        "DRIFT properties index properties_type_status_idx: expected btree"
-        in cli("introspect", PLAN)[1]
-    )
-
-
 def test_environments_alike_do_not_differ(cli: Cli, staging: psycopg.Connection) -> None:
     code, out, _ = cli("introspect", PLAN, "--against", "staging")
     assert code == 0
@@ -191,18 +172,34 @@ def test_introspect_finds_no_drift_if_there_is_none(cli: Cli, filled: Rollout) -
     assert "No drift." in cli("introspect")[1]
 
 
-def test_drift_is_answered_with_no_and_named(cli: Cli) -> None:
-    rollouts.execute("ALTER TABLE properties ADD currency text")
+@pytest.mark.parametrize(
+    ("statement", "drift", "line"),
+    [
+        (
+            "ALTER TABLE properties ADD currency text",
+            {"column": "currency", "expected": "no column in this phase", "found": "text"},
+            "properties.currency: expected no column in this phase, found text",
+        ),
+        (
+            "DROP INDEX properties_type_status_idx",
+            {
+                "column": "",
+                "part": "index properties_type_status_idx",
+                "expected": "btree (type, status), valid",
+                "found": "no index",
+            },
+            "properties index properties_type_status_idx: expected btree",
+        ),
+    ],
+    ids=["column", "index"],
+)
+def test_drift_is_answered_with_no_and_named(
+    cli: Cli, statement: str, drift: dict[str, str], line: str
+) -> None:
+    rollouts.execute(statement)
     code, out, _ = cli("introspect", PLAN, "--json")
     assert code == 1
-    assert json.loads(out)["drift"] == [
-        {
-            "table": "properties",
-            "column": "currency",
-            "expected": "no column in this phase",
-            "found": "text",
-        }
-    ]
+    assert json.loads(out)["drift"] == [{"table": "properties", **drift}]
     code, out, _ = cli("introspect")
     assert code == 1
-    assert "DRIFT properties.currency: expected no column in this phase, found text" in out
+    assert f"DRIFT {line}" in out

@@ -1,5 +1,6 @@
 """An integer key becomes a bigint with everything that refers to it, and comes back."""
 
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from threading import Event
 from typing import Any
@@ -154,16 +155,16 @@ def writing(target: Target, number: int, stop: Event) -> tuple[int, int]:
     return tickets, lines
 
 
-def test_no_write_is_lost_or_refused_while_a_key_becomes_wide_and_comes_back(
-    scenario: MakeScenario, newest: Target
-) -> None:
-    shop = scenario(SHOP, widening(TICKETS))
+Writing = Callable[[Target, int, Event], tuple[int, int]]
+
+
+def loses_no_write(shop: Scenario, counted: str, write: Writing) -> None:
+    """Three applications write in every phase and back; ``counted`` counts tickets and lines."""
     before = schema_of(shop.target)
-    counted = 'SELECT (SELECT count(*) FROM ticket), (SELECT count(*) FROM "Ticket Line")'
     ((tickets, lines),) = shop.application(counted)
     stop = Event()
     with ThreadPoolExecutor(3) as pool:
-        writers = [pool.submit(writing, shop.target, number, stop) for number in (1, 2, 3)]
+        writers = [pool.submit(write, shop.target, number, stop) for number in (1, 2, 3)]
         try:
             shop.carry_out(0, 1, 2, 3, 4)
             shop.take_back(4, 3, 2, 1, 0)
@@ -174,6 +175,13 @@ def test_no_write_is_lost_or_refused_while_a_key_becomes_wide_and_comes_back(
     assert shop.application(counted) == [expected]
     assert all(made > 0 for made, _ in written)
     assert schema_of(shop.target) == before
+
+
+def test_no_write_is_lost_or_refused_while_a_key_becomes_wide_and_comes_back(
+    scenario: MakeScenario, newest: Target
+) -> None:
+    counted = 'SELECT (SELECT count(*) FROM ticket), (SELECT count(*) FROM "Ticket Line")'
+    loses_no_write(scenario(SHOP, widening(TICKETS)), counted, writing)
 
 
 @pytest.mark.parametrize("key", [TICKETS, EVENTS], ids=["serial", "identity"])

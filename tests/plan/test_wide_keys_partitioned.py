@@ -1,8 +1,6 @@
 """A key of a partitioned table becomes a bigint, or one that partitioned tables refer to."""
 
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from threading import Event
 
 import pytest
 from psycopg import errors
@@ -27,7 +25,7 @@ from tests.plan.partitioned_shops import (
     widened,
     writing,
 )
-from tests.plan.test_wide_keys import widening
+from tests.plan.test_wide_keys import loses_no_write, widening
 from tests.schemas import MakeScenario, RefusedByPreflight, Scenario, assert_each_refused
 
 
@@ -61,22 +59,7 @@ def test_a_key_and_the_partitions_of_its_tables_become_wide_and_come_back(
 def test_no_write_is_lost_or_refused_while_a_partitioned_key_becomes_wide_and_comes_back(
     scenario: MakeScenario, newest: Target
 ) -> None:
-    shop = scenario(TICKETS, widening(OF_TICKETS))
-    before = schema_of(shop.target)
-    ((tickets, lines),) = shop.application(COUNTED)
-    stop = Event()
-    with ThreadPoolExecutor(3) as pool:
-        writers = [pool.submit(writing, shop.target, number, stop) for number in (1, 2, 3)]
-        try:
-            shop.carry_out(0, 1, 2, 3, 4)
-            shop.take_back(4, 3, 2, 1, 0)
-        finally:
-            stop.set()
-        written = [writer.result(timeout=60) for writer in writers]
-    expected = (tickets + sum(t for t, _ in written), lines + sum(n for _, n in written))
-    assert shop.application(COUNTED) == [expected]
-    assert all(made > 0 for made, _ in written)
-    assert schema_of(shop.target) == before
+    loses_no_write(scenario(TICKETS, widening(OF_TICKETS)), COUNTED, writing)
 
 
 NEW_PARTITION = """
