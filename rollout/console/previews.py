@@ -25,12 +25,12 @@ from rollout.plan.actions import (
     LockMode,
     Pass,
     Probe,
-    Proof,
     Statement,
     StepActions,
 )
 from rollout.plan.copies import Copy
 from rollout.plan.plan import Plan, Step
+from rollout.plan.proofs import Proof
 from rollout.plan.tasks import Task
 from rollout.queries.rehearsals import Rehearsed, StepReport
 from rollout.queries.status import RolloutStatus

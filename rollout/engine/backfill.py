@@ -37,8 +37,9 @@ from rollout.engine.lanes import Lane
 from rollout.engine.pace import Pace
 from rollout.engine.target import CUT_OFF_SECONDS, Connection, own_transaction
 from rollout.engine.throughputs import ThroughputRecord
-from rollout.plan.actions import Compute, Fill, Pass, Proof
+from rollout.plan.actions import Compute, Fill, Pass
 from rollout.plan.copies import Copy
+from rollout.plan.proofs import Proof
 from rollout.plan.session_settings import BY_HASH, BY_KEY
 from rollout.plan.tasks import Task
 

@@ -10,8 +10,9 @@ from rollout.engine import lanes, quarantine
 from rollout.engine.backfill import LOCK_TIMEOUT_MS
 from rollout.engine.pace import TARGET_MS
 from rollout.engine.target import Connection
-from rollout.plan.actions import Compute, Fill, Pass, Proof
+from rollout.plan.actions import Compute, Fill, Pass
 from rollout.plan.copies import Copy
+from rollout.plan.proofs import Proof
 from rollout.plan.session_settings import ANNOUNCE
 from rollout.plan.table import Table
 

@@ -9,7 +9,7 @@ from rollout.engine import quarantine
 from rollout.engine.batches import Range
 from rollout.engine.lanes import Lane
 from rollout.engine.target import Connection
-from rollout.plan.actions import Proof
+from rollout.plan.proofs import Proof
 
 # Maximum of differing rows named; all are counted.
 MAX_NAMED_ROWS = 100

@@ -6,11 +6,12 @@ from typing import Literal, LiteralString
 from psycopg import sql
 
 from rollout.plan import attributes, facts
-from rollout.plan.actions import Lock, LockMode, Proof, Statement
+from rollout.plan.actions import Lock, LockMode, Statement
 from rollout.plan.archived_values import ARCHIVED, Kept, kept_of
 from rollout.plan.copies import Copy
 from rollout.plan.names import SCHEMA, identifier, in_target
 from rollout.plan.plan import CONTRACT, Actions, Plan, Step
+from rollout.plan.proofs import Proof
 from rollout.plan.table import Table
 from rollout.plan.updates import Assignment
 

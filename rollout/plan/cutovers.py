@@ -16,7 +16,6 @@ from rollout.plan.kept_names import hand_back, hand_on, left
 from rollout.plan.left_objects import left_objects
 from rollout.plan.linked_tables import linked
 from rollout.plan.plan import ENFORCE, Actions, Plan, Step
-from rollout.plan.proofs import texts_mean_their_rows
 from rollout.plan.refusals import drop_refusal
 from rollout.plan.removal_hazards import names_hazards
 from rollout.plan.swaps import Carried
@@ -24,6 +23,7 @@ from rollout.plan.switch import switch_modes
 from rollout.plan.table import Shape, Table
 from rollout.plan.transition import triggers
 from rollout.plan.value_decisions import drop_decided
+from rollout.plan.value_proofs import texts_mean_their_rows
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,97 +1,93 @@
-"""The proof that a table's new columns are what its legacy columns say."""
+"""A pass that compares every row and changes none."""
 
-from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import ClassVar, Literal
 
 from psycopg import sql
+from psycopg.sql import Composable, Composed
 
-from rollout.plan import facts
-from rollout.plan.actions import Proof
-from rollout.plan.conversions import Conversion, as_one
-from rollout.plan.names import in_target
-from rollout.plan.plan import Plan
-from rollout.plan.refusals import refusal
 from rollout.plan.table import Table
-from rollout.plan.translations import Lookup
-from rollout.plan.value_decisions import careful_values, decided
+from rollout.plan.updates import left_joins
 
 
-def texts_mean_their_rows(plan: Plan, table: Table) -> tuple[Proof, ...]:
-    """Every row's new columns are what its legacy columns say, as an audit compares them.
+@dataclass(frozen=True, kw_only=True)
+class Proof:
+    """Compare every row with what the engine keeps of it, in short batches while writers continue.
 
-    Nothing for a table whose columns only a function computes: no SQL tells one of them wrong.
+    ``source`` is a table of the engine's own that goes later; None where nothing goes. Of each
+    of ``joins`` a row meets at most one row, by ``matches``.
+    ``differs`` is SQL over row ``t`` of what is wrong with it, null where it is right; a row that
+    differs fails the step, which names it. ``exact``: the row is compared to the letter, because
+    nobody has written it since. ``recorded`` is SQL of the fingerprint that all rows together had
+    when they were written down, null where nothing was. ``done``: nothing is left to compare.
     """
-    own = plan.translations_of(table)
-    if not own:
-        return ()
-    of_lookups = [_how_lookup_differs(plan, t) for t in own if isinstance(t, Lookup)]
-    conversions = plan.conversions_of(table)
-    differs = sql.SQL("nullif(concat_ws('; ', {}), '')")
-    plain = [*of_lookups, *(d for t in conversions for d in _how_values_differ(t.values("t")))]
-    careful = [*of_lookups, *(_how_values_or_none_differ(plan, t) for t in conversions)]
-    if any(t.cuts for t in conversions):
-        plain = careful
-    return (
-        Proof(
-            table=table,
-            differs=differs.format(sql.SQL(", ").join(plain)),
-            careful=differs.format(sql.SQL(", ").join(careful)),
-            exact=facts.TRUE,
-            outcome="meant",
-        ),
-    )
 
+    kind: ClassVar[str] = "proof"
+    named: ClassVar[None] = None
+    table: Table
+    differs: Composable
+    joins: tuple[Composable, ...] = ()
+    matches: tuple[Composable, ...] = ()
+    source: sql.Identifier | None = None
+    exact: Composable
+    recorded: Composable | None = None
+    done: Composable | None = None
+    outcome: Literal["kept", "restored", "meant", "archived"]
+    """Whether it shows that what was kept is whole, that all of it was brought back, that every
+    legacy text means its lookup row, or that all of it would be brought back."""
+    careful: Composable | None = None
 
-def _how_lookup_differs(plan: Plan, lookup: Lookup) -> sql.Composable:
-    """SQL over row ``t``: what its text and its lookup row are; null where they mean the same."""
-    return sql.SQL(
-        "(SELECT CASE WHEN m.legacy IS NULL THEN format('%s %L is not mapped', {legacy}, {text})"
-        " WHEN {column} IS DISTINCT FROM m.lookup_id"
-        " THEN format('%s %L means %L, %s is %L', {legacy}, {text}, should.name, {name},"
-        " coalesce(has.name, {column}::text))"
-        " WHEN {column} IS NOT NULL AND has.id IS NULL"
-        " THEN format('%s is %L, which is no row of %s', {name}, {column}, {lookup_label}) END"
-        " FROM (SELECT) AS this LEFT JOIN {mapping} AS m ON m.legacy = {key}"
-        " LEFT JOIN {lookup} AS should ON should.id = m.lookup_id"
-        " LEFT JOIN {lookup} AS has ON has.id = {column})"
-    ).format(
-        legacy=sql.Literal(lookup.legacy),
-        text=sql.Identifier("t", lookup.legacy),
-        column=sql.Identifier("t", lookup.column),
-        name=sql.Literal(lookup.column),
-        lookup_label=sql.Literal(lookup.lookup_label),
-        mapping=in_target(lookup.mapping_name(plan.name)),
-        key=lookup.legacy_text("t"),
-        lookup=lookup.lookup_sql,
-    )
+    @property
+    def guarded(self) -> "Proof":
+        """The same comparison, of rows of which some may raise."""
+        return replace(self, differs=self.careful or self.differs)
 
+    @property
+    def asks_recorded(self) -> Composed:
+        """A query of the fingerprint that was written down."""
+        assert self.recorded is not None
+        return sql.SQL("SELECT {}").format(self.recorded)
 
-def _how_values_differ(values: Mapping[str, sql.Composable]) -> list[sql.Composable]:
-    return [
-        sql.SQL(
-            "CASE WHEN {column} IS DISTINCT FROM {value}"
-            " THEN format('%s is %L instead of %L', {name}, {column}, {value}) END"
-        ).format(column=sql.Identifier("t", column), value=value, name=sql.Literal(column))
-        for column, value in values.items()
-    ]
+    @property
+    def print_of_row(self) -> Composable:
+        """SQL of row ``t``'s part in the fingerprint."""
+        if self.recorded is None:
+            return sql.SQL("0")
+        return sql.SQL("hash_record_extended(t.*, 0)")
 
+    def compared(
+        self,
+        condition: Composable,
+        *,
+        relation: sql.Identifier | None = None,
+        since: Composable | None = None,
+    ) -> Composed:
+        """A query of the ``key`` of each row, what ``differs``, ``exact`` and its ``print``.
 
-def _how_values_or_none_differ(plan: Plan, conversion: Conversion) -> sql.Composable:
-    """The same where a row may not convert: it holds what people decided, else nothing."""
-    columns = [sql.Identifier("t", column) for column in conversion.added]
-    known = refusal(conversion, plan.name, "t") + sql.SQL(" IS NULL")
-    if conversion.asks_people:
-        known += sql.SQL(" OR {} IS NOT NULL").format(decided(conversion, plan.name, "t"))
-    differ = _how_values_differ(careful_values(conversion, plan.name, "t"))
-    return sql.SQL(
-        "CASE WHEN {known} THEN {differs} WHEN {held}"
-        " THEN format('%s is %L, and has no value: %s', {name}, {column}, {reason}) END"
-    ).format(
-        known=known,
-        reason=refusal(conversion, plan.name, "t"),
-        differs=differ[0]
-        if len(differ) == 1
-        else sql.SQL("nullif(concat_ws('; ', {}), '')").format(sql.SQL(", ").join(differ)),
-        held=sql.SQL(" OR ").join(sql.SQL("{} IS NOT NULL").format(c) for c in columns),
-        column=as_one(columns),
-        name=sql.Literal(conversion.name),
-    )
+        ``since`` is handed on: whether the row was written since the comparison began.
+        """
+        return sql.SQL(
+            "SELECT {} AS key, {} AS differs, coalesce({}, false) AS exact, {} AS print,"
+            " {} AS since FROM {} AS t{} WHERE {}"
+        ).format(
+            self.table.key_texts("t"),
+            self.differs,
+            self.exact,
+            self.print_of_row,
+            since or sql.SQL("false"),
+            relation or self.table.identifier,
+            left_joins(self.joins, self.matches),
+            condition,
+        )
+
+    @property
+    def asks_differing(self) -> Composed:
+        """A query of how many rows of the whole table differ, and of one of them: its key, how."""
+        return sql.SQL(
+            "SELECT count(*), (array_agg(array_to_string(key, ', ') ORDER BY key))[1],"
+            " (array_agg(differs ORDER BY key))[1] FROM ({}) AS compared WHERE differs IS NOT NULL"
+        ).format(self.compared(sql.SQL("true")))
+
+    @property
+    def text(self) -> str:
+        return self.compared(sql.SQL("/* rows of the batch */ true")).as_string()

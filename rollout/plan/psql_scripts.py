@@ -18,13 +18,13 @@ from rollout.plan.actions import (
     Compute,
     Fill,
     Probe,
-    Proof,
     Statement,
 )
 from rollout.plan.copies import Copy
 from rollout.plan.csv_tasks import CsvTask
 from rollout.plan.kept_rights import FORGET_RIGHTS_OF_GONE_ROLES
 from rollout.plan.plan import CONTRACT, PREPARE, ROLES, Plan, Step
+from rollout.plan.proofs import Proof
 from rollout.plan.psql_procedures import SETUP
 from rollout.plan.session_settings import ANNOUNCE, BY_KEY
 

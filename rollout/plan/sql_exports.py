@@ -12,12 +12,12 @@ from rollout.plan.actions import (
     Compute,
     Fill,
     Probe,
-    Proof,
     Statement,
 )
 from rollout.plan.copies import Copy
 from rollout.plan.errors import RolloutError
 from rollout.plan.plan import Plan, Step
+from rollout.plan.proofs import Proof
 from rollout.plan.sql_effects import is_destructive
 
 FIRST_LINE = "-- Written by `manage.py rollout sql {plan} --write`, plan version {digest}."

@@ -8,10 +8,11 @@ import psycopg
 from rollout.engine import planner
 from rollout.journal.environments import target_of
 from rollout.models import Direction
-from rollout.plan.actions import Audit, Compute, Fill, Proof, Statement
+from rollout.plan.actions import Audit, Compute, Fill, Statement
 from rollout.plan.copies import Copy
 from rollout.plan.indexes import CreateMaterializedView
 from rollout.plan.plan import Plan, Step
+from rollout.plan.proofs import Proof
 from rollout.queries.progress import TimeLeft
 from rollout.queries.rehearsals import PhaseResult, Report
 

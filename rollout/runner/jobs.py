@@ -15,7 +15,7 @@ from rollout.models import (
     Direction,
     RunState,
 )
-from rollout.plan.actions import Proof
+from rollout.plan.proofs import Proof
 
 
 def set_pace(

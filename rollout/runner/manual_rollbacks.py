@@ -13,8 +13,9 @@ from rollout.journal.transitions import move
 from rollout.logs.texts import counted, listed
 from rollout.models import Direction, PhaseRun, Rollout, RunState
 from rollout.plan import facts
-from rollout.plan.actions import Fill, Proof, Statement
+from rollout.plan.actions import Fill, Statement
 from rollout.plan.plan import Plan, Step
+from rollout.plan.proofs import Proof
 from rollout.worker.leases import is_leased, take_back
 
 MAX_NAMED = 3

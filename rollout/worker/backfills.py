@@ -40,10 +40,11 @@ from rollout.models import (
     StepRun,
     WatchedTime,
 )
-from rollout.plan.actions import Compute, Fill, Pass, Proof
+from rollout.plan.actions import Compute, Fill, Pass
 from rollout.plan.copies import Copy
 from rollout.plan.csv_tasks import CsvTask
 from rollout.plan.errors import RolloutError
+from rollout.plan.proofs import Proof
 from rollout.plan.table import Table
 from rollout.telemetry.signals import application_signals
 from rollout.worker import proofs

@@ -7,8 +7,8 @@ from rollout.engine.quarantine import Poison
 from rollout.engine.target import Connection
 from rollout.logs.texts import counted, visible
 from rollout.models import BackfillJob
-from rollout.plan.actions import Proof
 from rollout.plan.errors import RolloutError
+from rollout.plan.proofs import Proof
 
 # The job's page has more of them.
 MOST_NAMED = 20

@@ -30,13 +30,13 @@ from rollout.plan.actions import (
     Compute,
     Fill,
     Probe,
-    Proof,
     Statement,
 )
 from rollout.plan.copies import Copy
 from rollout.plan.gates import NoLegacyReaders
 from rollout.plan.kept_rights import FORGET_RIGHTS_OF_GONE_ROLES
 from rollout.plan.plan import Plan, Step
+from rollout.plan.proofs import Proof
 from rollout.worker import audits, backfills, lost_triggers, probes, repairs
 from rollout.worker.calm_moments import wait_for_calm
 from rollout.worker.failures import (

@@ -24,10 +24,10 @@ from rollout.plan.actions import (
     Fill,
     Pass,
     Probe,
-    Proof,
     Statement,
 )
 from rollout.plan.copies import Copy
+from rollout.plan.proofs import Proof
 
 # As `rollout.worker.backfills` has it.
 MAX_ROUNDS = 5

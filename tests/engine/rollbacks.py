@@ -7,9 +7,10 @@ from psycopg import sql
 from rollout.engine import backfill, lanes, quarantine
 from rollout.engine.mapping import Decision, decide
 from rollout.engine.target import Connection, Target
-from rollout.plan.actions import Action, Fill, Proof
+from rollout.plan.actions import Action, Fill
 from rollout.plan.archives import archive_name
 from rollout.plan.names import in_target
+from rollout.plan.proofs import Proof
 from rollout.plan.translations import Lookup
 from tests.engine.actions import do_phase, new_job, work_off
 from tests.engine.samples import BIGINT, Sample

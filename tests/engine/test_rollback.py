@@ -16,8 +16,8 @@ from rollout.engine.repair import RepairPlan, Selection
 from rollout.engine.target import Connection, Target
 from rollout.plan.actions import Fill
 from rollout.plan.names import in_target
-from rollout.plan.proofs import texts_mean_their_rows
 from rollout.plan.resolvers import resolver_name
+from rollout.plan.value_proofs import texts_mean_their_rows
 from tests.engine.actions import act, do_phase, new_job, prove, undo_phase, work_off
 from tests.engine.rollbacks import (
     KINDS,

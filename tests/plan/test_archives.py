@@ -5,9 +5,9 @@ from psycopg import sql
 
 from rollout.engine import copy_batches, lane_positions, lanes
 from rollout.engine.target import Connection, Target
-from rollout.plan.actions import Proof
 from rollout.plan.archives import DIGEST, digest, fingerprint
 from rollout.plan.copies import Copy
+from rollout.plan.proofs import Proof
 from tests.engine.actions import (
     act,
     do_step,

@@ -35,8 +35,8 @@ from rollout.journal.heartbeats import liveness
 from rollout.journal.labels import JOBS
 from rollout.models import WORKING, BackfillJob, LogEntry, RunState
 from rollout.plan import plans
-from rollout.plan.actions import Proof
 from rollout.plan.guardrails import Guardrail
+from rollout.plan.proofs import Proof
 from rollout.queries.pauses import pause_of
 from rollout.queries.progress import JobReport, report_of
 from rollout.telemetry import signals
