@@ -178,9 +178,12 @@ def test_a_text_becomes_cents_under_its_name_and_comes_back_to_the_letter(
     (cell,) = (
         c for c in cells_of_row(offers.connection, offers.plan, OFFER, ["3"]) if c.column == "price"
     )
-    assert cell.category == "computed_differs"
+    assert (cell.category, cell.new, cell.has_legacy) == ("computed_differs", "5", True)
+    assert str(cell.legacy).startswith("0.75")
     write("SET session_replication_role = replica; UPDATE offer SET price = 75 WHERE id = 3")
     offers.carry_out(4)
+    gone = cells_of_row(offers.connection, offers.plan, OFFER, ["3"])
+    assert [(c.new, c.has_legacy) for c in gone if c.column == "price"] == [("75", False)]
     assert offers.application(alone.as_string()) == [(True,)]
     assert write("INSERT INTO offer (is_priced) VALUES (true) RETURNING price") == [(0,)]
     write("UPDATE offer SET price = 999 WHERE id = 4")

@@ -11,6 +11,7 @@ from rollout.engine.audit.categories import RowMismatch
 from rollout.engine.audit.readiness import refusal_to_audit
 from rollout.engine.audit.rows import is_one_of, mismatches_of
 from rollout.engine.audit.scan import TableScan
+from rollout.engine.audit.states import texts
 from rollout.engine.catalog import columns_of
 from rollout.engine.kept_names import with_names_of_now
 from rollout.engine.target import Connection, own
@@ -121,14 +122,14 @@ def _texts(
 
 @dataclass(frozen=True)
 class CellNow:
-    """What a row holds now in one translation."""
+    """What a row holds now in one translation; of several columns their values as one text."""
 
     column: str
     legacy: str | None
     new: str | None
     category: str
-    lookup: bool
-    """Whether legacy value and lookup row are known; an expression has only a category."""
+    has_legacy: bool = True
+    """Whether the table has the legacy columns still, or a lookup's archive their text."""
 
 
 def cells_of_row(
@@ -142,15 +143,43 @@ def cells_of_row(
         return []
     scan = TableScan(connection, plan, table, columns, refusing=True)
     condition = is_one_of(scan, [list(key)])
-    rows = connection.execute(scan.query(condition)).fetchall()
-    names = [pairs.lookup.column for pairs in scan.lookups]
-    names += [question.column for question in scan.questions]
-    return [
-        CellNow(name, *cell, lookup=number < len(scan.lookups))
-        for *values, _ in rows
-        for number, (name, cell) in enumerate(
-            zip(names, scan.classified(tuple(values)), strict=True)
+    row = connection.execute(scan.query(condition)).fetchone()
+    if row is None:
+        return []
+    cells = scan.classified(tuple(row[:-1]))
+    lookups = [
+        CellNow(pairs.lookup.column, *cell)
+        for pairs, cell in zip(scan.lookups, cells, strict=False)
+    ]
+    categories = [category for _, _, category in cells[len(lookups) :]]
+    return lookups + _cells_of_questions(connection, scan, condition, categories)
+
+
+def _cells_of_questions(
+    connection: Connection, scan: TableScan, condition: sql.Composable, categories: Sequence[str]
+) -> list[CellNow]:
+    """What the row of a condition holds in each conversion and computed translation."""
+    if not categories:
+        return []
+    read = [
+        [column for column in question.translation.reads if column in scan.columns]
+        for question in scan.questions
+    ]
+    values = [
+        texts(sql.Identifier("t", column) for column in columns) if columns else sql.SQL("NULL")
+        for question, legacy in zip(scan.questions, read, strict=True)
+        for columns in (legacy, question.translation.added)
+    ]
+    row = connection.execute(
+        sql.SQL("SELECT {} FROM {} WHERE {}").format(
+            sql.SQL(", ").join(values), scan.source(), condition
         )
+    ).fetchone()
+    if row is None:
+        return []
+    return [
+        CellNow(question.column, row[2 * n], row[2 * n + 1], category, has_legacy=bool(read[n]))
+        for n, (question, category) in enumerate(zip(scan.questions, categories, strict=True))
     ]
 
 
