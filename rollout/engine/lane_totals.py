@@ -89,11 +89,12 @@ def _totals(row: dict[str, Any]) -> Totals:
     )
 
 
-def move_from_quarantine(connection: Connection, job: int) -> None:
-    """Count a row that was in quarantine as updated, where the job's lanes are still there."""
+def move_from_quarantine(connection: Connection, job: int, *, updated: bool) -> None:
+    """Count a row that was in quarantine as updated, or as right without the job, where the job's
+    lanes are still there."""
     connection.execute(
-        "UPDATE rollout.lanes SET quarantined = quarantined - 1, updated = updated + 1"
+        "UPDATE rollout.lanes SET quarantined = quarantined - 1, updated = updated + %(updated)s"
         " WHERE job = %(job)s AND lane = (SELECT lane FROM rollout.lanes"
         " WHERE job = %(job)s AND quarantined > 0 ORDER BY lane LIMIT 1)",
-        {"job": job},
+        {"job": job, "updated": int(updated)},
     )

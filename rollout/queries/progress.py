@@ -62,6 +62,8 @@ class JobProgress:
     waiting_for: str
     quarantined: int = 0
     rewritten: int = 0
+    right_since: int = 0
+    """Rows that left the quarantine after the job's end and that it did not write."""
     workers: tuple[str, ...] = ()
     unknown: str = ""
     """Why only the journal could be read; empty if the target answered."""
@@ -69,7 +71,7 @@ class JobProgress:
     @property
     def already_right(self) -> int:
         """Rows scanned that were right and not written."""
-        return max(0, self.scanned - self.updated - self.quarantined)
+        return max(0, self.scanned - self.updated - self.quarantined - self.right_since)
 
     @property
     def in_final_sweep(self) -> bool:
@@ -193,7 +195,15 @@ def _ended(job: BackfillJob) -> JobProgress:
         waiting_for="",
         quarantined=job.quarantined,
         rewritten=job.rewritten,
+        right_since=_right_since(job),
     )
+
+
+def _right_since(job: BackfillJob) -> int:
+    # What a proof finds right are not all rows that do not differ.
+    if job.kind != "fill":
+        return 0
+    return max(0, job.scanned - job.updated - job.already_right - job.quarantined)
 
 
 def _under_way(

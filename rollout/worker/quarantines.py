@@ -34,7 +34,7 @@ def retry_quarantined(
             ):
                 written += 1
                 quarantine.release(connection, job.pk, row.key)
-                lane_totals.move_from_quarantine(connection, job.pk)
+                lane_totals.move_from_quarantine(connection, job.pk, updated=True)
     return written
 
 
@@ -54,12 +54,13 @@ def follow_quarantine(connection: Connection, job: BackfillJob) -> int:
 
 
 def release_right(connection: Connection, fill: Fill, job: BackfillJob) -> None:
-    """Let those rows of a fill's quarantine go that are right by now."""
+    """Let those rows of a fill's quarantine go that are right by now: others wrote them, or people
+    decided that they stay empty. The fill updated none of them."""
     for row in quarantine.rows(connection, job.pk, limit=None):
         with own_transaction(connection):
             if quarantine.lock(connection, job.pk, row.key) and quarantine.is_right(
                 connection, fill.guarded, row.key
             ):
                 quarantine.release(connection, job.pk, row.key)
-                lane_totals.move_from_quarantine(connection, job.pk)
-    follow_quarantine(connection, job)
+                lane_totals.move_from_quarantine(connection, job.pk, updated=False)
+    BackfillJob.objects.filter(pk=job.pk).update(quarantined=quarantine.count(connection, job.pk))

@@ -89,9 +89,11 @@ def test_values_are_listed_decided_and_followed_by_their_rows_before_phase_3_may
     change = MappingChange.objects.order_by("pk")[0]
     assert (change.changes[0]["legacy"], change.changes[0]["after"]) == ("free", "0")
     assert refused() == (3, 3)
+    updated = BackfillJob.objects.get(kind="fill").updated
     rollouts.work_off(runner.correct(change, actor=rollouts.ADA))
     # What is right by now is refused no more.
     assert refused() == (0, 0)
+    assert BackfillJob.objects.get(kind="fill").updated == updated, "the repair wrote them"
     values = "SELECT array_agg(price_cents ORDER BY id) FROM offer WHERE id IN (7, 9)"
     assert rollouts.ask(values) == [0, None]
     runner.retry(rollout, actor=rollouts.ADA)

@@ -12,7 +12,7 @@ from rollout.engine import lane_totals
 from rollout.engine.health import Signal
 from rollout.engine.pace_records import PaceRecord
 from rollout.engine.throttles import Throttle
-from rollout.models import Rollout
+from rollout.models import BackfillJob, Rollout
 from tests.console import journal
 from tests.console.journal import fragment_of, ran, reached, text_of
 from tests.console.views.backfill_jobs import (
@@ -58,6 +58,12 @@ def test_scanned_is_updated_and_already_right_and_in_quarantine(
     for shown in ("100", "90", "7"):
         assert f"<dd>{shown}</dd>" in text
     assert '<a href="#quarantine">3</a>' in text
+    assert "right since" not in text
+    # By a repair, or because people decided that they stay empty.
+    BackfillJob.objects.filter(pk=ended.pk).update(quarantined=0)
+    text = text_of(viewer, page_of(ended))
+    assert "<dt>Quarantined at first, right since</dt><dd>3</dd>" in text
+    assert "<dd>7</dd>" in text
 
 
 @pytest.mark.usefixtures("clean_target")
