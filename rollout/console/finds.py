@@ -1,24 +1,30 @@
-"""Finds pages of a rollout, its next action, objects by number, rows by key, entries of the
-runbook, legacy values."""
+"""Finds pages, a rollout's next action, objects by number, rows by key, entries of the runbook,
+terms of the glossary, legacy values."""
 
 import re
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import chain, islice
 
 import psycopg
 from django.db.models import Model
+from django.urls import reverse
 from django.utils.http import urlencode
 
+from rollout.console.badges import PENDING
+from rollout.console.documents import chapters
 from rollout.console.headers import TABS
 from rollout.console.http.inputs import number_in
 from rollout.console.http.links import rollout_url, runbook_url
 from rollout.engine import mapping
 from rollout.engine.catalog import tables_of
+from rollout.engine.target import Connection
+from rollout.engine.value_previews import values_with
 from rollout.journal.environments import target_of
 from rollout.journal.runbook import Entry
 from rollout.models import AuditReport, BackfillJob, Finding, Rehearsal, Rollout, Snapshot
-from rollout.plan.plan import BACKFILL
+from rollout.plan.plan import BACKFILL, PREPARE, Plan
 from rollout.queries.inboxes import audits_to_repair, cure_of, cure_url
 from rollout.queries.status import RolloutSummary
 
@@ -32,8 +38,16 @@ VALUES_SECONDS = 1
 # The pages of a rollout but for its phases: URL name, label, and words that are not in the label
 # but that people look for it by.
 PAGES = (
-    ("rollout", TABS["rollout"].label, "health data timeline guide checklist"),
-    ("mappings", TABS["mappings"].label, "lookups legacy values spellings"),
+    (
+        "rollout",
+        TABS["rollout"].label,
+        "health data timeline guide checklist pause resume cancel retry roll back",
+    ),
+    (
+        "mappings",
+        TABS["mappings"].label,
+        "lookups legacy values spellings convert undecided decide",
+    ),
     ("jobs", TABS["jobs"].label, "fill compute throttle pace quarantine rows"),
     (
         "audits",
@@ -52,6 +66,17 @@ PAGES = (
     ("readiness", "Readiness", "blockers preflight"),
     ("leftovers", "Transitional code", "leftovers legacy code files"),
 )
+# Those of no rollout.
+PAGES_OF_ALL = (
+    ("overview", "Rollouts", "list home"),
+    ("inbox", "Inbox", "waiting approvals requests"),
+    ("log", "Activity log", "history export chain verify"),
+    ("notifications", "Notifications", "mail webhooks deliveries"),
+    ("glossary", "Glossary", "terms words meaning help"),
+    ("runbook", "Runbook", "errors help incidents"),
+)
+# What people look for on the page of each phase.
+OF_PHASES = "steps gates soak approval approve snapshot schedule override start sql roll back"
 # What an object is called, and the lookup of its rollout.
 OBJECTS: dict[str, tuple[type[Model], str]] = {
     "audit": (AuditReport, "rollout"),
@@ -92,7 +117,14 @@ def results_for(text: str, summaries: list[RolloutSummary]) -> list[Result]:
         for entry in (Entry if words else ())
         if all(word in entry.heading.lower() for word in words)
     )
-    return list(islice(chain(first, places, entries, _values(text, summaries)), MAX_RESULTS))
+    terms = (
+        Result("Term", term.word, "", f"{reverse('rollout:glossary')}#{term.anchor}")
+        for chapter in (chapters() if words else ())
+        for term in chapter.terms
+        if all(word in term.word.lower() for word in words)
+    )
+    results = chain(first, places, entries, terms, _values(text, summaries))
+    return list(islice(results, MAX_RESULTS))
 
 
 def _places(summaries: list[RolloutSummary]) -> Iterator[tuple[Result, str]]:
@@ -108,11 +140,18 @@ def _places(summaries: list[RolloutSummary]) -> Iterator[tuple[Result, str]]:
             label = f"Start phase {summary.next_phase}: {summary.phases[summary.next_phase].role}"
             url = rollout_url(rollout, "start", summary.next_phase)
             yield Result("Action", label, belongs_to, url), ""
+        begun = [phase for phase in summary.phases if phase.state != PENDING]
+        if summary.active is None and begun and begun[-1].number > PREPARE:
+            label = f"Roll back phase {begun[-1].number}: {begun[-1].role}"
+            url = rollout_url(rollout, "roll_back", begun[-1].number)
+            yield Result("Action", label, belongs_to, url), "undo"
         for page, label, also in PAGES:
             yield Result("Page", label, belongs_to, rollout_url(rollout, page)), also
         for phase in summary.phases:
             url = rollout_url(rollout, "phase", phase.number)
-            yield Result("Page", f"Phase {phase.number}: {phase.role}", belongs_to, url), "steps"
+            yield Result("Page", f"Phase {phase.number}: {phase.role}", belongs_to, url), OF_PHASES
+    for page, label, also in PAGES_OF_ALL:
+        yield Result("Page", label, "", reverse(f"rollout:{page}")), also
 
 
 def _numbered(text: str, rollouts: list[Rollout]) -> Iterator[Result]:
@@ -139,24 +178,30 @@ def _rows(key: str, summaries: list[RolloutSummary]) -> Iterator[Result]:
 
 
 def _values(text: str, summaries: list[RolloutSummary]) -> Iterator[Result]:
-    """The legacy values that contain a text, in the rollouts that have mapped any."""
+    """The legacy values that contain a text, in the rollouts that have mapped or converted any."""
     if len(text) < SHORTEST_TEXT:
         return
     for summary in summaries:
         rollout, plan = summary.rollout, summary.plan
-        if summary.phases[BACKFILL].run is None or not plan.lookups:
+        if summary.phases[BACKFILL].run is None or not (plan.lookups or plan.reviewed_conversions):
             continue
-        try:
-            with target_of(rollout.environment).connect_briefly(VALUES_SECONDS) as connection:
-                values = {
-                    lookup: mapping.values_with(connection, plan, lookup, text, most=MAX_VALUES)
-                    for lookup in plan.lookups
-                }
-        except psycopg.Error:
-            continue
-        for lookup, matching in values.items():
-            place = lookup.table.label, lookup.legacy
-            url = rollout_url(rollout, "mapping", *place)
-            for value in matching:
-                label = f"{value} ({'.'.join(place)})"
-                yield Result("Value", label, str(rollout), f"{url}?{urlencode({'q': value})}")
+        matching: list[tuple[str, str, str, str]] = []
+        # What was read before an error is there all the same.
+        with (
+            suppress(psycopg.Error),
+            target_of(rollout.environment).connect_briefly(VALUES_SECONDS) as connection,
+        ):
+            matching.extend(_matching(connection, plan, text))
+        for page, table, column, value in matching:
+            url = f"{rollout_url(rollout, page, table, column)}?{urlencode({'q': value})}"
+            yield Result("Value", f"{value} ({table}.{column})", str(rollout), url)
+
+
+def _matching(connection: Connection, plan: Plan, text: str) -> Iterator[tuple[str, str, str, str]]:
+    """The page, table and column of the values that contain a text, and the value."""
+    for lookup in plan.lookups:
+        for value in mapping.values_with(connection, plan, lookup, text, most=MAX_VALUES):
+            yield "mapping", lookup.table.label, lookup.legacy, value
+    for conversion in plan.reviewed_conversions:
+        for value in values_with(connection, plan, conversion, text, most=MAX_VALUES):
+            yield "values", conversion.table.label, conversion.name, value

@@ -10,6 +10,7 @@ from rollout.engine.target import Connection, own
 from rollout.engine.value_decisions import (
     UnconvertibleValue,
     functions,
+    functions_exist,
     of_now,
     unconvertible_values,
 )
@@ -135,6 +136,21 @@ def decided_values(
         UnconvertibleValue(source, 0, (), "", chosen, reviewer or "", at)
         for source, chosen, reviewer, at in rows
     ]
+
+
+def values_with(
+    connection: Connection, plan: Plan, conversion: Conversion, text: str, *, most: int
+) -> list[str]:
+    """Values that contain a text and do not convert, or are decided; the shortest first.
+
+    Where phase 2 is not at work, or phase 4 is done, decisions alone: nothing is tried.
+    """
+    is_at_work = functions_exist(connection, plan, conversion)
+    read = unconvertible_values if is_at_work else decided_values
+    texts = {value.text for value in read(connection, plan, conversion)}
+    form = text.casefold()
+    matching = [value for value in texts if form in value.casefold()]
+    return sorted(matching, key=lambda value: (len(value), value))[:most]
 
 
 def values_or_decisions(

@@ -26,6 +26,9 @@ def test_words_find_pages_and_the_next_action(rollout: Rollout, lead: Client) ->
     assert links(lead, "mapping+review+production") == [f"{PAGE}mappings/"]
     assert links(lead, "START+phase")[0] == f"{PAGE}phases/1/start/"
     assert f"{PAGE}monitoring/" in links(lead, "")
+    assert f"{PAGE}phases/0/roll-back/" not in links(lead, "roll+back"), "it changed nothing"
+    ran(rollout, 1)
+    assert links(lead, "roll+back")[0] == f"{PAGE}phases/1/roll-back/"
     assert "Nothing matches “elephant”." in text_of(lead, f"{FIND}?q=elephant")
 
 
@@ -35,11 +38,20 @@ def test_every_tab_but_that_of_the_phases_is_a_page_to_find() -> None:
 
 def test_a_page_is_found_by_what_people_look_for_there(rollout: Rollout, lead: Client) -> None:
     entry = "/rollout/runbook/#an-audit-found-mismatches"
-    assert links(lead, "mismatch") == [f"{PAGE}audits/", entry]
+    term = "/rollout/glossary/#mismatch"
+    assert links(lead, "mismatch") == [f"{PAGE}audits/", entry, term]
     assert links(lead, "p95+latency") == [f"{PAGE}monitoring/"]
     audit = journal.audited(rollout, "mismatched", mismatched=12)
-    assert links(lead, "mismatch") == [audit.get_absolute_url(), f"{PAGE}audits/", entry]
+    assert links(lead, "mismatch") == [audit.get_absolute_url(), f"{PAGE}audits/", entry, term]
     assert f"Repair 12 mismatched rows of audit {audit.pk}" in fragment_of(lead, f"{FIND}?q=rep")
+
+
+def test_terms_and_pages_of_no_rollout_are_found(rollout: Rollout, lead: Client) -> None:
+    assert links(lead, "soak")[-1] == "/rollout/glossary/#soak"
+    assert f"{PAGE}phases/3/" in links(lead, "soak")
+    assert links(lead, "pause")[0] == PAGE
+    assert links(lead, "glossary") == ["/rollout/glossary/"]
+    assert links(lead, "notif") == ["/rollout/notifications/"]
 
 
 def test_a_number_finds_objects_and_a_key_finds_mismatches(rollout: Rollout, lead: Client) -> None:

@@ -21,8 +21,8 @@ from config.home import ROOT
 from properties import images
 from rollout import permissions
 from rollout import plan as language
+from rollout.console import documents as carried
 from rollout.console import urls
-from rollout.console.views import documents as carried
 from rollout.console.views import preflights
 from rollout.engine import ddl, health, pace, replica
 from rollout.engine.audit import categories

@@ -1,65 +1,20 @@
-"""Two pages of the documents that the package carries too: the glossary and the runbook."""
-
-import re
-from dataclasses import dataclass, field
-from functools import cache
-from pathlib import Path
+"""The pages of the documents that the package carries too."""
 
 from django.http import HttpResponse
 from django.shortcuts import render
 from django.views.decorators.http import require_safe
 
-from rollout.console import markdown
+from rollout.console import documents
 from rollout.console.http.access import ConsoleRequest, may
-
-# In the repository links to the pages of the documents; the wheel has the texts themselves.
-GLOSSARY, RUNBOOK = (Path(__file__).parents[1] / name for name in ("glossary.md", "runbook.md"))
-_CHAPTER = re.compile(r"## (.+)")
-_TERM = re.compile(r"\| \*\*(.+?)\*\* \| (.+) \|")
-
-
-@dataclass(frozen=True)
-class Term:
-    word: str
-    meaning: str
-
-    @property
-    def anchor(self) -> str:
-        """Its name in an address."""
-        return self.word.lower().replace(" ", "-")
-
-
-@dataclass(frozen=True)
-class Chapter:
-    title: str
-    terms: list[Term] = field(default_factory=list)
-
-
-@cache
-def chapters() -> list[Chapter]:
-    """The chapters of the glossary: each second-level heading with the table rows below it."""
-    parsed: list[Chapter] = []
-    for line in GLOSSARY.read_text(encoding="utf-8").splitlines():
-        if heading := _CHAPTER.fullmatch(line):
-            parsed.append(Chapter(heading[1]))
-        elif row := _TERM.fullmatch(line):
-            parsed[-1].terms.append(Term(row[1], row[2]))
-    return parsed
-
-
-@cache
-def entries() -> list[markdown.Chapter]:
-    """The entries of the runbook, after what stands before them."""
-    return markdown.chapters_of(RUNBOOK.read_text(encoding="utf-8"))
 
 
 @may("view_rollout", anywhere=True)
 @require_safe
 def glossary(request: ConsoleRequest) -> HttpResponse:
-    return render(request, "rollout/glossary.html", {"chapters": chapters()})
+    return render(request, "rollout/glossary.html", {"chapters": documents.chapters()})
 
 
 @may("view_rollout", anywhere=True)
 @require_safe
 def runbook(request: ConsoleRequest) -> HttpResponse:
-    return render(request, "rollout/runbook.html", {"entries": entries()})
+    return render(request, "rollout/runbook.html", {"entries": documents.entries()})
