@@ -10,7 +10,6 @@ from rollout.runner.approvals import (
     reject,
     tick,
     untick,
-    withdraw,
 )
 from rollout.runner.audits import refusal_to_audit, start_audit
 from rollout.runner.blockers import blocked_step, end_blocker, refusal_to_end
@@ -56,3 +55,4 @@ from rollout.runner.snapshots import (
 from rollout.runner.sql_files import accept_files
 from rollout.runner.value_decisions import decide_values, preview_decisions
 from rollout.runner.waivers import unwaive, waive
+from rollout.runner.withdrawals import withdraw

@@ -25,13 +25,6 @@ from rollout.runner.reasons import reason_of, refuse_unread
 
 OVERRIDE_LASTS = timedelta(hours=8)
 SHORTEST_REASON = 10
-_WITHDRAWN = {
-    SignOffKind.REQUEST: Event.REQUEST_WITHDRAWN,
-    SignOffKind.APPROVAL: Event.APPROVAL_WITHDRAWN,
-    SignOffKind.REJECTION: Event.REJECTION_WITHDRAWN,
-    SignOffKind.OVERRIDE: Event.OVERRIDE_WITHDRAWN,
-    SignOffKind.TICK: Event.TICK_TAKEN_BACK,
-}
 
 
 def ask_for_approval(
@@ -160,40 +153,6 @@ def reject(
             source=source,
         )
     return rejected
-
-
-def withdraw(sign_off: SignOff, *, actor: Actor, source: str = "web") -> None:
-    """Take an approval, a request or an override back; a request only by who made it.
-
-    Another's is taken back with a mail to them. Raises Refused, also when it is too late.
-    """
-    is_anothers = sign_off.actor_name != actor.get_username()
-    if sign_off.kind == SignOffKind.REQUEST and is_anothers:
-        raise Refused(
-            f"{sign_off.actor_name} made this request and can withdraw it. Approve or reject the "
-            "phase instead."
-        )
-    with alone_with(sign_off.rollout):
-        changed = SignOff.objects.filter(pk=sign_off.pk, withdrawn_at=None, run=None).update(
-            withdrawn_at=timezone.now(), withdrawn_by_name=actor.get_username()
-        )
-        if not changed:
-            sign_off.refresh_from_db()
-            raise Refused(
-                f"{sign_off.withdrawn_by_name} has already withdrawn it. Reload the page."
-                if sign_off.withdrawn_at
-                else f"It was already used to start phase {sign_off.phase} and cannot be withdrawn."
-            )
-        what = sign_off.get_kind_display().lower()
-        of = f" of gate “{gate_label(sign_off.subject)}”" if sign_off.subject else ""
-        activity_log.record(
-            _WITHDRAWN[SignOffKind(sign_off.kind)],
-            f"Withdrew {sign_off.actor_name}'s {what}{of} for phase {sign_off.phase}.",
-            on=sign_off,
-            actor=actor,
-            source=source,
-            addressees=[sign_off.actor_name] if is_anothers else [],
-        )
 
 
 def override(

@@ -96,7 +96,10 @@ class TestApprovals:
         self, signed: Rollout, known: Known
     ) -> None:
         approval = approve(signed, known, "grace")
-        runner.withdraw(approval, actor=rollouts.person("mary"))
+        mary = rollouts.person("mary")
+        with pytest.raises(Refused, match="Say why you withdraw grace's approval"):
+            runner.withdraw(approval, reason="  because ", actor=mary)
+        runner.withdraw(approval, reason="The import runs tonight.", actor=mary)
         assert "withdrawn by mary" in refusal(signed, rollouts.person())
         with pytest.raises(Refused, match="mary has already withdrawn it"):
             runner.withdraw(approval, actor=rollouts.person("mary"))
@@ -261,7 +264,8 @@ class TestOverrides:
         if how == "expired":
             SignOff.objects.update(expires_at=timezone.now() - timedelta(seconds=1))
         elif how == "withdrawn":
-            runner.withdraw(override, actor=rollouts.person("mary"))
+            mary = rollouts.person("mary")
+            runner.withdraw(override, reason="The audit is clean now.", actor=mary)
         else:
             known.use(plan_with(ProbesPassed(), destructive=True, description="-changed"))
         with pytest.raises(Refused, match="is no longer valid"):

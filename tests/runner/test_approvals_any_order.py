@@ -74,13 +74,16 @@ class Approving(RuleBasedStateMachine):
     @rule(who=st.sampled_from(LEADS), by=st.sampled_from(LEADS))
     def withdraw_rejection(self, who: str, by: str) -> None:
         if who in self.rejected:
-            runner.withdraw(self.rejected.pop(who), actor=rollouts.person(by))
+            rejection = self.rejected.pop(who)
+            runner.withdraw(rejection, reason="It is there now.", actor=rollouts.person(by))
 
     @rule(who=st.sampled_from(LEADS), by=st.sampled_from(LEADS))
     def withdraw(self, who: str, by: str) -> None:
         if who in self.given:
             try:
-                runner.withdraw(self.given[who], actor=rollouts.person(by))
+                runner.withdraw(
+                    self.given[who], reason="It is not there.", actor=rollouts.person(by)
+                )
             except Refused:
                 return
             self.valid[who] = False

@@ -63,12 +63,13 @@ def test_a_rejection_that_another_lead_withdraws_is_told_to_its_author_by_mail(
     grace, seen = rollouts.person("grace"), known.plan.digest_of(PHASE)
     for by in (grace, rollouts.person("mary")):
         rejection = runner.reject(signed, PHASE, seen=seen, reason="No index yet.", actor=grace)
-        runner.withdraw(rejection, actor=by)
+        runner.withdraw(rejection, reason="The index is there.", actor=by)
     while deliveries.collect():
         pass
     mail = Delivery.objects.get(channel=Channel.EMAIL)
     assert (mail.recipient, mail.entry.actor) == ("grace", "mary")
-    assert mail.entry.message == f"Withdrew grace's rejection for phase {PHASE}."
+    withdrawn = f"Withdrew grace's rejection for phase {PHASE}: The index is there."
+    assert mail.entry.message == withdrawn
 
 
 def test_a_request_to_all_goes_to_nobody_who_did_not_choose_such_news(signed: Rollout) -> None:

@@ -151,7 +151,9 @@ def withdraw(request: ConsoleRequest, sign_off_id: int) -> HttpResponse:
     sign_off = sign_off_or_404(sign_off_id)
     perform(
         request,
-        lambda: runner.withdraw(sign_off, actor=request.user),
+        lambda: runner.withdraw(
+            sign_off, reason=request.POST.get("reason", ""), actor=request.user
+        ),
         f"You withdrew {sign_off.actor_name}'s {sign_off.get_kind_display().lower()}.",
     )
     return redirect_back(request, sign_off.rollout)

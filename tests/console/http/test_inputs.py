@@ -44,6 +44,7 @@ POSTED: dict[str, tuple[str, ...]] = {
     "approval": ("seen", "verdict", "comment"),
     "ask-for-approval": ("comment",),
     "override": ("reason",),
+    "withdraw": ("reason", "next"),
     "retry": ("run", "typed", "next"),
     "cancel-run": ("run", "next"),
     "pause": ("next",),

@@ -201,8 +201,12 @@ def test_an_approval_is_withdrawn_and_why_it_is_void_is_reported(
     before_phase_3: Rollout, lead: Client
 ) -> None:
     approval = signed(before_phase_3)
-    answer = lead.post(f"/rollout/sign-offs/{approval.pk}/withdraw/", {"next": START}, follow=True)
-    text = answer.content.decode()
+    assert "Withdraw approval…</summary>" in text_of(lead, START)
+    address = f"/rollout/sign-offs/{approval.pk}/withdraw/"
+    refused = lead.post(address, {"next": START}, follow=True).content.decode()
+    assert "Say why you withdraw grace&#x27;s approval" in refused
+    sent = {"next": START, "reason": "The import runs tonight."}
+    text = lead.post(address, sent, follow=True).content.decode()
     assert "You withdrew grace&#x27;s approval." in text
     assert "Invalid because: withdrawn by lead." in text
     signed(before_phase_3, phase_digest="another")
