@@ -1,7 +1,7 @@
 """The rows of the list of rollouts: state, health, what each waits for, and the last activity.
 
-A number of queries that does not grow with the number of rollouts, but for jobs that are running
-and mappings that wait for a review.
+A number of queries that does not grow with the number of rollouts, but for jobs that are running,
+mappings that wait for a review, and the gates of a few.
 """
 
 from collections import defaultdict
@@ -12,7 +12,6 @@ from operator import attrgetter
 from typing import TypeVar
 
 from django.db.models import OuterRef, Subquery
-from django.utils import timezone
 
 from rollout.console.alerts import Alert, alerts_of
 from rollout.console.approvals import approvals_of, overrides_of, rejections_of, requests_of
@@ -20,8 +19,9 @@ from rollout.console.formats import waiting
 from rollout.console.guardrails import rules_of
 from rollout.console.http.links import rollout_url
 from rollout.console.rollout_states import RolloutState, evidence_of, states_of
-from rollout.journal.environments import is_protected
+from rollout.gates import check_gates
 from rollout.journal.moments import by_the_database, in_words
+from rollout.logs.texts import counted
 from rollout.models import (
     REHEARSAL_UNDER_WAY,
     AuditReport,
@@ -33,7 +33,6 @@ from rollout.models import (
     RunState,
     ScheduleState,
     SignOff,
-    SignOffKind,
     Snapshot,
     SnapshotState,
 )
@@ -47,6 +46,8 @@ from rollout.queries.waits import Waiting
 # The order of the index: by the id alone, a rollout without entries would read all others'.
 INDEX_ORDER = ("plan", "environment", "-id")
 
+# Of so many rollouts that wait for nothing else the list checks the gates: each takes queries.
+MAX_CHECKED = 3
 # Both roles may decide about values and repair rows.
 _REVIEWERS = "An engineer or a lead"
 
@@ -76,18 +77,7 @@ def rows_of(summaries: Sequence[RolloutSummary]) -> list[OverviewRow]:
             rollout__in=rollouts, state__in=(SnapshotState.VERIFIED, SnapshotState.FAILED)
         ).only("state", "sha256", "verified_at", "rollout_id")
     )
-    sign_offs = _by_rollout(
-        SignOff.objects.filter(
-            rollout__in=rollouts,
-            kind__in=(
-                SignOffKind.REQUEST,
-                SignOffKind.REJECTION,
-                SignOffKind.APPROVAL,
-                SignOffKind.OVERRIDE,
-            ),
-            withdrawn_at=None,
-        )
-    )
+    sign_offs = _by_rollout(SignOff.objects.filter(rollout__in=rollouts, withdrawn_at=None))
     to_repair = {audit.rollout_id: audit for audit in audits_to_repair(rollout__in=rollouts)}
     runs = sorted(
         (run for summary in summaries for run in summary.runs.values()), key=attrgetter("pk")
@@ -98,8 +88,9 @@ def rows_of(summaries: Sequence[RolloutSummary]) -> list[OverviewRow]:
     under_way = Rehearsal.objects.filter(rollout__in=rollouts, state__in=REHEARSAL_UNDER_WAY)
     rehearsals = {rehearsal.rollout_id: rehearsal for rehearsal in under_way}
     last = last_entries(rollouts)
-    now = by_the_database() if sign_offs else timezone.now()
+    now = by_the_database()
     rows = []
+    checked: list[Rollout] = []
     for state in states_of(summaries):
         rollout, key = state.status.rollout, state.status.rollout.pk
         waits, url = _waits_for(
@@ -108,6 +99,7 @@ def rows_of(summaries: Sequence[RolloutSummary]) -> list[OverviewRow]:
             review=reviews.get(key),
             release=releases.get(key),
             rehearsals=rehearsals,
+            checked=checked,
         )
         own_rules = rules_of(rollout, rules[key])
         known = next(iter(audits[key]), None), to_repair.get(key)
@@ -132,12 +124,13 @@ def _waits_for(
     review: Waiting | None,
     release: Waiting | None,
     rehearsals: Mapping[int, Rehearsal],
+    checked: list[Rollout],
 ) -> tuple[str, str]:
     """What a rollout waits for, and the page of it: what the inboxes of those have, if anybody.
 
-    Gates are not evaluated for it: a lead is said to start a phase once they have passed. ``audit``
-    has rows to repair, ``review`` is one that the gates before phase 3 wait for, or the update of
-    the rows that have to follow one; ``release`` ends a hold.
+    ``audit`` has rows to repair, ``review`` is one that the gates before phase 3 wait for, or the
+    update of the rows that have to follow one; ``release`` ends a hold. ``checked`` are the
+    rollouts whose gates were asked, after ``MAX_CHECKED`` no others are.
     """
     status, run, here = state.status, state.run, state.status.rollout.get_absolute_url()
     if run is not None:
@@ -182,12 +175,19 @@ def _waits_for(
         return f"A lead{others} to start phase {status.next_phase}", page
     if (rehearsal := rehearsals.get(status.rollout.pk)) is not None:
         return f"Rehearsal {rehearsal.pk} to finish", rehearsal.get_absolute_url()
-    # Nobody has been asked by name: the phase's page says what its gates wait for.
-    gates = status.plan.gates_of(
-        status.next_phase, protected=is_protected(status.rollout.environment)
-    )
-    once = " once its gates have passed" if gates else ""
-    return f"A lead to start phase {status.next_phase}{once}", page
+    # Nobody has been asked by name.
+    number = status.next_phase
+    if not evidence.gates:
+        return f"A lead to start phase {number}", page
+    if len(checked) >= MAX_CHECKED:
+        return f"A lead to start phase {number} once its gates have passed", page
+    checked.append(status.rollout)
+    waiting_gates = [gate for gate in check_gates(evidence) if not gate.lets_through]
+    if not waiting_gates:
+        return f"A lead to start phase {number}", page
+    first, *behind = waiting_gates
+    more = f" and {counted(len(behind), 'more gate')}" if behind else ""
+    return f"Gate “{first.label}”{more} before phase {number}", page
 
 
 def _asked_of(who: str, item: Waiting) -> tuple[str, str]:

@@ -8,8 +8,11 @@ from django.test import Client
 from django.utils import timezone
 
 from rollout import gates
+from rollout.console import overviews
+from rollout.console.overviews import MAX_CHECKED
 from rollout.engine.mapping import ReviewCounts
-from rollout.gates import mappings
+from rollout.gates import GateStatus, mappings
+from rollout.journal.labels import gate_label
 from rollout.models import PhaseRun, Rehearsal, Rollout
 from rollout.plan import plans
 from tests.console import journal
@@ -48,12 +51,12 @@ def test_the_overview_asks_for_no_review_before_phase_3_once_phase_2_is_rolled_b
     ran(rollout, 2, direction="backward")
     text = text_of(viewer, "/rollout/")
     assert review not in text
-    assert "A lead to start phase 2 once its gates have passed" in text
+    assert re.search("Gate “.+ before phase 2<", text)
     gates.invalidate()
 
 
 def test_the_overview_says_who_or_what_each_rollout_waits_for(
-    rollout: Rollout, viewer: Client
+    rollout: Rollout, viewer: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def waits() -> str:
         cell = text_of(viewer, "/rollout/").split('<td class="wrap">')[1].split("</td>")[0]
@@ -67,13 +70,20 @@ def test_the_overview_says_who_or_what_each_rollout_waits_for(
     reached(run, "compare-schema", "running", waiting_for="a lock on properties")
     assert waits() == "A lock on properties."
     PhaseRun.objects.filter(pk=run.pk).update(state="done")
-    assert waits() == "A lead to start phase 1 once its gates have passed"
+    assert waits() == f"Gate “{gate_label('checklist complete')}” before phase 1"
+    with monkeypatch.context() as patch:
+        patch.setattr(overviews, "MAX_CHECKED", 0)
+        assert waits() == "A lead to start phase 1 once its gates have passed"
     rehearsal = journal.rehearsed(journal.taken(rollout), "running")
     assert waits() == f"Rehearsal {rehearsal.pk} to finish"
     Rehearsal.objects.update(state="passed")
     for phase in (1, 2):
         ran(rollout, phase)
-    assert waits() == "A lead to start phase 3 once its gates have passed"
+    assert re.fullmatch("Gate “.+” and [0-9]+ more gates before phase 3", waits())
+    with monkeypatch.context() as patch:
+        passed = [GateStatus("audit clean", "pass", "Clean.")]
+        patch.setattr(overviews, "check_gates", lambda evidence: passed)
+        assert waits() == "A lead to start phase 3"
     journal.signed(rollout, "request", phase=3)
     assert waits() == "Approval of phase 3, requested by grace"
     for phase in (3, 4):
@@ -91,7 +101,7 @@ def test_many_rollouts_can_be_filtered_and_take_no_more_queries_than_a_few(
         queries = journal.queries_of(lambda: text_of(lead, "/rollout/", **query))
         return text_of(lead, "/rollout/", **query), queries
 
-    few, of_few = opened(2)
+    few, of_few = opened(MAX_CHECKED + 1)
     many, of_many = opened(12)
     assert of_many == of_few
     assert 'role="search"' not in few
