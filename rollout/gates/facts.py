@@ -340,8 +340,10 @@ def _summary(review: Mapping[str, Any]) -> str:
     if first is None:
         return who
     text, name = _shortened(first["legacy"]), first["after"]
-    becomes = "no value" if name is None else f"“{_shortened(name)}”"
     more = f" and {counted(others, 'more value')}" if others else ""
+    if first.get("taken_back"):
+        return f"{who}, which took back the decision about “{text}”{more}"
+    becomes = "no value" if name is None else f"“{_shortened(name)}”"
     return f"{who}, which mapped “{text}” to {becomes}{more}"
 
 

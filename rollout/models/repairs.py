@@ -20,7 +20,8 @@ class MappingChange(models.Model):
     ``changes`` is a list of {"legacy": text, "before": lookup name or null, "after": lookup name or
     null (no value), "rows": how many rows had the text then or null, "moved": whether filled rows
     must follow; they need not where a lookup row is renamed, "unmapped": whether nothing told
-    before what the text means}.
+    before what the text means}; where a decision about a value that does not convert was taken
+    back, "taken_back" is true.
     """
 
     rollout = models.ForeignKey(Rollout, on_delete=models.PROTECT, related_name="mapping_changes")
@@ -67,6 +68,11 @@ class MappingChange(models.Model):
     def newly_mapped(self) -> int:
         """How many texts it mapped that were unmapped before."""
         return sum(change.get("unmapped", False) for change in self.changes)
+
+    @property
+    def taken_back(self) -> int:
+        """How many decisions about values that do not convert it took back."""
+        return sum(change.get("taken_back", False) for change in self.changes)
 
 
 class Repair(models.Model):

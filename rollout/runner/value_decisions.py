@@ -143,6 +143,7 @@ def decide_values(
                     "rows": decided.value.rows,
                     "moved": decided.moved,
                     "unmapped": decided.before is None,
+                    "taken_back": decided.after is None,
                 }
                 for decided in outcome.changes
             ],
@@ -231,15 +232,15 @@ def _record(change: MappingChange, conversion: Conversion, source: str) -> None:
         "changes_in_total": len(change.changes),
     }
     message = (
-        f"Decided about {counted(len(change.changes), 'value')} of {change.table}."
-        f"{change.legacy_column} without a conversion to {conversion.name}. "
+        f"{_what(change, 'value')} of {change.table}.{change.legacy_column} without a conversion "
+        f"to {conversion.name}. "
         f"{counted(change.rows_affected, 'existing row') if change.rows_affected else 'No rows'} "
         "to update."
     )
     if isinstance(conversion, Extract):
         message = (
-            f"Decided about {counted(len(change.changes), 'key')} ({change.legacy_column}) of "
-            f"{change.table} with several groups of values."
+            f"{_what(change, 'key')} ({change.legacy_column}) of {change.table} with several "
+            "groups of values."
         )
     activity_log.record(
         Event.VALUES_DECIDED,
@@ -249,6 +250,18 @@ def _record(change: MappingChange, conversion: Conversion, source: str) -> None:
         source=source,
         **data,
     )
+
+
+def _what(change: MappingChange, noun: str) -> str:
+    """``Decided about 2 values and took back the decision about 1 value``."""
+    back = change.taken_back
+    made = len(change.changes) - back
+    parts = [f"decided about {counted(made, noun)}"] if made else []
+    if back:
+        decisions = "decision" if back == 1 else "decisions"
+        parts.append(f"took back the {decisions} about {counted(back, noun)}")
+    text = " and ".join(parts)
+    return f"{text[:1].upper()}{text[1:]}"
 
 
 __all__ = ["CannotDecideValues", "decide_values", "preview_decisions", "shown"]

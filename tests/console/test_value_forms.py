@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 from django.core.files.uploadedfile import SimpleUploadedFile
 
-from rollout.models import RunState
+from rollout.models import LogEntry, MappingChange, RunState
 from tests.console.journal import browser_of, text_of
 from tests.console.views.value_pages import decide, fields_of, hidden_fields, preview, saved_by
 from tests.support import rollouts
@@ -81,6 +81,7 @@ def test_people_decide_about_values_in_the_browser_one_by_one_together_and_by_a_
     both = {**fields_of(engineer, PAGE), "empty-0": "on", "empty-1": "on"}
     decide(engineer, PAGE, {**both, "chosen": ["1"], "bulk": "leave"})
     assert list(decisions()) == ["free"]
+    assert MappingChange.objects.latest("pk").taken_back == 1
     assert "1 in 1 row " in text_of(viewer, PAGE)
     assert "free" not in fields_of(engineer, f"{PAGE}?show=open")["source-0"]
 
@@ -99,6 +100,18 @@ def test_people_decide_about_values_in_the_browser_one_by_one_together_and_by_a_
     text = decide(engineer, PAGE, {"file": SimpleUploadedFile("values.csv", lines)})
     assert "1 decision taken back. Somebody has to decide again." in text
     assert decisions() == {}
+    assert "1 decision (1 taken back), 2 rows." in text
+    entry = LogEntry.objects.filter(event="values decided").latest("pk")
+    assert entry.message.startswith("Took back the decision about 1 value of offer.price")
+    assert entry.data["changes"][0]["taken_back"] is True
+
+    # One of each, in one press.
+    decide(engineer, PAGE, {**fields_of(engineer, PAGE), "value-0-0": "5"})
+    mixed = {**fields_of(engineer, PAGE), "value-0-0": "", "empty-1": "on"}
+    assert "1 decision saved, 1 taken back." in decide(engineer, PAGE, mixed)
+    entry = LogEntry.objects.filter(event="values decided").latest("pk")
+    both_of = "Decided about 1 value and took back the decision about 1 value of offer.price"
+    assert entry.message.startswith(both_of)
 
 
 @pytest.mark.usefixtures("committed_db", "own_plans")

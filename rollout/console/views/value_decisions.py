@@ -93,7 +93,7 @@ def decide(
         is_done = perform(
             request,
             lambda: runner.decide_values(rollout, conversion, asked, actor=request.user, seen=seen),
-            lambda change: _decided(change, asked),
+            _decided,
         )
     except CannotDecideValues as error:
         return _page(request, rollout, conversion, asked, problems=error.problems, status=422)
@@ -144,13 +144,16 @@ def _read(rollout: Rollout, conversion: Conversion) -> _Read:
         )
 
 
-def _decided(change: MappingChange, asked: Mapping[str, Decision]) -> str:
-    number = counted(len(change.changes), "decision")
-    is_taken_back = not any(asked.values())
-    done = f"{number} {'taken back' if is_taken_back else 'saved'}."
+def _decided(change: MappingChange) -> str:
+    back = change.taken_back
+    saved = len(change.changes) - back
+    done = f"{counted(saved, 'decision')} saved."
+    if back:
+        others = f"{counted(saved, 'decision')} saved, {back:,}" if saved else ""
+        done = f"{others or counted(back, 'decision')} taken back."
     if change.moves_rows:
         return f"{done} New writes follow at once; update the rows that are there."
-    if is_taken_back:
+    if not saved:
         return f"{done} Somebody has to decide again."
     return f"{done} {'Their rows hold them now' if change.mapped else 'Phase 2 will use them'}."
 

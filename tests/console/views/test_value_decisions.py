@@ -11,7 +11,14 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from django.core.files.uploadedfile import SimpleUploadedFile
 
-from rollout.models import AuditReport, MappingChange, Repair, Rollout, RunState
+from rollout.models import (
+    AuditReport,
+    Finding,
+    MappingChange,
+    Repair,
+    Rollout,
+    RunState,
+)
 from tests.console.journal import audited, browser_of, ran, text_of
 from tests.console.views.value_pages import decide, fields_of, preview, saved_by
 from tests.support import rollouts
@@ -38,6 +45,7 @@ def test_undecided_values_are_counted_on_the_tab_and_wait_in_the_inbox() -> None
     rollouts.work_off(rollouts.start(rollout, 2), RunState.FAILED)
     assert "Phase 2 failed" not in text_of(lead, INBOX), "the decisions before its retry say so"
     engineer = browser_of("engineer")
+    assert f'<a href="{PAGE}?q=free">' in text_of(engineer, "/rollout/find/?q=FRE")
     waits = '<span class="visually-hidden"> open values to review'
     leads_to_decisions(engineer)
     assert f'number">2{waits}' in text_of(engineer, PAGE)
@@ -74,6 +82,10 @@ def test_undecided_values_are_counted_on_the_tab_and_wait_in_the_inbox() -> None
 
 def leads_to_decisions(engineer: Client) -> None:
     """No page offers a repair of rows that only wait for decisions."""
+    row = text_of(engineer, Finding.objects.get(key="7").get_absolute_url())
+    row = row.split('id="now"', 1)[1].split('id="state"', 1)[0]
+    assert re.search(r'data-label="Legacy">.{0,60}\bfree\b', row)
+    assert "Undecided" in row
     decide = "Decide about values that do not convert, then retry phase 2"
     text = text_of(engineer, INBOX)
     assert f'<a href="{LIST}">{decide}</a>' in text
