@@ -8,7 +8,8 @@ import json
 import math
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
-from typing import Protocol
+from functools import wraps
+from typing import Any, Protocol
 from zoneinfo import ZoneInfo
 
 from django.utils import timezone
@@ -21,8 +22,19 @@ from rollout.models import PhaseRun, StepRun
 from rollout.queries.progress import TimeLeft
 
 MINUTE, HOUR, DAY = 60, 3600, 86400
+NO_BREAK_SPACE = "\N{NO-BREAK SPACE}"
 # As audits, repairs and the proof of a rollback write it, before PostgreSQL's reason.
 _NO_VALUE = "no value: "
+
+
+def unbroken(write: Callable[[Any], str]) -> Callable[[Any], str]:
+    """For templates: a number and its unit stay together in a line."""
+
+    @wraps(write)
+    def text(value: Any) -> str:
+        return write(value).replace(" ", NO_BREAK_SPACE)
+
+    return text
 
 
 def number(value: float | None) -> str:

@@ -62,7 +62,12 @@ def text_of(client: Client, address: str, **query: str) -> str:
     """What a page says; it answers 200."""
     response = client.get(address, query)
     assert response.status_code == 200, response.content
-    return response.content.decode()
+    return with_spaces(response.content.decode())
+
+
+def with_spaces(text: str) -> str:
+    """With plain spaces where a number and its unit stay together in a line."""
+    return text.replace("\N{NO-BREAK SPACE}", " ").replace("&nbsp;", " ")
 
 
 def seen_in(text: str) -> str:
@@ -81,7 +86,7 @@ def fragment_of(client: Client, address: str) -> str:
     """What htmx gets from a page's address."""
     response = client.get(address, headers=HTMX)
     assert response.status_code == 200
-    return response.content.decode()
+    return with_spaces(response.content.decode())
 
 
 def ran(rollout: Rollout, phase: int, state: str = "done", **fields: Any) -> PhaseRun:

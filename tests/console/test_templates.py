@@ -3,12 +3,14 @@
 import re
 from html.parser import HTMLParser
 
+from django.template import Context, Template
 from django.template.loader import get_template
 from django.test import Client
 from django.urls import reverse
 
 from config.home import ROOT
 from rollout.console.alerts import Alert
+from rollout.console.formats import NO_BREAK_SPACE
 from rollout.models import (
     AuditReport,
     Finding,
@@ -136,6 +138,15 @@ def test_templates_have_nothing_inline() -> None:
 def test_templates_have_lines_of_300_characters_at_most() -> None:
     for template in (ROOT / "templates").rglob("*.html"):
         assert max(map(len, template.read_text().splitlines()), default=0) <= 300, template
+
+
+def test_no_template_lets_a_line_end_between_a_number_and_its_unit() -> None:
+    apart = re.compile(r"\}\} (ms|s|min|h|kB|MB|GB|rows/s)\b")
+    for template in (ROOT / "templates/rollout").rglob("*.html"):
+        assert not apart.search(template.read_text()), template
+    text = Template("{% load rollout_tags %}{{ time|duration }}, {{ size|byte_size }}")
+    shown = text.render(Context({"time": 125, "size": 5.4e6}))
+    assert shown.split(" ") == ["2 min 5 s,".replace(" ", NO_BREAK_SPACE), f"5.4{NO_BREAK_SPACE}MB"]
 
 
 def test_a_pages_head_leaves_the_environment_to_the_header_above_it() -> None:

@@ -7,6 +7,7 @@ from rollout.console.charts.bars import Chart, chart_of, spans_of, with_applicat
 from rollout.console.charts.lines import round_above
 from rollout.engine.throughputs import Throughput
 from rollout.telemetry.operation_stats import OperationStats, Point
+from tests.console.journal import with_spaces
 
 NOON = datetime(2026, 3, 1, 12, 0, 0, tzinfo=UTC)
 LATE = NOON + timedelta(days=1)
@@ -29,9 +30,8 @@ def chart(*throughputs: Throughput, ended: datetime | None = LATE) -> Chart:
 
 
 def drawn(chart: Chart | None, *, done: bool = False) -> str:
-    return render_to_string(
-        "rollout/job/plot.html", {"chart": chart, "full": True, "progress": {"done": done}}
-    )
+    page = {"chart": chart, "full": True, "progress": {"done": done}}
+    return with_spaces(render_to_string("rollout/job/plot.html", page))
 
 
 def test_a_chart_without_throughput_is_a_sentence() -> None:
@@ -180,7 +180,8 @@ def test_the_p95_of_the_application_is_drawn_for_as_long_as_it_was_measured() ->
     assert drawing.application is not None
     (path,) = drawing.application.paths
     assert [p.split(",")[0] for p in path.split()] == ["0.0", "333.3", "333.3", "833.3"]
-    table = render_to_string("rollout/job/numbers.html", {"chart": drawing, "full": True})
+    page = {"chart": drawing, "full": True}
+    table = with_spaces(render_to_string("rollout/job/numbers.html", page))
     assert table.count("30 s") == 2
     assert with_application(drawing, points[2:]) is drawing, "it was measured after the job"
 

@@ -50,7 +50,7 @@ def test_the_pace_that_somebody_sets_is_kept_and_logged(rollout: Rollout, engine
     job = a_job(rollout)
     response = engineer.post(f"{page_of(job)}pace/", LIMITED, follow=True)
     assert response.redirect_chain == [(page_of(job), 302)]
-    text = response.content.decode()
+    text = journal.with_spaces(response.content.decode())
     assert "Throttle settings updated." in text
     assert (
         "40 ms per batch, 25% duty cycle, at most 1,200 rows per second, commit latency limit 30 ms"
