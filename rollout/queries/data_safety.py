@@ -200,15 +200,24 @@ def _dual_write(plan: Plan, in_effect: Iterable[Step], facts: Facts) -> DualWrit
         return DualWrite("none")
     has_started = any(isinstance(step, StartDualWrite) for step in in_effect)
     ended = {step.table.label for step in in_effect if isinstance(step, DropLegacy | StopDualWrite)}
-    is_on = any(
-        isinstance(step, StartDualWrite) and step.table.label not in ended for step in in_effect
-    )
+    on_tables = {
+        step.table.label
+        for step in in_effect
+        if isinstance(step, StartDualWrite) and step.table.label not in ended
+    }
     # What turned it to what it is: a start or an end, forward or rolled back.
-    on, off = {step.id for step in starts}, {step.id for step in ends}
-    turning = {(step, Direction.FORWARD) for step in (on if is_on else off)}
-    turning |= {(step, Direction.BACKWARD) for step in (off if is_on else on)}
-    steps = facts.write_path_steps
-    rows = [row for row in steps if (row.step, getattr(row, "direction", "")) in turning]
-    since = next((row.finished_at for row in rows if row.state == StepState.DONE), None)
-    state: Literal["off", "on", "ended"] = "on" if is_on else "ended" if has_started else "off"
-    return DualWrite(state, since)
+    turns = [(step, Direction.FORWARD) for step in (starts if on_tables else ends)]
+    turns += [(step, Direction.BACKWARD) for step in (ends if on_tables else starts)]
+    tables: dict[tuple[str, str], str] = {
+        (step.id, direction): step.table.label for step, direction in turns
+    }
+    newest: dict[str, datetime] = {}
+    for row in facts.write_path_steps:
+        table = tables.get((row.step, getattr(row, "direction", "")))
+        if table is not None and row.state == StepState.DONE and row.finished_at is not None:
+            newest.setdefault(table, row.finished_at)
+    if on_tables:
+        # Tables are turned on one after the other: since the first, whatever follows it.
+        since = min((newest[table] for table in on_tables & newest.keys()), default=None)
+        return DualWrite("on", since)
+    return DualWrite("ended" if has_started else "off", max(newest.values(), default=None))

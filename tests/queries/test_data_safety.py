@@ -11,6 +11,7 @@ from django.utils import timezone
 from rollout.models import PhaseRun, Rollout
 from rollout.modes import Modes
 from rollout.plan import plans
+from rollout.plan.removals import DropLegacy, StopDualWrite
 from rollout.plan.transition import StartDualWrite
 from rollout.queries.data_safety import DataSafety, data_safety_of, steps_in_effect
 from rollout.queries.status import status_of
@@ -84,7 +85,7 @@ def test_a_dual_write_that_has_begun_is_not_verified_before_an_audit(
     assert result.dual_write.since == step.finished_at
     text = sentence(viewer)
     assert "No clean audit of all rows yet." in text
-    assert "Rollback of phase 2 possible once this run has stopped" in text
+    assert "Rollback of phase 2 possible once this run is cancelled or done" in text
 
 
 def test_a_dual_write_is_on_as_soon_as_the_application_writes_both(rollout: Rollout) -> None:
@@ -205,6 +206,25 @@ def test_the_dual_write_is_on_since_what_turned_it_on_and_an_audit_is_before_wha
     assert (result.dual_write.state, result.dual_write.since) == ("on", began)
     assert began is not None
     assert f"step “Undo: {step.description}”" in result.outdated
+
+
+def test_the_dual_write_is_on_since_its_first_table_while_others_follow(rollout: Rollout) -> None:
+    after_backfill(rollout)
+    for phase in (3, 4):
+        went_through(rollout, phase, minutes=9)
+    run = ran(rollout, 4, "running", direction="backward")
+    ends = [s for s in plans.get(rollout.plan).phases[4].steps if ends_dual_write(s)]
+    seen = []
+    for minutes, step in zip((3, 2), reversed(ends), strict=True):
+        at = minutes_ago(minutes)
+        reached(run, step.id, started_at=at, finished_at=at)
+        seen.append(safety(rollout).dual_write)
+    first, second = seen
+    assert (first.state, second) == ("on", first)
+
+
+def ends_dual_write(step: object) -> bool:
+    return isinstance(step, DropLegacy | StopDualWrite)
 
 
 def test_after_the_last_phase_the_archive_holds_the_legacy_values(
