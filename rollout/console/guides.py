@@ -23,7 +23,7 @@ from rollout.journal.audits import asks_people
 from rollout.journal.environments import DEFAULT
 from rollout.models import AuditMode, AuditReport, Direction, RehearsalState, Rollout, RunState
 from rollout.plan.gates import Approved
-from rollout.plan.plan import CONTRACT, ENFORCE
+from rollout.plan.plan import CONTRACT, ENFORCE, PREPARE
 from rollout.queries.status import PhaseStatus, RolloutStatus
 
 STOPPED = (RunState.FAILED, RunState.CANCELLED)
@@ -243,7 +243,7 @@ class RolloutGuide:
         action = rehearsal_action(self.status)
         watch = self.link("Watch the rehearsals", "rehearsals")
         if action == "wait":
-            note = "In progress; it takes about a minute."
+            note = "In progress. The more rows, the longer it takes; its page says how far it is."
             return GuideStep(title, why, False, watch, note, waits=True)
         page = "rehearsals" if action == "rehearse" else "snapshots"
         fields = {} if action == "rehearse" else {"then_rehearse": "1"}
@@ -312,6 +312,11 @@ class RolloutGuide:
         if self.status.active is not None:
             watch = self.link("Watch", "phase", self.status.active.phase)
             return GuideStep(title, why, False, watch, "In progress.", waits=True)
+        if self.status.phase == PREPARE:
+            note = "Phase 0 is left. It has changed no schema, so that this takes a moment."
+            return GuideStep(
+                title, why, False, self.link("Roll back phase 0…", "roll_back", 0), note
+            )
         button = self.link("Roll back all phases…", "roll_back", 0)
         return GuideStep(title, why, False, button)
 

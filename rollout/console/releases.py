@@ -17,6 +17,11 @@ WHAT_TO_DEPLOY = {
     CONTRACT: "Before the phase starts, deploy release D, which has the new columns alone, and "
     "stop the last process of A, B and C. Once the phase is done, run D's migration.",
 }
+# Once a phase is done what comes before it is past.
+DEPLOYED = {
+    CONTRACT: "Only release D runs by now, which has the new columns alone. Run its migration, if "
+    "you have not yet.",
+}
 NAMES = {EXPAND: "B", ENFORCE: "C", CONTRACT: "D"}
 
 
@@ -29,12 +34,15 @@ class Release:
     source: str = ""
 
 
-def release_of(plan: Plan, number: int, environment: str) -> Release | None:
+def release_of(
+    plan: Plan, number: int, environment: str, *, is_done: bool = False
+) -> Release | None:
     """None for a plan whose phases change no column that models have."""
     with_models = phases_with_models(plan)
     if not with_models:
         return None
-    release = Release(WHAT_TO_DEPLOY[number])
+    advice = WHAT_TO_DEPLOY[number]
+    release = Release(DEPLOYED.get(number, advice) if is_done else advice)
     if number not in with_models or number not in NAMES:
         return release
     try:

@@ -88,6 +88,12 @@ class PhaseRollback:
         return [name for name in added if name not in self.renames.values()]
 
     @property
+    def legacy_again(self) -> list[str]:
+        """The names by which readers get legacy values again, where the cutover had given them to
+        new columns."""
+        return [name for name in self.renames if name in self.renames.values()]
+
+    @property
     def blocks(self) -> bool:
         """Whether any lock keeps the application from something."""
         return any(not lock.harmless for lock in self.locks)

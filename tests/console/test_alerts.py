@@ -25,7 +25,9 @@ def test_a_worker_that_does_not_run_is_reported(rollout: Rollout, viewer: Client
 
 def test_health_says_what_is_wrong_and_where_to_look(rollout: Rollout, viewer: Client) -> None:
     journal.processes_run()
-    assert "</svg>Healthy</span>" in text_of(viewer, PAGE)
+    healthy = text_of(viewer, PAGE)
+    assert "</svg>Healthy</span>" in healthy
+    assert "approvals and rejections are with the phase that they hold, not here" in healthy
     report = journal.audited(rollout, "mismatched", mismatched=1_047)
     now = timezone.now()
     RuleState.objects.create(

@@ -9,7 +9,7 @@ from django.test import Client
 from rollout.models import Rollout
 from rollout.plan import plans
 from rollout.queries.django_models import models_source
-from tests.console.journal import PAGE, fragment_of, text_of
+from tests.console.journal import PAGE, fragment_of, ran, text_of
 from tests.support.rollouts import PLAN
 
 ADVICE = {
@@ -42,3 +42,13 @@ def test_a_project_without_models_of_the_tables_is_told_what_to_deploy_alone(
     page = text_of(viewer, f"{PAGE}phases/4/")
     assert ADVICE[4] in page
     assert "Models of release" not in page
+
+
+def test_once_phase_4_is_done_nothing_is_to_deploy_before_it(
+    rollout: Rollout, viewer: Client
+) -> None:
+    for phase in range(5):
+        ran(rollout, phase)
+    page = unescape(text_of(viewer, f"{PAGE}phases/4/"))
+    assert "Only release D runs by now" in page
+    assert ADVICE[4] not in page

@@ -1,14 +1,20 @@
 """The page that confirms a rollback of one phase or of several, and how far that is."""
 
 import re
+from dataclasses import replace
 
+import pytest
 from django.test import Client
 
 from rollout import runner
 from rollout.models import Rollout
+from rollout.plan import plans
+from rollout.queries.status import find_rollout
 from rollout.watchdog.lost_work import continue_chains
 from tests.console import journal
 from tests.console.journal import PAGE, ran, seen_in, text_of
+from tests.schemas import plan_of
+from tests.support.offers import PRICE
 from tests.support.rollouts import ADA
 
 
@@ -160,3 +166,20 @@ def test_a_phase_that_was_rolled_back_shows_how_long_that_took(
     text = re.sub(r"<[^>]+>|\s+", " ", text_of(lead, PAGE))
     times = rf"Rolled back in 4(\.\d)? s +\(forward 4 s in rehearsal {rehearsal.pk}\)"
     assert re.search(times, text)
+
+
+@pytest.mark.usefixtures("db", "own_plans")
+def test_a_rollback_that_gives_names_back_says_who_reads_legacy_values_then() -> None:
+    name = "kept-prices"
+    plans.register(plan_of(replace(PRICE, keeps_name=True), name=name))
+    rollout = find_rollout(name, "production")
+    for phase in range(4):
+        ran(rollout, phase)
+    lead, page = journal.browser_of("lead"), f"/rollout/{name}/production/phases"
+    text = " ".join(text_of(lead, f"{page}/3/roll-back/").split())
+    assert "<code>offer.price</code> becomes <code>offer.price_cents</code>" in text
+    assert "<code>offer.price_legacy</code> becomes <code>offer.price</code>" in text
+    assert "Who reads <code>offer.price</code> gets the legacy values again." in text
+    kept = "Decisions about values that do not convert, and about keys in conflict, are kept"
+    assert kept not in text
+    assert kept in text_of(lead, f"{page}/1/roll-back/")

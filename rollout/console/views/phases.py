@@ -34,8 +34,9 @@ from rollout.console.rollback_chains import (
 from rollout.console.rollback_fates import fates_of, is_archived
 from rollout.console.views.runs import has_typed_name, perform, redirect_back, typed_name
 from rollout.console.views.scheduled_starts import zone_of
-from rollout.models import Direction, PhaseRun, SignOffKind
+from rollout.models import Direction, PhaseRun, RunState, SignOffKind
 from rollout.plan.gates import Approved
+from rollout.plan.plan import BACKFILL, EXPAND
 from rollout.plan.schema_changes import of_phase
 from rollout.queries.inboxes import decisions_url
 from rollout.queries.pauses import pause_of
@@ -75,7 +76,9 @@ def phase(request: ConsoleRequest, plan: str, environment: str, number: int) -> 
         return render_live(request, "phase", page)
     earlier = job_histories.by_step(status.rollout, number, phase.run)
     page["proofs"] = previews.what_proves(status.plan, number)
-    page["release"] = release_of(status.plan, number, environment)
+    page["release"] = release_of(
+        status.plan, number, environment, is_done=phase.state == RunState.DONE
+    )
     both_ways = (
         forecast_of(status.rehearsal, number, direction)
         for direction in (Direction.FORWARD, Direction.BACKWARD)
@@ -198,6 +201,8 @@ def roll_back(request: ConsoleRequest, plan: str, environment: str, number: int)
             gone=set(lost_by(rollbacks)),
             restored=restored_by(rollbacks),
         ),
+        "keeps_value_decisions": bool(status.plan.reviewed_conversions)
+        and any(rollback.phase.number in (EXPAND, BACKFILL) for rollback in rollbacks),
         "losing": next((rollback.phase for rollback in rollbacks if rollback.loses), None),
         "is_destructive": is_destructive,
         **typed_name(request, status.plan),
