@@ -351,8 +351,8 @@ def test_the_property_rollout_goes_forward_and_back_while_the_application_writes
         "modes",
         "paces",
         "quarantine",
-        "samples",
         "throttles",
+        "throughputs",
         "value_decisions",
     ]
     assert not rollouts.ask(

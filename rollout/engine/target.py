@@ -54,7 +54,7 @@ KEEPALIVES = {
 # A page asks a target several questions: it waits once, not for each, on a server that is silent.
 SILENT_SECONDS = 3.0
 
-_VERSION = "rollout: what it keeps in this database, version 11"
+_VERSION = "rollout: what it keeps in this database, version 12"
 _SCHEMA = """
 CREATE SCHEMA IF NOT EXISTS rollout;
 CREATE TABLE IF NOT EXISTS rollout.modes (
@@ -126,6 +126,7 @@ CREATE TABLE IF NOT EXISTS rollout.value_decisions (
 );
 CREATE UNIQUE INDEX IF NOT EXISTS value_decisions_key
   ON rollout.value_decisions (plan, table_label, columns, md5(source));
+ALTER TABLE IF EXISTS rollout.samples RENAME TO throughputs;
 CREATE TABLE IF NOT EXISTS rollout.throughputs (
   job bigint NOT NULL,
   at timestamptz NOT NULL,

@@ -38,7 +38,9 @@ def test_the_schema_of_an_older_version_is_brought_up_to_date_and_keeps_what_it_
 ) -> None:
     columns = columns_of(connection)
     connection.execute(
-        "DROP TABLE rollout.lanes, rollout.quarantine, rollout.throughputs, rollout.losses;"
+        "DROP TABLE rollout.lanes, rollout.quarantine, rollout.losses;"
+        "INSERT INTO rollout.throughputs VALUES (1, now(), 5, 5, 1, 0);"
+        "ALTER TABLE rollout.throughputs RENAME TO samples;"
         "CREATE TABLE rollout.lanes (job bigint, lane integer, next_block bigint,"
         " PRIMARY KEY (job, lane));"
         "INSERT INTO rollout.lanes VALUES (1, 0, 17);"
@@ -49,6 +51,7 @@ def test_the_schema_of_an_older_version_is_brought_up_to_date_and_keeps_what_it_
     assert columns_of(connection) == columns
     assert fetch_bool(connection, sql.SQL("(SELECT count(*) = 0 FROM rollout.lanes)"))
     assert fetch_bool(connection, sql.SQL("(SELECT write_mode = 'both' FROM rollout.modes)"))
+    assert fetch_bool(connection, sql.SQL("(SELECT scanned = 5 FROM rollout.throughputs)"))
 
 
 def columns_of(connection: Connection) -> list[tuple[object, ...]]:
