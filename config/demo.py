@@ -209,7 +209,8 @@ class Demo:
             "web": [
                 *(sys.executable, "-m", "gunicorn", "config.wsgi", "--chdir", str(ROOT)),
                 *("--bind", f"127.0.0.1:{self.variables.port}", "--no-control-socket"),
-                *("--workers", "2", "--worker-class", "gthread", "--threads", "4"),
+                # Loaded once, for both workers.
+                *("--preload", "--workers", "2", "--worker-class", "gthread", "--threads", "4"),
                 *("--graceful-timeout", "4"),
             ],
         }

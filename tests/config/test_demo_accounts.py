@@ -84,6 +84,18 @@ def test_the_view_itself_refuses_where_only_its_address_is_there(db: None, setti
     assert who(browser) == "lead"
 
 
+def test_people_keep_the_hash_of_their_password_unless_it_is_another(db: None) -> None:
+    make_people("of-this-test")
+    hashes = dict(User.objects.values_list("username", "password"))
+    lead = User.objects.get(username="lead")
+    lead.set_password("of-their-own")
+    lead.save()
+    make_people("of-this-test")
+    assert all(user.check_password("of-this-test") for user in User.objects.all())
+    now = dict(User.objects.values_list("username", "password"))
+    assert {name for name in now if now[name] != hashes[name]} == {"lead"}
+
+
 def test_a_site_that_others_reach_refuses_the_demo() -> None:
     assert site()["ROOT_URLCONF"] == "config.urls"
     assert site(DEMO="1")["ROOT_URLCONF"] == "config.demo_urls"
