@@ -120,6 +120,8 @@ def two_hosts(
             host.start(
                 *("web", "-m", "gunicorn", "config.wsgi", "--bind", hosted.web[host.name]),
                 *("--chdir", str(ROOT), "--no-control-socket", "--worker-class", "gthread"),
+                # The site is loaded once, not once more by the worker.
+                "--preload",
             )
         wait_until(
             lambda: (

@@ -11,6 +11,7 @@ import pytest
 from rollout import runner
 from rollout.models import BackfillJob, LogEntry, Rollout, RunState
 from tests.support import rollouts
+from tests.support.preloaded import preloaded
 from tests.support.processes import (
     Running,
     answers,
@@ -63,7 +64,8 @@ def test_an_upgrade_in_the_middle_of_a_backfill_loses_nothing_and_needs_no_rescu
         *("--no-control-socket", "--worker-class", "gthread", "--threads", "4"),
     ]
     env = committed_db.env(LOG_LEVEL="INFO")
-    with stopped_after(Running(command, env=env, log=tmp_path / "web.log")) as web:
+    web_log = tmp_path / "web.log"
+    with stopped_after(Running(command, env=env, log=web_log, fork_of=preloaded)) as web:
         web.wait_for(lambda: answers(f"http://127.0.0.1:{port}/readyz?exclude=worker"))
         run = runner.start(expanded, 2, actor=ADA)
         wait_until(lambda: rollouts.ask(UPDATED) > 200)

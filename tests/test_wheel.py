@@ -87,10 +87,12 @@ def test_another_project_goes_forward_and_back_with_nothing_but_the_wheel(
     company: Company, databases: dict[str, str]
 ) -> None:
     url = embedded.with_database(databases["SERVER_URL"], databases["APPLICATION_DATABASE"])
-    company.manage("makemigrations", "staff")
-    company.manage("migrate")
-    company.manage("migrate", "--database", "journal")
-    company.manage("collectstatic", "--no-input")
+    company.manage_in_turn(
+        ("makemigrations", "staff"),
+        ("migrate",),
+        ("migrate", "--database", "journal"),
+        ("collectstatic", "--no-input"),
+    )
     wrote = company.manage("rollout", "scaffold", "readings", "readings_reading", "quality")
     assert "the plan 'readings-reading-quality'" in wrote
     assert "no issues" in company.manage("check", "--database", "default")

@@ -64,7 +64,7 @@ def _run(directory: Path) -> str:
     done = completed(
         [
             *(sys.executable, "-m", "bench.backfill", "--rows", "8000"),
-            *("--traffic-seconds", "0.5", "--keys", "bigint"),
+            *("--traffic-seconds", "0.2", "--keys", "bigint"),
             *("--statements", "20"),
         ],
         env={**os.environ, "TMPDIR": str(directory)},

@@ -18,7 +18,7 @@ def test_peers_that_do_not_run_are_named_and_the_others_lose_no_row() -> None:
     with TemporaryDirectory(prefix="rollout-tests-") as directory:
         Path(directory).chmod(0o711)
         done = completed(
-            [sys.executable, "-m", "bench.peers", "--rows", "1500", "--traffic-seconds", "0.5"],
+            [sys.executable, "-m", "bench.peers", "--rows", "1500", "--traffic-seconds", "0.2"],
             env={
                 **os.environ,
                 "TMPDIR": directory,

@@ -26,7 +26,7 @@ def test_the_last_line_has_the_figures_of_every_phase_forward_and_back(subject: 
         done = completed(
             [
                 *(sys.executable, "-m", "bench.phases", "--rows", "1000", "--runs", "1"),
-                *("--warm-up", "0.3", "--idle-seconds", "0.5", "--of", subject),
+                *("--warm-up", "0.2", "--idle-seconds", "0.3", "--of", subject),
             ],
             env={**os.environ, "TMPDIR": str(directory)},
             timeout=300,

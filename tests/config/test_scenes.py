@@ -1,6 +1,5 @@
 """The demo's scenes: each is set by the console's own verbs, beside a worker and a watchdog."""
 
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -8,12 +7,11 @@ from typing import TYPE_CHECKING
 import psycopg
 import pytest
 
-from config.home import ROOT
 from config.prepare import make_people
 from config.variables import FRESH, SCENES
 from tests.support import rollouts
 from tests.support.demo_sites import demo_template
-from tests.support.processes import Running, manage_process, stopped_after
+from tests.support.processes import manage_process, stopped_after
 from tests.support.servers import Database, database_of_its_own
 
 if TYPE_CHECKING:
@@ -42,12 +40,11 @@ def test_a_scene_is_set(
         env = database.env(
             DEMO="1", BACKFILL_ROWS_PER_SECOND="1000" if name == "backfilling" else "0"
         )
-        play = f"from config.scenes import play; play({name!r})"
-        command = [sys.executable, str(ROOT / "manage.py"), "shell", "-c", play]
+        play = ("shell", "-c", f"from config.scenes import play; play({name!r})")
         with (
             stopped_after(manage_process("qcluster", env=env, log=tmp_path / "worker.log")),
             stopped_after(manage_process("rollout", "watchdog", env=env, log=tmp_path / "dog.log")),
-            stopped_after(Running(command, env=env, log=tmp_path / "scene.log")) as scene,
+            stopped_after(manage_process(*play, env=env, log=tmp_path / "scene.log")) as scene,
         ):
             scene.wait_for(lambda: "Scene ready: /rollout/" in scene.output(), seconds=120)
             assert is_so(database, STATES[name]), scene.output()

@@ -28,6 +28,7 @@ from tests.engine.actions import audit, do_phase, undo_phase
 from tests.engine.test_every_phase import schema_lines
 from tests.support import shops
 from tests.support.django_projects import SETTINGS, make_project
+from tests.support.preloaded import preloaded_project
 from tests.support.processes import Running, stopped_after, wait_until
 
 pytestmark = pytest.mark.slow
@@ -57,6 +58,7 @@ class Fleet:
             env=release.environment(self.team.live),
             log=self.directory / f"{name}.log",
             directory=release.directory,
+            fork_of=preloaded_project,
         )
         self.processes[name] = stack.enter_context(stopped_after(running)), stack
         self.settle()

@@ -27,6 +27,7 @@ from tests.support.company_files import (
     SHOP_TABLES,
     URLS,
 )
+from tests.support.django_projects import MANAGE
 from tests.support.processes import completed
 
 
@@ -80,6 +81,10 @@ class Company:
 
     def manage(self, *arguments: str) -> str:
         return self.run("manage.py", *arguments)
+
+    def manage_in_turn(self, *commands: tuple[str, ...]) -> str:
+        """The same for several commands, which share a process: each loads the whole project."""
+        return self.run("in_turn.py", *[word for c in commands for word in (*c, "--then")][:-1])
 
     def write(self, name: str, text: str) -> None:
         write(self.directory / name, text)
@@ -145,6 +150,7 @@ def make_company(directory: Path, environment: Path, variables: dict[str, str]) 
     company.write("company/router.py", ROUTER)
     company.write("company/urls.py", URLS)
     company.write("serve.py", SERVE)
+    company.write("in_turn.py", MANAGE)
     company.write("drive.py", DRIVE)
     company.write("staff/models.py", MEMBER)
     company.write("shop/rollout.py", SHOP_PLAN)

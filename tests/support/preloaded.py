@@ -1,4 +1,4 @@
-"""Processes that are forks of one in which the site, or only Django, is loaded already.
+"""Processes that are forks of one in which the site, or what projects install, is loaded already.
 
 To start Python and Django takes half a second of a core, and a run starts hundreds of processes.
 Each one here is a real one, in a session of its own, with manage.py or a module as its main
@@ -20,8 +20,9 @@ import socket
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from importlib import import_module
+from pathlib import Path
 from threading import Lock
 from types import ModuleType
 from typing import IO, Any, NoReturn
@@ -35,6 +36,8 @@ Takes = Callable[[Variables], bool]
 SITE, PROJECT = "site", "project"
 # Settings that no module reads when it is imported, or in an app's `ready`.
 READ_LATE = {"DATABASES", "DATABASE_URL", "GIVEN", "LOGGING", "SERVE_MEDIA"}
+# The same of a project; its apps are loaded again.
+READ_LATE_OF_PROJECTS = {"BASE_DIR", "DATABASES", "INSTALLED_APPS", "STORAGES"}
 # How variables begin that Python has read before it runs anything.
 READ_AT_ONCE = ("DJANGO_SETTINGS_MODULE", "LANG", "LC_", "LD_", "PYTHON")
 # What commands need beside the apps themselves. Those that check the whole site load its addresses.
@@ -53,7 +56,7 @@ MODULES = (
     "rollout.tasks",
     "rollout.watchdog.loop",
 )
-# What the projects of tests need, as far as it reads no settings.
+# What commands of projects need beside the apps themselves.
 MODULES_OF_PROJECTS = (
     "django.core.management.commands.makemigrations",
     "django.core.management.commands.migrate",
@@ -114,8 +117,9 @@ class Forked:
 class Preloaded:
     """The process that is forked, as the tests see it: started when it is first needed."""
 
-    def __init__(self, kind: str) -> None:
+    def __init__(self, kind: str, **variables: str) -> None:
         self._kind = kind
+        self._variables = variables
         self._lock = Lock()
         self._requests: socket.socket | None = None
 
@@ -147,7 +151,7 @@ class Preloaded:
                 # It ends when this process does, whose end of the socket is closed then.
                 process = subprocess.Popen(
                     [sys.executable, "-m", __name__, str(theirs.fileno()), self._kind],
-                    env={**os.environ, "PYTHONUNBUFFERED": "1"},
+                    env={**os.environ, **self._variables, "PYTHONUNBUFFERED": "1"},
                     cwd=ROOT,
                     stdin=subprocess.DEVNULL,
                     pass_fds=[theirs.fileno()],
@@ -240,31 +244,61 @@ def _take_variables(env: Variables, *, but: Sequence[str] = ()) -> bool:
 
 def become_site(env: Variables) -> bool:
     """Be a process of the site; False if it has to be a fresh Python."""
-    return _take_variables(env) and _take_settings()
+    return _take_variables(env) and _take_settings(READ_LATE)
 
 
 def become_project(env: Variables) -> bool:
-    """Be a process of another project, whose settings nobody has read yet."""
+    """Be a process of another project; False if it has to be a fresh Python."""
+    from django.apps import apps
+    from django.conf import settings
+
     sys.path[:0] = filter(None, env.get("PYTHONPATH", "").split(os.pathsep))
     sys.dont_write_bytecode = bool(env.get("PYTHONDONTWRITEBYTECODE"))
-    return _take_variables(env, but=MADE_GOOD)
+    loaded = {*settings.INSTALLED_APPS}
+    del sys.modules["company"]
+    if not (_take_variables(env, but=MADE_GOOD) and _take_settings(READ_LATE_OF_PROJECTS)):
+        return False
+    if not loaded <= {*settings.INSTALLED_APPS}:
+        return False
+    apps.set_installed_apps(settings.INSTALLED_APPS)
+    return True
 
 
-def _take_settings() -> bool:
+def _load_project() -> None:
+    """Load what the projects of tests install, as one without an app of its own."""
+    import django
+
+    from tests.support.django_projects import SETTINGS, database_of
+
+    with tempfile.TemporaryDirectory() as directory:
+        company = Path(directory) / "company"
+        company.mkdir()
+        (company / "__init__.py").touch()
+        (company / "settings.py").write_text(SETTINGS.replace(', "shop"', ""))
+        sys.path.insert(0, directory)
+        os.environ["DATABASE"] = json.dumps(database_of("dbname=none"))
+        os.environ["DJANGO_SETTINGS_MODULE"] = "company.settings"
+        django.setup()
+        sys.path.remove(directory)
+
+
+def _take_settings(read_late: Collection[str]) -> bool:
     """Take the settings of this process's variables; False if modules have read others."""
     from django import conf
     from django.db import connections
     from django.utils.log import configure_logging
 
     settings: Any = conf.settings
-    read = settings._wrapped
-    before = _names(sys.modules.pop("config.settings"))
+    read, module = settings._wrapped, os.environ["DJANGO_SETTINGS_MODULE"]
+    if module not in sys.modules:
+        return False
+    before = _names(sys.modules.pop(module))
     try:
-        taken: Any = conf.Settings("config.settings")
+        taken: Any = conf.Settings(module)
     except Exception:  # A fresh Python says so in its own way.
         return False
-    after = _names(sys.modules["config.settings"])
-    if any(before.get(name) != after.get(name) for name in {*before, *after} - READ_LATE):
+    after = _names(sys.modules[module])
+    if any(before.get(name) != after.get(name) for name in {*before, *after}.difference(read_late)):
         return False
     for name in {*vars(read)} - {*vars(taken)}:  # An app's own defaults.
         setattr(taken, name, getattr(read, name))
@@ -294,15 +328,15 @@ def run(arguments: Sequence[str]) -> None:
 
 def main() -> None:
     import django
-    from django.conf import settings
 
     requests, kind = socket.socket(fileno=int(sys.argv[1])), sys.argv[2]
     sys.path[0] = str(ROOT)
     if kind == SITE:
         django.setup()
+    else:
+        _load_project()
     for module in MODULES if kind == SITE else MODULES_OF_PROJECTS:
         import_module(module)
-    assert settings.configured == (kind == SITE)
     gc.collect()
     gc.freeze()
     arguments = serve(requests, become_site if kind == SITE else become_project)
@@ -313,6 +347,14 @@ def main() -> None:
 
 
 preloaded, preloaded_project = Preloaded(SITE), Preloaded(PROJECT)
+# The site as `make demo` runs it, with more apps, and backfills as fast as they are.
+preloaded_demo = Preloaded(SITE, DEMO="1", BACKFILL_ROWS_PER_SECOND="0")
+
+
+def preloaded_for(env: Variables) -> Preloaded:
+    """The process of the site that has the apps which these variables ask for."""
+    return preloaded_demo if env.get("DEMO") else preloaded
+
 
 if __name__ == "__main__":
     main()

@@ -16,7 +16,7 @@ import psutil
 
 from config.home import ROOT
 from rollout.engine.shared_connections import shared_connections
-from tests.support.preloaded import Forked, preloaded
+from tests.support.preloaded import Forked, Preloaded, preloaded_for
 
 STOP_SECONDS = 10
 # Seconds for which something is waited for on a machine that has much else to do.
@@ -49,13 +49,15 @@ class Running:
         env: Mapping[str, str],
         log: Path,
         directory: Path = ROOT,
-        is_site: bool = False,
+        fork_of: Preloaded | None = None,
     ) -> None:
-        """A command; of the site, one that begins with this Python and can be a fork."""
+        """A command; one that begins with this Python can be a fork."""
         self.log = log
         with log.open("ab") as output:
-            if is_site:
-                self.process = preloaded.start(command[1:], env=env, output=output, errors=output)
+            if fork_of is not None:
+                self.process = fork_of.start(
+                    command[1:], env=env, output=output, errors=output, directory=str(directory)
+                )
                 return
             self.process = subprocess.Popen(
                 command,
@@ -100,7 +102,7 @@ class Running:
 
 def manage_process(*arguments: str, env: Mapping[str, str], log: Path) -> Running:
     command = [sys.executable, str(ROOT / "manage.py"), *arguments]
-    return Running(command, env=env, log=log, is_site=True)
+    return Running(command, env=env, log=log, fork_of=preloaded_for(env))
 
 
 @contextlib.contextmanager
@@ -120,7 +122,7 @@ def web_server(env: Mapping[str, str], *, log: Path) -> Iterator[str]:
         *("--no-control-socket", "--worker-class", "gthread", "--threads", "4"),
         *("--graceful-timeout", "2"),
     ]
-    with stopped_after(Running(command, env=env, log=log, is_site=True)) as server:
+    with stopped_after(Running(command, env=env, log=log, fork_of=preloaded_for(env))) as server:
         address = f"http://127.0.0.1:{port}"
         server.wait_for(lambda: answers(f"{address}/healthz"))
         yield address

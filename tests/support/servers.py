@@ -20,7 +20,7 @@ from psycopg.conninfo import conninfo_to_dict
 
 from config import embedded, server_user
 from config.home import ROOT
-from tests.support.preloaded import preloaded
+from tests.support.preloaded import preloaded_for
 
 # Names the run's template database: one server may serve several runs.
 RUN = "ROLLOUT_TEST_RUN"
@@ -160,11 +160,9 @@ def _made_once(name: str, make: Callable[[str], object], *, template: str | None
 
 def manage(*arguments: str, url: str, **more: str) -> str:
     """Runs a management command against the database `url`; gives what it printed."""
-    command = [str(ROOT / "manage.py"), *arguments]
+    command, env = [str(ROOT / "manage.py"), *arguments], Database(url).env(**more)
     with tempfile.TemporaryFile("w+") as output, tempfile.TemporaryFile("w+") as errors:
-        process = preloaded.start(
-            command, env=Database(url).env(**more), output=output, errors=errors
-        )
+        process = preloaded_for(env).start(command, env=env, output=output, errors=errors)
         status = process.wait()
         for file in (output, errors):
             file.seek(0)

@@ -115,6 +115,8 @@ from shop.states import FIELD
 class OrderAdmin(admin.ModelAdmin):
     list_display = ("pk", FIELD, "note")
     list_filter = (FIELD,)
+    # How many there are is what counts.
+    list_per_page = 10
 """
 WORK = '''
 """Writes and reads orders until it is asked to stop. Each write, once committed, is a line of

@@ -9,7 +9,7 @@ import psutil
 import pytest
 
 from tests.support.intervals import shorter
-from tests.support.preloaded import Forked, preloaded
+from tests.support.preloaded import Forked, preloaded_for
 from tests.support.processes import PATIENCE, wait_until
 
 TELLS = """
@@ -39,7 +39,7 @@ def started(directory: Path, program: str, **variables: str) -> Forked:
     (directory / "program.py").write_text(program)
     env = {**os.environ, "PYTHONUNBUFFERED": "1", **variables}
     with (directory / "output").open("wb") as output:
-        return preloaded.start(
+        return preloaded_for(env).start(
             [str(directory / "program.py"), "an argument"], env=env, output=output, errors=output
         )
 
@@ -48,6 +48,7 @@ def started(directory: Path, program: str, **variables: str) -> Forked:
     ("variables", "is_loaded"),
     [
         ({"OWN": "3", "DATABASE_URL": "postgresql://somebody@localhost/elsewhere"}, True),
+        ({"DEMO": "1"}, True),
         ({"ROLLOUT_BASE_URL": "https://console.example"}, False),
         ({"PYTHONHASHSEED": "1"}, False),
     ],

@@ -305,6 +305,8 @@ def test_tables_that_a_plan_drops_and_renames_go_and_come_back_in_a_rehearsal(
         for number, phase in enumerate(plan.phases)
     ]
     monkeypatch.setattr(plans, "_plans", [replace(plan, phases=tuple(phases))])  # type: ignore[arg-type]
+    monkeypatch.setattr(rehearsals, "BETWEEN_SECONDS", 0.1)
+    monkeypatch.setattr(rehearsals, "BASELINE_SECONDS", 0.3)
     rollouts.snapshot_of(properties)
     rehearsal = rehearsed(properties)
     assert rehearsal.state == RehearsalState.PASSED, summary_of(rehearsal)
