@@ -82,7 +82,7 @@ class Application(threading.Thread):
                 contextlib.suppress(psycopg.OperationalError),
                 psycopg.connect(self.url, autocommit=True) as connection,
             ):
-                while not self._ended.wait(0.01):
+                while not self._ended.wait(0.02):
                     self._write(connection)
 
     def stop(self) -> None:

@@ -151,7 +151,7 @@ def writing(target: Target, number: int, stop: Event) -> tuple[int, int]:
                 # With its lines.
                 session.execute("DELETE FROM ticket WHERE id = %s", row)
                 tickets, lines = tickets - 1, lines - 2
-                stop.wait(0.01)
+                stop.wait(0.04)
     return tickets, lines
 
 

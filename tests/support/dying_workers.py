@@ -48,7 +48,7 @@ class Release(threading.Thread):
     def run(self) -> None:
         number = 0
         try:
-            while not self._retired.wait(0.005):
+            while not self._retired.wait(0.02):
                 number += 1
                 key, value = self.keys[number % len(self.keys)], 100_000 + number
                 try:
