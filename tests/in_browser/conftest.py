@@ -1,4 +1,4 @@
-"""One Chromium and one web server for all tests of a module."""
+"""One Chromium for all tests here, and one web server for those of a module."""
 
 import os
 from collections.abc import Iterator
@@ -11,6 +11,7 @@ from tests.support.processes import manage_process, stopped_after, web_server
 from tests.support.servers import Database, database_of_its_own
 
 if TYPE_CHECKING:
+    from playwright.sync_api import Browser
     from pytest_django.plugin import DjangoDbBlocker
 
     from tests.in_browser.visiting import Site
@@ -30,32 +31,39 @@ def variables() -> dict[str, str]:
     return {}
 
 
-@pytest.fixture(scope="module")
-def site(
-    database: Database, variables: dict[str, str], tmp_path_factory: pytest.TempPathFactory
-) -> Iterator["Site"]:
+@pytest.fixture(scope="package")
+def chromium() -> Iterator["Browser"]:
+    """Started once: each site's tests have contexts of their own in it."""
     if not CHROMIUM.exists() and not os.environ.get("CI"):
         pytest.skip(f"there is no {CHROMIUM}")
-    from django.db import connections
     from playwright.sync_api import sync_playwright
+
+    with pytest.MonkeyPatch.context() as patch, sync_playwright() as playwright:
+        # Playwright has an event loop in this thread, where Django sees danger. There is none: the
+        # loop waits while a test runs.
+        patch.setenv("DJANGO_ALLOW_ASYNC_UNSAFE", "1")
+        browser = playwright.chromium.launch(
+            executable_path=CHROMIUM,
+            args=["--no-sandbox", "--disable-background-networking", "--disable-dev-shm-usage"],
+        )
+        yield browser
+        browser.close()
+
+
+@pytest.fixture(scope="module")
+def site(
+    chromium: "Browser",
+    database: Database,
+    variables: dict[str, str],
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator["Site"]:
+    from django.db import connections
 
     from tests.in_browser.visiting import Site
 
     log = tmp_path_factory.mktemp("site") / "web.log"
-    with (
-        pytest.MonkeyPatch.context() as patch,
-        sync_playwright() as playwright,
-        web_server(database.env(SERVE_MEDIA="1", **variables), log=log) as address,
-    ):
-        # Playwright has an event loop in this thread, where Django sees danger. There is none: the
-        # loop waits while a test runs.
-        patch.setenv("DJANGO_ALLOW_ASYNC_UNSAFE", "1")
-        chromium = playwright.chromium.launch(
-            executable_path=CHROMIUM,
-            args=["--no-sandbox", "--disable-background-networking", "--disable-dev-shm-usage"],
-        )
+    with web_server(database.env(SERVE_MEDIA="1", **variables), log=log) as address:
         yield Site(address, chromium)
-        chromium.close()
         # Beside an event loop Django keeps other connections than without one.
         connections.close_all()
 

@@ -1,14 +1,19 @@
-"""Charts, headers and lists in Chromium, by pointer and by the keyboard alone.
+"""Charts, headers, lists and live parts in Chromium, by pointer and by the keyboard alone.
 
-They share a site: charts and headers need few rows, and keys come last, with listings.
+They share a site without a worker: charts and headers need few rows, keys come with listings, and
+at the end the database goes, for which a worker would wait ten seconds.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import timedelta
 
+import psycopg
 import pytest
 from django.utils import timezone
 from playwright.sync_api import expect
 
+from config import embedded
 from tests.console import journal
 from tests.console.journal import PAGE
 from tests.in_browser.visiting import Site
@@ -110,3 +115,34 @@ def test_a_mapping_is_reviewed_by_the_keyboard_alone(site: Site, database: Datab
         press("Enter")
         engineer.page.wait_for_url(f"**{PAGE}")
         assert not engineer.problems
+
+
+@contextmanager
+def closed(database: Database) -> Iterator[None]:
+    """Nobody gets to the database meanwhile, and those who were there are thrown out."""
+    name = database.url.split("?")[0].rsplit("/", 1)[1]
+    with psycopg.connect(
+        embedded.with_database(database.url, "postgres"), autocommit=True
+    ) as server:
+        server.execute(f'ALTER DATABASE "{name}" ALLOW_CONNECTIONS false'.encode())
+        try:
+            server.execute(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s", [name]
+            )
+            yield
+        finally:
+            server.execute(f'ALTER DATABASE "{name}" ALLOW_CONNECTIONS true'.encode())
+
+
+def test_a_database_that_goes_and_comes_back_is_reported_and_seen_on_the_open_page(
+    site: Site, database: Database
+) -> None:
+    with site.visitor("lead") as lead:
+        lead.open(PAGE)
+        with closed(database):
+            lead.ask_again()
+            lead.reads("Database unavailable.")
+            assert "Property classification" in lead.text, "what was known stays"
+        lead.ask_again()
+        lead.page.get_by_text("Database unavailable.").wait_for(state="detached")
+        assert all("503" in problem for problem in lead.problems), lead.problems

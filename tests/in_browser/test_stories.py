@@ -1,13 +1,9 @@
 """What people do with the console, in Chromium, with a real web server, worker and watchdog."""
 
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 
-import psycopg
 import pytest
 
-from config import embedded
 from rollout import gates, runner
 from rollout.models import BackfillJob, LogEntry, PhaseRun, RollbackChain, RuleState, SignOff
 from rollout.plan import plans
@@ -39,28 +35,6 @@ def asks_until(visitor: Visitor, path: str, text: str, *, seconds: float = 60) -
         assert time.monotonic() < deadline, visitor.text
         time.sleep(0.2)
         visitor.open(path)
-
-
-def ask_again(visitor: Visitor) -> None:
-    """As when a tab is looked at again: its live parts ask at once."""
-    visitor.page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
-
-
-@contextmanager
-def closed(database: Database) -> Iterator[None]:
-    """Nobody gets to the database meanwhile, and those who were there are thrown out."""
-    name = database.url.split("?")[0].rsplit("/", 1)[1]
-    with psycopg.connect(
-        embedded.with_database(database.url, "postgres"), autocommit=True
-    ) as server:
-        server.execute(f'ALTER DATABASE "{name}" ALLOW_CONNECTIONS false'.encode())
-        try:
-            server.execute(
-                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s", [name]
-            )
-            yield
-        finally:
-            server.execute(f'ALTER DATABASE "{name}" ALLOW_CONNECTIONS true'.encode())
 
 
 def plant_a_wrong_type() -> None:
@@ -315,7 +289,7 @@ def test_open_focused_and_scrolled_elements_stay_so_while_the_page_updates(
         lead.page.keyboard.press("Enter")
         lead.page.evaluate("scrollTo(0, 240)")
         journal.ran(rollout, 2, "failed", error="Somebody pulled the plug.")
-        ask_again(lead)
+        lead.ask_again()
         lead.reads("Somebody pulled the plug.")
         assert lead.page.evaluate(
             "[document.activeElement.nodeName, document.activeElement.parentNode.open]"
@@ -332,7 +306,7 @@ def test_the_rest_of_the_page_follows_a_change(site: Site, database: Database) -
         """Neither part would ask by itself for hours; one of them is made to."""
         for part in ("rollout-now", "live"):
             visitor.page.evaluate(f"document.getElementById('{part}').dataset.live = 9999")
-        ask_again(visitor)
+        visitor.ask_again()
         # A part that still waits for an answer asks for no other.
         visitor.page.locator(".htmx-request").first.wait_for(state="detached")
         PhaseRun.objects.filter(pk=run.pk).update(state=state)
@@ -376,7 +350,7 @@ def test_figures_that_change_move_nothing_else_on_the_page(site: Site, database:
                 with lead.page.expect_response(
                     lambda answer: "hx-request" in answer.request.headers
                 ):
-                    ask_again(lead)
+                    lead.ask_again()
                 lead.page.evaluate(DRAWN)
             assert lead.page.evaluate("shifted") < 0.01, path
         lead.page.evaluate("document.body.insertAdjacentHTML('afterbegin', '<h1>Here I am</h1>')")
@@ -384,17 +358,3 @@ def test_figures_that_change_move_nothing_else_on_the_page(site: Site, database:
         assert lead.page.evaluate("shifted") > 0.01, "what moves is seen"
         assert not lead.problems
     run.delete()
-
-
-def test_a_database_that_goes_and_comes_back_is_reported_and_seen_on_the_open_page(
-    site: Site, database: Database
-) -> None:
-    with site.visitor("lead") as lead:
-        lead.open(PAGE)
-        with closed(database):
-            ask_again(lead)
-            lead.reads("Database unavailable.")
-            assert "Property classification" in lead.text, "what was known stays"
-        ask_again(lead)
-        lead.page.get_by_text("Database unavailable.").wait_for(state="detached")
-        assert all("503" in problem for problem in lead.problems), lead.problems
