@@ -29,6 +29,7 @@ from properties.listings import (
     Page,
     PropertyFields,
 )
+from properties.matches import first_matches
 from properties.shapes import Shape
 from properties.text import given, shown
 from properties.transition.shapes import current_shape, offer_shadow_read
@@ -124,15 +125,16 @@ def search(
 def _page(
     shape: Shape, filters: Filters, *, after: Cursor | None, before: Cursor | None, size: int
 ) -> Page:
-    rows = _matching(shape, filters)
-    if before is not None:
-        fetched = list(_before(rows, before)[: size + 1])
-        listings = tuple(_listing(row) for row in reversed(fetched[:size]))
-        more_before, more_after = len(fetched) > size, True
-    else:
-        fetched = list(_after(rows, after)[: size + 1])
-        listings = tuple(_listing(row) for row in fetched[:size])
+    rows = shape.properties()
+    rows = _after(rows, after) if before is None else _before(rows, before)
+    matching = _matching(shape, rows, filters)
+    fetched = first_matches(matching, rows, newest_first=before is None, size=size + 1)
+    listings = tuple(_listing(row) for row in fetched[:size])
+    if before is None:
         more_before, more_after = after is not None, len(fetched) > size
+    else:
+        listings = listings[::-1]
+        more_before, more_after = len(fetched) > size, True
     return Page(
         listings=listings,
         previous=Cursor.of(listings[0]) if listings and more_before else None,
@@ -223,8 +225,7 @@ def _get_if_there(shape: Shape, property_id: UUID) -> tuple[Listing, ...]:
         return ()
 
 
-def _matching(shape: Shape, filters: Filters) -> QuerySet[Any]:
-    rows = shape.properties()
+def _matching(shape: Shape, rows: QuerySet[Any], filters: Filters) -> QuerySet[Any]:
     if filters.text:
         contains = (Q(**{f"{column}__icontains": filters.text}) for column in SEARCHED_COLUMNS)
         rows = rows.filter(reduce(or_, contains))
@@ -245,14 +246,13 @@ def _after(rows: QuerySet[Any], cursor: Cursor | None) -> QuerySet[Any]:
         rows = rows.filter(created_at__lte=cursor.created_at).exclude(
             created_at=cursor.created_at, id__lte=cursor.id
         )
-    return rows.order_by("-created_at", "id")
+    return rows
 
 
 def _before(rows: QuerySet[Any], cursor: Cursor) -> QuerySet[Any]:
-    rows = rows.filter(created_at__gte=cursor.created_at).exclude(
+    return rows.filter(created_at__gte=cursor.created_at).exclude(
         created_at=cursor.created_at, id__gte=cursor.id
     )
-    return rows.order_by("created_at", "-id")
 
 
 def _listing(row: Any, *, images: tuple[ListingImage, ...] = ()) -> Listing:

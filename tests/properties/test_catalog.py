@@ -222,7 +222,7 @@ def test_a_search_of_texts_that_finds_little_can_start_from_an_index(
     create("A", type=" Loft", status="SOLD"), create("B", type=None, status=None)
     with CaptureQueriesContext(connection) as queries:
         catalog.search(filters)
-    search = next(query["sql"] for query in queries if "ORDER BY" in query["sql"][-300:])
+    search = next(query["sql"] for query in queries if query["sql"].endswith(" LIMIT 21"))
     with connection.cursor() as cursor:
         # A table this small is read in full otherwise, or in the order of its listings.
         cursor.execute("SET LOCAL enable_seqscan = off; DROP INDEX properties_created_idx")
