@@ -215,7 +215,7 @@ BACKFILL = r.Phase(
 )
 
 ENFORCE = r.Phase(
-    description="Enforce constraints and cut over reads and writes.",
+    description="Enforce constraints, build search indexes, and cut over reads and writes.",
     estimate=timedelta(minutes=2),
     gates=(*ENFORCE_GATES, r.MappingReviewed(grace=NEW_VALUES_MAY_WAIT), r.Approved()),
     steps=(
@@ -231,6 +231,21 @@ ENFORCE = r.Phase(
             table=PROPERTIES,
             columns=("property_type_id", "property_status_id", "currency", "is_listed"),
         ),
+        # A search for what few listings have needs them from its first read on.
+        r.CreateIndex(
+            id="index-type",
+            description="Create index on (property_type_id, property_status_id)",
+            table=PROPERTIES,
+            name="properties_type_id_idx",
+            columns=("property_type_id", "property_status_id"),
+        ),
+        r.CreateIndex(
+            id="index-status",
+            description="Create index on (property_status_id)",
+            table=PROPERTIES,
+            name="properties_status_id_idx",
+            columns=("property_status_id",),
+        ),
         r.CutOver(
             id="cut-over",
             description="Cut over; keep legacy columns in sync via triggers",
@@ -242,7 +257,7 @@ ENFORCE = r.Phase(
 )
 
 CONTRACT = r.Phase(
-    description="Archive and drop legacy columns; build search indexes and counts.",
+    description="Archive and drop legacy columns; build search counts.",
     estimate=timedelta(minutes=3),
     gates=(
         *ENFORCE_GATES,
@@ -280,20 +295,6 @@ CONTRACT = r.Phase(
             table=PROPERTIES,
         ),
         r.StopDualWrite(id="stop-watching-images", description="Drop image trigger", table=IMAGES),
-        r.CreateIndex(
-            id="index-type",
-            description="Create index on (property_type_id, property_status_id)",
-            table=PROPERTIES,
-            name="properties_type_id_idx",
-            columns=("property_type_id", "property_status_id"),
-        ),
-        r.CreateIndex(
-            id="index-status",
-            description="Create index on (property_status_id)",
-            table=PROPERTIES,
-            name="properties_status_id_idx",
-            columns=("property_status_id",),
-        ),
         r.CreateMaterializedView(
             id="listing-counts",
             description="Create materialized view of search counts",

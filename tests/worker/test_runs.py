@@ -190,7 +190,7 @@ def test_a_step_that_the_catalog_shows_as_applied_is_not_applied_again(expanded:
 def test_a_first_run_says_of_no_step_that_a_part_was_done_before(contracted: Rollout) -> None:
     back = rollouts.carry_back(contracted, 4)
     results = StepRun.objects.filter(
-        run__in=[back, contracted.runs.get(phase=4, direction="forward")]
+        run__in=[back, *contracted.runs.filter(phase__in=(3, 4), direction="forward")]
     )
     assert results.get(step="index-type", run__direction="forward").result == "Applied."
     assert not [row.result for row in results if "part of it" in row.result]
@@ -296,10 +296,10 @@ def test_an_audit_that_was_cancelled_within_a_phase_keeps_no_other_waiting(
 
 
 def test_an_index_whose_build_was_cut_off_is_cleared_away_when_its_run_continues(
-    enforced: Rollout, monkeypatch: pytest.MonkeyPatch
+    filled: Rollout, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The step's first action, which clears such an index away, had been written down as done."""
-    run = rollouts.start(enforced, 4)
+    run = rollouts.start(filled, 3)
     apply = ddl.apply
     index = "properties_type_id_idx"
 

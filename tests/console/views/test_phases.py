@@ -371,9 +371,9 @@ def test_a_long_statement_shows_how_far_it_is_and_whose_transactions_it_waits_fo
         blockers=(old,),
         progress=Progress("waiting for old snapshots", 2, 3, "blocking transactions"),
     )
-    run = ran(rollout, 4, "running")
+    run = ran(rollout, 3, "running")
     reached(run, "index-type", "running", activity=activity.as_data())
-    text = text_of(viewer, f"{PAGE}phases/4/")
+    text = text_of(viewer, f"{PAGE}phases/3/")
     assert "Waiting for old snapshots" in text
     assert "2 of 3 blocking transactions" in text
     assert 'value="2.0000" max="3.0000"' in text
@@ -383,5 +383,5 @@ def test_a_long_statement_shows_how_far_it_is_and_whose_transactions_it_waits_fo
     assert '<dt>Lock timeout</dt><dd class="number">' not in text
     without = replace(activity, blockers=(), progress=None)
     run.steps.update(activity=without.as_data())
-    text = text_of(viewer, f"{PAGE}phases/4/")
+    text = text_of(viewer, f"{PAGE}phases/3/")
     assert "PostgreSQL reports no progress for this statement." in text
