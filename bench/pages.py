@@ -115,7 +115,8 @@ def _addresses(database: Database) -> list[str]:
     ]
     return [
         *(f"/rollout/{path}" for path in console),
-        *("/properties/", "/properties/?text=loft", f"/properties/{row[0]}/"),
+        *("/properties/", "/properties/?text=loft", "/properties/?type=Houseboat"),
+        f"/properties/{row[0]}/",
     ]
 
 

@@ -9,6 +9,9 @@ from rollout.engine import ddl
 
 LONGEST_HOLD_MS = 50.0
 MAX_EXTRA_WAIT_MS = 500.0
+# The way back in an incident: rows a second, and as a share of the fill's beside the same traffic.
+MIN_RESTORED_PER_S = 50_000
+MIN_RESTORED_SHARE = 0.8
 
 
 @dataclass(frozen=True)
@@ -28,6 +31,8 @@ class Figures:
     """How long each took, in seconds."""
     slowest_in: str
     """The step that was under way when the application's slowest transaction was due."""
+    rows_per_s: dict[str, float]
+    """Of each pass, by its kind and its table."""
     held_back: dict[str, float]
     """Seconds that passes over the rows lost to each sign of the database's health."""
 
@@ -88,12 +93,27 @@ class Report:
                 f"{run.app_p99_ms:>7.1f} {run.app_errors:>7}  {run.longest_lock} (looked at least "
                 f"every {run.blind_ms:.1f} ms)"
             )
+        for name, run in self.all.items():
+            for label, speed in run.rows_per_s.items():
+                yield f"{name:<14}{speed:>8,.0f} rows/s  {label}"
+
+    @property
+    def restored(self) -> dict[str, tuple[float, float]]:
+        """Of each table that was restored, rows a second, and that as a share of its fill's."""
+        speeds = {label: s for run in self.all.values() for label, s in run.rows_per_s.items()}
+        return {
+            table: (speed, speed / speeds[f"fill {table}"])
+            for label, speed in speeds.items()
+            for kind, _, table in [label.partition(" ")]
+            if kind == "restore" and f"fill {table}" in speeds
+        }
 
 
 def targets(reports: Sequence[Report]) -> dict[str, dict[str, Any]]:
     """What must be reached in every phase and rollback, what was, and whether that is enough.
 
-    An application's longest wait is the median of the runs, less its longest without a phase.
+    An application's longest wait is the median of the runs, less its longest without a phase. So
+    is what is restored, where anything was.
     """
     waits = {
         name: statistics.median(
@@ -109,6 +129,18 @@ def targets(reports: Sequence[Report]) -> dict[str, dict[str, Any]]:
         ("longest_lock_ms", LONGEST_HOLD_MS, max(figures.longest_lock_ms for figures in every)),
     ):
         reached[name] = {"at_most": at_most, "reached": round(value, 1), "met": value <= at_most}
+    restored = [speeds for report in reports for speeds in report.restored.values()]
+    for name, at_least, values in (
+        ("restored_rows_per_s", MIN_RESTORED_PER_S, [speed for speed, _ in restored]),
+        ("restored_share", MIN_RESTORED_SHARE, [share for _, share in restored]),
+    ):
+        if values:
+            value = statistics.median(values)
+            reached[name] = {
+                "at_least": at_least,
+                "reached": round(value, 2),
+                "met": value >= at_least,
+            }
     return reached
 
 
@@ -116,4 +148,5 @@ def target_lines(reports: Sequence[Report]) -> Iterator[str]:
     """The targets, as text."""
     for name, target in targets(reports).items():
         verdict = "met" if target["met"] else "MISSED"
-        yield f"{name:<18} {target['reached']:>8.1f}  ≤ {target['at_most']:<7g} {verdict}"
+        bound = f"≥ {target['at_least']}" if "at_least" in target else f"≤ {target['at_most']:g}"
+        yield f"{name:<20} {target['reached']:>10,.2f}  {bound:<8} {verdict}"

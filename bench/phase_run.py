@@ -61,9 +61,7 @@ class PhaseRuns:
         with workers(self.database), watched(self.database, self.subject.tables) as locks:
             self._carry_out(0)
             report = Report(self.rows, self._idle())
-            report.forward |= self._measured(locks, Direction.FORWARD, 1)
-            self._carry_out(2)
-            report.forward |= self._measured(locks, Direction.FORWARD, 3, 4)
+            report.forward |= self._measured(locks, Direction.FORWARD, 1, 2, 3, 4)
             report.backward |= self._measured(locks, Direction.BACKWARD, 4, 3, 2, 1)
         embedded.drop_database(self.database.url)
         return report
@@ -126,6 +124,7 @@ class PhaseRuns:
             seconds=ended - started,
             steps={row.step: round(seconds_of(row), 3) for row in run.steps.all()},
             slowest_in=_step_at(run, seen.slowest_due(started, ended)),
+            rows_per_s=_rows_per_s(run),
             held_back=self._held_back(run),
         )
 
@@ -147,6 +146,17 @@ class PhaseRuns:
 
     def _traffic(self) -> Any:
         return traffic(self.database, self.subject.scripts, self.rows, warm_up=self.warm_up)
+
+
+def _rows_per_s(run: PhaseRun) -> dict[str, float]:
+    """Of each pass that met rows, from its beginning to the end of its final sweep."""
+    jobs = BackfillJob.objects.filter(step_run__run=run, scanned__gt=0)
+    speeds: dict[str, float] = {}
+    for job in jobs.exclude(finished_at=None).order_by("pk"):
+        assert job.finished_at is not None
+        seconds = (job.finished_at - job.created_at).total_seconds()
+        speeds[f"{job.kind} {job.table}"] = round(job.scanned / seconds)
+    return speeds
 
 
 def _step_at(run: PhaseRun, moment: float) -> str:

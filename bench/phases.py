@@ -1,12 +1,12 @@
 """The command: `python -m bench.phases`, or `make bench-phases ROWS=2000000`.
 
 The property rollout by the real queue, with 300 transactions a second of an application beside it:
-phases 1, 3 and 4 and all of the way back. Phase 0 and the backfill run alone in between. All
-of that several times, because an application's longest wait is one event: its median counts.
+phases 1 to 4 and all of the way back; before that phase 0, alone. All of that several times,
+because an application's longest wait is one event: its median counts.
 `--of keys` widens an integer key and what refers to it instead. A lock's time is that from the
 moment it is granted; waits for it are those of the application, and the lock timeouts.
 
-The last line is JSON: {"runs": [figures], "targets": {name: {"at_most", "reached", "met"}}}.
+The last line is JSON: {"runs": [figures], "targets": {name: {a bound, "reached", "met"}}}.
 """
 
 import argparse

@@ -20,7 +20,17 @@ from rollout.models import AuditReport, BackfillJob, Direction, PhaseRun
 BYTES_A_ROW = 1200
 SPARE_BYTES = 4 * 1024**3
 
-APPLICATION_PAGES = ("/properties/", "/properties/?text=loft")
+# Of a text that no row has, that all have, and that some have; of what few rows have.
+APPLICATION_PAGES = (
+    "/properties/",
+    "/properties/?text=loft",
+    "/properties/?text=floors",
+    "/properties/?text=Listing+4711",
+    "/properties/?type=Houseboat",
+    "/properties/?type=Houseboat&status=Withdrawn",
+    "/properties/?text=floors&type=Houseboat&status=Withdrawn",
+    "/properties/?price_from=100000&price_to=100001",
+)
 KINDS = ("fill", "archive", "restore")
 SIZES = """
 SELECT coalesce(sum(pg_total_relation_size(c.oid))

@@ -14,6 +14,9 @@ from tests.support.processes import completed
 
 pytestmark = pytest.mark.xdist_group("bench")
 
+LIMITS = {"app_errors", "app_extra_wait_ms", "longest_lock_ms"}
+# A table that is filled and restored.
+RESTORED = {"properties": "properties", "keys": "bench_tickets"}
 FIGURES = {"longest_lock_ms", "app_max_ms", "app_p99_ms", "app_errors"}
 
 
@@ -37,7 +40,7 @@ def test_the_last_line_has_the_figures_of_every_phase_forward_and_back(subject: 
         shutil.rmtree(directory)
     printed = json.loads(done.stdout.splitlines()[-1])
     (report,) = printed["runs"]
-    assert set(report["phases"]) == {"1", "3", "4"}
+    assert set(report["phases"]) == {"1", "2", "3", "4"}
     assert set(report["rollback"]["phases"]) == {"4", "3", "2", "1"}
     every = [*report["phases"].values(), *report["rollback"]["phases"].values()]
     for figures in (*every, report["rollback"]):
@@ -47,7 +50,10 @@ def test_the_last_line_has_the_figures_of_every_phase_forward_and_back(subject: 
     seen = [figures for figures in every if figures["longest_lock"] != "none was seen"]
     assert seen, "a lock that nobody sees was not looked for"
     assert all(0 < figures["longest_lock_ms"] < 5000 for figures in seen)
-    assert set(printed["targets"]) == {"app_errors", "app_extra_wait_ms", "longest_lock_ms"}
+    speeds = report["phases"]["2"]["rows_per_s"] | report["rollback"]["phases"]["4"]["rows_per_s"]
+    assert all(speed > 0 for speed in speeds.values())
+    assert {f"fill {RESTORED[subject]}", f"restore {RESTORED[subject]}"} <= set(speeds)
+    assert set(printed["targets"]) == {*LIMITS, "restored_rows_per_s", "restored_share"}
 
 
 def test_the_longest_wait_is_the_median_of_the_runs_less_what_it_is_without_a_phase() -> None:
@@ -57,8 +63,24 @@ def test_the_longest_wait_is_the_median_of_the_runs_less_what_it_is_without_a_ph
     assert targets([_report(idle=100, longest=600)])["app_extra_wait_ms"]["met"]
 
 
+def test_restoring_is_compared_with_the_fill_of_the_same_table_and_run() -> None:
+    report = _report(idle=1, longest=2)
+    assert "restored_share" not in targets([report])
+    report.forward[2] = _figures(longest=2, rows_per_s={"fill properties": 80_000.0})
+    report.backward[4] = _figures(
+        longest=2, rows_per_s={"proof properties": 9.0, "restore properties": 60_000.0}
+    )
+    reached = targets([report])
+    assert reached["restored_rows_per_s"] == {"at_least": 50_000, "reached": 60_000, "met": True}
+    assert reached["restored_share"] == {"at_least": 0.8, "reached": 0.75, "met": False}
+
+
 def _report(*, idle: float, longest: float) -> Report:
-    figures = Figures(
+    return Report(1000, {"app_max_ms": idle}, forward={1: _figures(longest=longest)})
+
+
+def _figures(*, longest: float, rows_per_s: dict[str, float] | None = None) -> Figures:
+    return Figures(
         longest_lock_ms=4,
         longest_lock="ACCESS EXCLUSIVE on properties",
         blind_ms=1,
@@ -70,6 +92,6 @@ def _report(*, idle: float, longest: float) -> Report:
         seconds=1,
         steps={},
         slowest_in="",
+        rows_per_s=rows_per_s or {},
         held_back={},
     )
-    return Report(1000, {"app_max_ms": idle}, forward={1: figures})
