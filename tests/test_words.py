@@ -61,6 +61,7 @@ BANNED_IN_NOTES = {
     r"\bthat there (?:is|are) not\b": "unknown, that does not exist",
     r"\bbears?\b": "has, carries",
     r"\b(?:hence|lately)\b": "so, recently",
+    r"\bsample (?:application|app|image|page)s?\b": "example: a sample is picked at random",
     r"\b[Ss]o (?:many|much|long|young) (?:is|are|may|after)\b": "at most N, for N seconds",
 }
 # Stored keys, which pages show by their labels.

@@ -9,7 +9,7 @@ import psycopg
 
 from rollout import gates
 from rollout.engine import mapping
-from rollout.engine.mapping import CannotDecide, Decision, MappingLocked, Outcome
+from rollout.engine.mapping import CannotDecide, Change, Decision, MappingLocked, Outcome
 from rollout.gates.starts import refusal_beside_rollback
 from rollout.journal import activity_log
 from rollout.journal.actors import Actor, Refused
@@ -43,6 +43,10 @@ class ReviewPreview:
     @property
     def seen(self) -> str:
         return "" if self.outcome is None else _digest(self.outcome)
+
+    @property
+    def changes(self) -> list[Change]:
+        return self.outcome.changes if self.outcome else []
 
 
 def refusal_to_review(rollout: Rollout, summary: RolloutSummary | None = None) -> str:

@@ -46,7 +46,7 @@ def test_look_alikes_are_joined_to_the_leading_spelling_after_a_preview_and_apar
     page = send(reviewer, decisions=decisions)
     rows = rollouts.ask("SELECT count(*) FROM properties WHERE type = 'Tow\u200bnhouse'")
     assert rows > 0
-    assert f'<td class="number">{rows}</td>' in page
+    assert f'<td class="number" data-label="Rows">{rows}</td>' in page
     applied(reviewer, page)
     after = text_of(reviewer, TYPES)
     assert "Set by <strong>engineer</strong>" in after
@@ -78,7 +78,7 @@ def test_suggestions_from_a_similarity_on_are_accepted_and_counted_beforehand(
         preview = send(reviewer, bulk="similar", similarity=str(similarity))
         assert len(decisions_in(preview)) == values
         changes = preview.partition('id="changes"')[2]
-        counted = re.findall(r'<td class="number">([\d,]+)</td>', changes)
+        counted = re.findall(r'<td class="number" data-label="Rows">([\d,]+)</td>', changes)
         assert sum(int(number.replace(",", "")) for number in counted) == rows
     applied(reviewer, preview)
     assert text_of(reviewer, TYPES).count("Set by <strong>engineer</strong>") == values
