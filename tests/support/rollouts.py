@@ -172,12 +172,29 @@ def carry_out(rollout: Rollout, *phases: int) -> PhaseRun:
 
 
 def snapshot_of(rollout: Rollout) -> Snapshot:
-    """Take a snapshot and work until it is verified: phases 3 and 4 ask for one."""
+    """Take a snapshot and work until it is verified."""
     snapshot = runner.take_snapshot(rollout, actor=ADA)
     work()
     snapshot.refresh_from_db()
     assert snapshot.state == SnapshotState.VERIFIED, f"{snapshot}: {snapshot.error}"
     return snapshot
+
+
+def record_snapshot(rollout: Rollout) -> Snapshot:
+    """Have a verified snapshot in the journal, as the gates of phases 3 and 4 ask for.
+
+    There is no dump of it, which would take as long as the phase.
+    """
+    now = timezone.now()
+    return Snapshot.objects.create(
+        rollout=rollout,
+        state=SnapshotState.VERIFIED,
+        plan_digest=plans.get(rollout.plan).digest,
+        actor_name=ADA.name,
+        taken_at=now,
+        verified_at=now,
+        expires_at=now + timedelta(days=30),
+    )
 
 
 def items_to_tick(plan: str = PLAN) -> list[str]:
@@ -218,7 +235,7 @@ def prepare(rollout: Rollout, phase: int) -> Actor:
             case MappingReviewed():
                 review_mapping(rollout)
             case SnapshotVerified():
-                snapshot_of(rollout)
+                record_snapshot(rollout)
             case ProbesPassed():
                 probe_all(rollout)
             case Approved():
