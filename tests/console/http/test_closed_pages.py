@@ -250,6 +250,7 @@ def test_every_page_says_what_is_there_no_more_and_every_link_of_it_leads_somewh
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("shared_parts")
 @pytest.mark.parametrize("state", PRESSED, indirect=True, ids=lambda make: make.__name__)
 def test_no_part_breaks_and_no_button_says_done_of_what_no_worker_can_do(
     state: State, lead_browser: Client
