@@ -52,6 +52,7 @@ class Outcome:
 
     ``decided`` is how many normal forms have another decision than before, those included whose
     texts mean what they meant; ``earlier`` are the decisions before, which undo these.
+    ``new_names`` are those that only these decisions give a lookup row, made now or by phase 2.
     """
 
     changes: list[Change]
@@ -61,6 +62,7 @@ class Outcome:
     mapped: bool
     decided: int
     earlier: dict[str, Decision] = field(default_factory=dict)
+    new_names: list[str] = field(default_factory=list)
 
     @property
     def rows_affected(self) -> int | None:

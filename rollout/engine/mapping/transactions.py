@@ -18,7 +18,7 @@ from rollout.engine.mapping.decisions import (
     checked,
 )
 from rollout.engine.mapping.row_changes import RowChanges
-from rollout.engine.mapping.texts import counts_of, is_mapped
+from rollout.engine.mapping.texts import counts_of, is_mapped, normal_forms
 from rollout.engine.target import Connection, fetch_bool, install
 from rollout.plan import facts
 from rollout.plan.mapping import DECISIONS, decisions_of, meaning, why_mapped
@@ -50,15 +50,22 @@ def decide(
     install(connection)
     wanted = checked(lookup, by_form(connection, decisions))
     mapped = is_mapped(connection, plan, lookup)
-    forms = list(wanted)
+    names = [] if mapped else [d.name for d in wanted.values() if d.name is not None]
+    of_names = normal_forms(connection, names)
     counts = counts_of(
         connection,
         lookup,
         sql.SQL("{} = ANY ({}::text[])").format(
             normal(sql.SQL("coalesce({}, '')").format(lookup.text(sql.Identifier(lookup.legacy)))),
-            sql.Literal(forms),
+            sql.Literal([*wanted, *of_names.values()]),
         ),
     )
+    there = normal_forms(connection, list(counts or ()))
+    # Before there is a mapping, texts that are spelt like a name are looked for too.
+    unknown: dict[str, str] = {}
+    if counts is not None:
+        unknown = {name: form for name, form in of_names.items() if form not in there.values()}
+        counts = {text: rows for text, rows in counts.items() if there[text] in wanted}
     try:
         with connection.transaction(force_rollback=not keep):
             connection.execute(f"SET LOCAL lock_timeout = '{_LOCK_TIMEOUT}'".encode())
@@ -74,7 +81,7 @@ def decide(
                     )
                 )
             return _Transaction(connection, plan, lookup, counts, texts).run(
-                wanted, reviewer=reviewer, mapped=mapped
+                wanted, reviewer=reviewer, mapped=mapped, unknown=unknown
             )
     except errors.LockNotAvailable as error:
         raise MappingLocked(
@@ -102,8 +109,17 @@ class _Transaction:
         self.mapping = in_target(lookup.mapping_name(plan.name))
         self.of_lookup = decisions_of(lookup, plan.name, "d")
 
-    def run(self, wanted: Mapping[str, Decision], *, reviewer: str, mapped: bool) -> Outcome:
+    def run(
+        self,
+        wanted: Mapping[str, Decision],
+        *,
+        reviewer: str,
+        mapped: bool,
+        unknown: Mapping[str, str],
+    ) -> Outcome:
+        """``unknown`` are normal forms by names that no text of the table has."""
         forms = list(wanted)
+        known = set() if mapped else self._known_forms(forms)
         before = self._meanings(forms, mapped=mapped)
         earlier = self._write_decisions(wanted, reviewer)
         self._refuse_foreign_names(wanted)
@@ -121,7 +137,9 @@ class _Transaction:
         changes = []
         names = {(form, was.name) for (_, form), was in before.items()}
         group_names = {} if mapped else self._group_names(before)
-        for (text, form), now in self._meanings(forms, mapped=mapped).items():
+        after = self._meanings(forms, mapped=mapped)
+        names_after = {} if mapped else self._group_names(after)
+        for (text, form), now in after.items():
             was = before.get((text, form), UNKNOWN_MEANING)
             # Spellings that go together get one row, whose name one of them gives it.
             is_same = not mapped and (now.form, now.known) == (was.form, was.known)
@@ -131,14 +149,31 @@ class _Transaction:
                         legacy=text,
                         normal=form,
                         before=group_names.get(was.form, was.name),
-                        after=now.name,
+                        after=names_after.get(now.form, now.name),
                         rows=None if self.counts is None else self.counts.get(text, 0),
                         moved=mapped and now.row != was.row,
                         unmapped=not was.known,
                     )
                 )
         changes.sort(key=lambda c: (-(c.rows or 0), c.legacy))
-        return Outcome(changes, made, renamed, retired, mapped, len(earlier), earlier)
+        new = made if mapped else sorted(n for n, form in unknown.items() if form not in known)
+        return Outcome(changes, made, renamed, retired, mapped, len(earlier), earlier, new)
+
+    def _known_forms(self, forms: Sequence[str]) -> set[str]:
+        """Normal forms of the names that the plan or other decisions give lookup rows."""
+        decided = self.connection.execute(
+            sql.SQL(
+                "SELECT d.name FROM {} AS d WHERE {} AND d.name IS NOT NULL"
+                " AND d.normal <> ALL (%s)"
+            ).format(DECISIONS, self.of_lookup),
+            [list(forms)],
+        ).fetchall()
+        lookup = self.lookup
+        names = [str(row["name"]) for row in lookup.fixed_rows.values()]
+        names += [*lookup.synonyms.values(), *(name for (name,) in decided)]
+        if lookup.blank is not None:
+            names.append(lookup.blank)
+        return set(normal_forms(self.connection, names).values())
 
     def _group_names(self, meanings: Meanings) -> dict[str | None, str | None]:
         """Before there is a mapping: the name of the row that spellings of one form will share.

@@ -32,7 +32,11 @@ def test_before_phase_2_a_decision_says_that_phase_2_will_follow_it(
 ) -> None:
     from tests.support import rollouts
 
+    slip = preview(reviewer, apt="Apartmnt")
+    assert "New lookup rows, which no other value maps to</dt><dd><strong>Apartmnt<" in slip
+    assert ">new lookup row</span>" in slip
     page = preview(reviewer, apt="Apartment")
+    assert "ew lookup row" not in page
     assert "Phase 2 has not run yet" in page
     rows = rollouts.ask("SELECT count(*) FROM properties WHERE lower(trim(type)) = 'apt'")
     assert re.search(rf'<dt>Rows that phase 2 fills by it</dt>\s*<dd class="number">{rows}<', page)

@@ -30,6 +30,8 @@ from tests.support.bare_databases import clear
 def test_decisions_before_phase_2_are_what_it_maps(target: Target, unmapped: Connection) -> None:
     outcome = decide(unmapped, {"house for SALE": "House", "Condop": "Co-op"})
     assert outcome.rows_affected == 0
+    assert outcome.new_names == ["Co-op"], "no other text means it"
+    assert decide(unmapped, {"Condo": "co-op"}, keep=False).new_names == []
     assert {(c.legacy, c.after) for c in outcome.changes} == {
         ("House for sale", "House"),
         ("Condop", "Co-op"),
@@ -137,6 +139,18 @@ def test_confirming_spellings_that_go_together_changes_none_of_them_before_phase
     assert {(c.legacy, c.after) for c in other_name.changes} == {
         ("House", "HOUSE"),
         (" house", "HOUSE"),
+    }
+
+
+def test_spellings_that_go_together_are_previewed_under_the_one_name_that_they_get(
+    unmapped: Connection,
+) -> None:
+    decide(unmapped, {"House": "Home"})
+    back = {"House": Decision(by_default=True)}
+    outcome = mapping.decide(unmapped, PLAN, KIND, back, reviewer="ada", keep=False)
+    assert {(c.legacy, c.after) for c in outcome.changes} == {
+        ("House", "House"),
+        (" house", "House"),
     }
 
 
