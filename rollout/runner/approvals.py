@@ -1,7 +1,7 @@
 """What people sign for: approvals, overrides of gates, and ticks of the checklist."""
 
 from collections.abc import Collection
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from django.contrib.auth import get_user_model
 from django.contrib.auth.models import AbstractBaseUser
@@ -144,7 +144,8 @@ def reject(
         rejected = _sign(
             evidence, SignOffKind.REJECTION, actor, lasts=gate.valid_for, reason=reason
         )
-        _withdraw_requests(rollout, phase, actor)
+        # By this moment they are known if the rejection is withdrawn: they stand again then.
+        _withdraw_requests(rollout, phase, actor, at=rejected.at)
         activity_log.record(
             Event.REJECTED,
             f"Rejected phase {phase} as {seen}: {reason}",
@@ -339,10 +340,12 @@ def _sign(
     )
 
 
-def _withdraw_requests(rollout: Rollout, phase: int, actor: Actor) -> None:
+def _withdraw_requests(
+    rollout: Rollout, phase: int, actor: Actor, *, at: datetime | None = None
+) -> None:
     SignOff.objects.filter(
         rollout=rollout, phase=phase, kind=SignOffKind.REQUEST, withdrawn_at=None
-    ).update(withdrawn_at=timezone.now(), withdrawn_by_name=actor.get_username())
+    ).update(withdrawn_at=at or timezone.now(), withdrawn_by_name=actor.get_username())
 
 
 def _withdraw_own(kind: SignOffKind, rollout: Rollout, phase: int, user: AbstractBaseUser) -> None:

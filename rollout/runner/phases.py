@@ -34,6 +34,7 @@ from rollout.plan.gates import Approved
 from rollout.plan.plan import Plan
 from rollout.queries import other_plans, preflights
 from rollout.runner.reasons import refuse_unread
+from rollout.runner.scheduled_starts import end_wait
 from rollout.telemetry.baselines import inherited_baseline
 from rollout.worker import leases, lost_triggers
 
@@ -59,11 +60,14 @@ def start(
         raise Refused(preflight.refusal)
     with alone_with(rollout):
         newest, statuses = _refuse_start(plan, rollout, phase, actor)
-        return _begin(
+        run = _begin(
             *(rollout, plan, phase, Direction.FORWARD, newest, actor, source),
             preflight=preflights.as_data(preflight),
             gates=[gates.as_data(status) for status in statuses],
         )
+        if source != "watchdog":
+            end_wait(rollout, phase, actor=actor, source=source)
+        return run
 
 
 def _use_sign_offs(run: PhaseRun) -> None:

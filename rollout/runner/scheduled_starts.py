@@ -107,3 +107,24 @@ def unschedule(rollout: Rollout, *, actor: Actor, source: str = "web") -> Schedu
             source=source,
         )
     return waiting
+
+
+def end_wait(rollout: Rollout, phase: int, *, actor: Actor, source: str) -> None:
+    """Cancel the scheduled start of a phase that somebody starts: no second start follows, as after
+    a rollback. One that the watchdog makes at this moment is refused by this one."""
+    waiting = (
+        ScheduledStart.objects.select_for_update(skip_locked=True)
+        .filter(rollout=rollout, phase=phase, state=ScheduleState.WAITING)
+        .first()
+    )
+    if waiting is None:
+        return
+    move(waiting, ScheduleState.CANCELLED, ended_at=timezone.now())
+    activity_log.record(
+        Event.START_UNSCHEDULED,
+        f"Cancelled the scheduled start of phase {phase} at {in_zone(waiting.at, waiting.zone)}: "
+        f"{actor.get_username()} started it before.",
+        on=waiting,
+        actor=actor,
+        source=source,
+    )

@@ -7,6 +7,7 @@ from rollout.journal.actors import Actor, Refused
 from rollout.journal.events import Event
 from rollout.journal.labels import gate_label
 from rollout.journal.rollouts import alone_with
+from rollout.logs.texts import as_sentence
 from rollout.models import SignOff, SignOffKind
 from rollout.runner.approvals import SHORTEST_REASON
 from rollout.runner.reasons import reason_of
@@ -52,7 +53,9 @@ def withdraw(sign_off: SignOff, *, reason: str = "", actor: Actor, source: str =
         sign_off.withdrawn_at, sign_off.withdrawn_by_name = timezone.now(), actor.get_username()
         sign_off.save(update_fields=["withdrawn_at", "withdrawn_by_name"])
         of = f" of gate “{gate_label(sign_off.subject)}”" if sign_off.subject else ""
-        why = f": {reason}" if reason else "."
+        why = f": {as_sentence(reason)}" if reason else "."
+        if asker := _asked_again(sign_off):
+            why += f" {asker}'s request for approval stands again."
         activity_log.record(
             _WITHDRAWN[SignOffKind(sign_off.kind)],
             f"Withdrew {sign_off.actor_name}'s {what}{of} for phase {sign_off.phase}{why}",
@@ -61,3 +64,19 @@ def withdraw(sign_off: SignOff, *, reason: str = "", actor: Actor, source: str =
             source=source,
             addressees=[sign_off.actor_name] if is_anothers else [],
         )
+
+
+def _asked_again(rejection: SignOff) -> str:
+    """Let the requests stand again that a rejection had answered; who made them."""
+    if rejection.kind != SignOffKind.REJECTION:
+        return ""
+    answered = SignOff.objects.filter(
+        rollout=rejection.rollout,
+        phase=rejection.phase,
+        kind=SignOffKind.REQUEST,
+        withdrawn_at=rejection.at,
+        withdrawn_by_name=rejection.actor_name,
+    )
+    askers = sorted(set(answered.values_list("actor_name", flat=True)))
+    answered.update(withdrawn_at=None, withdrawn_by_name="")
+    return " and ".join(askers)

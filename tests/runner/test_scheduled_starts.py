@@ -23,6 +23,17 @@ def test_two_requests_are_one_start(tiny: Rollout) -> None:
         schedule(tiny, at + HOUR)
 
 
+def test_a_phase_that_somebody_starts_before_its_time_is_not_started_a_second_time(
+    tiny: Rollout,
+) -> None:
+    waiting = schedule(tiny)
+    rollouts.start(tiny, 0)
+    waiting.refresh_from_db()
+    assert waiting.state == "cancelled"
+    entry = LogEntry.objects.get(event="start unscheduled")
+    assert entry.message.endswith(": ada started it before.")
+
+
 @pytest.mark.parametrize(
     ("ahead", "refusal"),
     [

@@ -149,11 +149,12 @@ def remind(request: ConsoleRequest, sign_off_id: int) -> HttpResponse:
 @require_POST
 def withdraw(request: ConsoleRequest, sign_off_id: int) -> HttpResponse:
     sign_off = sign_off_or_404(sign_off_id)
+    whose = "your" if sign_off.actor_id == request.user.pk else f"{sign_off.actor_name}'s"
     perform(
         request,
         lambda: runner.withdraw(
             sign_off, reason=request.POST.get("reason", ""), actor=request.user
         ),
-        f"You withdrew {sign_off.actor_name}'s {sign_off.get_kind_display().lower()}.",
+        f"You withdrew {whose} {sign_off.get_kind_display().lower()}.",
     )
     return redirect_back(request, sign_off.rollout)

@@ -72,7 +72,9 @@ def test_a_rejection_with_its_reason_is_seen_and_withdrawn(
     assert "<strong>lead2</strong> rejected this phase" in text
     assert "The window is &lt;too&gt; short." in text
     rejection = SignOff.objects.get(kind="rejection")
-    second_lead.post(f"/rollout/sign-offs/{rejection.pk}/withdraw/", {"next": START})
+    address = f"/rollout/sign-offs/{rejection.pk}/withdraw/"
+    answer = second_lead.post(address, {"next": START}, follow=True).content.decode()
+    assert "You withdrew your rejection." in answer
     assert "rejected this phase" not in text_of(lead, START)
 
 
