@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import NamedTuple, Protocol, TypeVar
 
+from django.urls import reverse
+
 from rollout.console.badges import PENDING
 from rollout.console.formats import duration
 from rollout.gates import checklists, value_decisions
@@ -32,7 +34,7 @@ from rollout.models import (
 )
 from rollout.plan.gates import MappingReviewed
 from rollout.plan.plan import BACKFILL, CONTRACT, EXPAND, Step
-from rollout.queries.inboxes import decisions_url
+from rollout.queries.inboxes import cure_of, decisions_url
 from rollout.queries.pauses import Pause, pause_of
 from rollout.queries.progress import JobProgress, progress_of
 from rollout.queries.status import (
@@ -291,14 +293,16 @@ def undecided_before(status: RolloutStatus, phase: PhaseStatus) -> str:
 class NextStep:
     """What to do about a phase that failed, and the page of it, if it is not this one.
 
-    ``label`` is that page's link; ``is_first`` says that nothing else helps before; ``to_update``
-    is the review whose rows have to follow first.
+    ``label`` is that page's link; ``is_first`` says that nothing else helps before; ``is_repair``
+    that it takes somebody who may repair rows; ``to_update`` is the review whose rows have to
+    follow first.
     """
 
     text: str
     url: str = ""
     label: str = "Decide about values"
     is_first: bool = False
+    is_repair: bool = False
     to_update: MappingChange | None = None
 
 
@@ -315,13 +319,30 @@ def next_step_of(
             f"Audit {clean.pk}, after audit {report.pk}, is clean: the problem is solved. "
             f"Retry phase {phase.number}."
         )
-    if not asks_people(report):
-        return None
-    url = decisions_url(status.rollout)
     retry = f"retry phase {phase.number}"
+    if not asks_people(report):
+        return _repair_of(status, report, retry) if phase.direction == Direction.FORWARD else None
+    url = decisions_url(status.rollout)
     if facts.is_reviewed_since(report):
         return _after_decisions(status, report, url, retry)
     return NextStep(f"Decide about the values of these rows, then {retry}.", url, is_first=True)
+
+
+def _repair_of(status: RolloutStatus, report: AuditReport, retry: str) -> NextStep | None:
+    """The repair of the rows that an audit found, or that of them which is under way."""
+    repair = status.active
+    if repair is not None and repair.direction == Direction.REPAIR:
+        return _once_done(repair, retry)
+    if report != status.evidence.facts.audit_to_repair:
+        return None
+    url = reverse("rollout:repair", args=[report.pk])
+    text = f"{cure_of(report)}, then {retry}."
+    return NextStep(text, url, "Repair rows…", is_first=True, is_repair=True)
+
+
+def _once_done(repair: PhaseRun, retry: str) -> NextStep:
+    text = f"Repair {repair.pk} updates rows. Once it is done, {retry}."
+    return NextStep(text, repair.get_absolute_url(), f"View repair {repair.pk}")
 
 
 def _after_decisions(
@@ -331,8 +352,7 @@ def _after_decisions(
     change = status.evidence.facts.rows_to_update(report)
     repair = status.active
     if change is not None and repair is not None and repair.direction == Direction.REPAIR:
-        text = f"Repair {repair.pk} updates rows. Once it is done, {retry}."
-        return NextStep(text, repair.get_absolute_url(), f"View repair {repair.pk}")
+        return _once_done(repair, retry)
     is_of_mappings = report.categories.get("undecided", 0) < report.mismatched
     what = None if is_of_mappings else value_decisions.undecided(status.evidence)
     if what:
