@@ -168,7 +168,7 @@ SCHEDULED_STARTS: Transitions = {
     ScheduleState.WAITING: {
         ScheduleState.STARTED: "Its time came, and the phase started.",
         ScheduleState.NOT_STARTED: "Its time came, and the start was refused; or a clock jumped.",
-        ScheduleState.CANCELLED: "Somebody cancels it, or starts the phase before its time.",
+        ScheduleState.CANCELLED: "Somebody cancels it, starts the phase before, or goes back.",
     },
     ScheduleState.STARTED: _RESCHEDULED,
     ScheduleState.NOT_STARTED: _RESCHEDULED,

@@ -66,7 +66,7 @@ def start(
             gates=[gates.as_data(status) for status in statuses],
         )
         if source != "watchdog":
-            end_wait(rollout, phase, actor=actor, source=source)
+            end_wait(rollout, "started it before", actor=actor, source=source, phase=phase)
         return run
 
 
@@ -125,6 +125,8 @@ def roll_back(
         )
         run.chain = chain
         run.save(update_fields=["chain"])
+        # What somebody planned before going back, nobody wants to come by itself.
+        end_wait(rollout, f"rolled back phase {phase}", actor=actor, source=source)
         return run
 
 

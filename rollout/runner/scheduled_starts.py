@@ -109,12 +109,14 @@ def unschedule(rollout: Rollout, *, actor: Actor, source: str = "web") -> Schedu
     return waiting
 
 
-def end_wait(rollout: Rollout, phase: int, *, actor: Actor, source: str) -> None:
-    """Cancel the scheduled start of a phase that somebody starts: no second start follows, as after
-    a rollback. One that the watchdog makes at this moment is refused by this one."""
+def end_wait(rollout: Rollout, why: str, *, actor: Actor, source: str, **of: int) -> None:
+    """Cancel the scheduled start that waits, if any: it would come after what people do now.
+
+    One that the watchdog makes at this moment is left to it: what people do refuses it.
+    """
     waiting = (
         ScheduledStart.objects.select_for_update(skip_locked=True)
-        .filter(rollout=rollout, phase=phase, state=ScheduleState.WAITING)
+        .filter(rollout=rollout, state=ScheduleState.WAITING, **of)
         .first()
     )
     if waiting is None:
@@ -122,8 +124,8 @@ def end_wait(rollout: Rollout, phase: int, *, actor: Actor, source: str) -> None
     move(waiting, ScheduleState.CANCELLED, ended_at=timezone.now())
     activity_log.record(
         Event.START_UNSCHEDULED,
-        f"Cancelled the scheduled start of phase {phase} at {in_zone(waiting.at, waiting.zone)}: "
-        f"{actor.get_username()} started it before.",
+        f"Cancelled the scheduled start of phase {waiting.phase} at "
+        f"{in_zone(waiting.at, waiting.zone)}: {actor.get_username()} {why}.",
         on=waiting,
         actor=actor,
         source=source,
