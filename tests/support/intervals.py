@@ -35,6 +35,13 @@ QUICK_DUTIES = shorter(
         "rollout.watchdog.duties.SELDOM_AT_REST": 2,
     }
 )
+# Rehearsals whose traffic has less time for itself before the phases and between them.
+QUICK_REHEARSALS = shorter(
+    {
+        "rollout.worker.rehearsals.BASELINE_SECONDS": 0.3,
+        "rollout.worker.rehearsals.BETWEEN_SECONDS": 0.1,
+    }
+)
 # Pages that ask again every second, and gates that do not keep for longer what they saw.
 QUICK_SITE = shorter(
     {

@@ -13,16 +13,16 @@ from xdist.scheduler import LoadGroupScheduling
 
 # How long each group takes on two cores, so that lanes become equally long.
 SECONDS = {
-    "in_browser": 200,
-    "crashes": 200,
-    "demo": 120,
-    "bench": 115,
+    "crashes": 205,
+    "in_browser": 170,
+    "bench": 155,
+    "demo": 100,
+    "chaos": 95,
     "hosts": 90,
-    "chaos": 120,
     "processes": 75,
-    "rehearsals": 65,
     "faults": 60,
-    "rules": 40,
+    "rehearsals": 55,
+    "rules": 50,
     "wheel": 30,
     "end to end": 25,
     "roles": 10,

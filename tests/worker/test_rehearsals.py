@@ -1,8 +1,11 @@
 """A plan is run in a database of its own, forward and back, and what it did is reported."""
 
+import re
 import signal
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import psutil
@@ -32,7 +35,8 @@ from rollout.plan.actions import Statement
 from rollout.plan.plan import EXPAND
 from rollout.worker import leases, rehearsal_observers, rehearsals
 from tests.support import rollouts
-from tests.support.processes import Running, wait_until
+from tests.support.intervals import QUICK_REHEARSALS
+from tests.support.processes import Running, manage_process, stopped_after, wait_until
 from tests.support.rollouts import ADA, PLAN, Person
 from tests.support.servers import Database, manage
 
@@ -40,6 +44,15 @@ pytestmark = [
     pytest.mark.xdist_group("rehearsals"),
     pytest.mark.usefixtures("clean_storage", "no_environment_is_left"),
 ]
+
+
+@pytest.fixture
+def qcluster(committed_db: Database, tmp_path: Path) -> Iterator[Running]:
+    """One whose traffic has less time for itself."""
+    env = committed_db.env(LOG_LEVEL="INFO", **QUICK_REHEARSALS)
+    with stopped_after(manage_process("qcluster", env=env, log=tmp_path / "qcluster.log")) as it:
+        it.wait_for(lambda: "running" in it.output())
+        yield it
 
 
 def rehearsed(rollout: Rollout, *, keep: bool = False) -> Rehearsal:
@@ -172,7 +185,9 @@ def test_a_failed_rehearsal_names_differences_failures_and_waits_and_keeps_the_d
     assert 1 <= len(rehearsal.data_differences) <= 5, rehearsal.data_differences
     assert all('is "Lost"' in difference for difference in rehearsal.data_differences)
     assert "The rollback left differences" in rehearsal.error
-    assert "application operations failed, for example in phase 1" in rehearsal.error
+    # While the table is locked there are few; on a busy machine none of them may fail.
+    failed = r"application operations failed, for example in (rollback of )?phase 1: ValueError: "
+    assert re.search(failed, rehearsal.error), rehearsal.error
     assert "ValueError: The application is broken." in rehearsal.error
 
     seen = Observation.objects.get(
