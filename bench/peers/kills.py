@@ -15,14 +15,17 @@ POLL_SECONDS = 0.05
 PATIENCE_SECONDS = 120
 # Rows, half a batch of the peers': a kill between two batches would cost nothing.
 PAST_A_CHECKPOINT = 250
-# A sequence counts what is rolled back too; the table what was committed. Five seconds of rests in
-# all, so that whoever is fast is still at work when the kill comes.
+# A sequence counts what is rolled back too; the table what was committed. Whoever makes the write
+# at which the kill is due waits there for it.
 COUNTER = """
 CREATE SEQUENCE writes;
 CREATE TABLE written (id uuid NOT NULL);
+CREATE TABLE halted AS SELECT true AS is_halted;
 CREATE FUNCTION count_write() RETURNS trigger LANGUAGE plpgsql AS
 $$ BEGIN
-  IF nextval('writes') % {hundredth} = 0 THEN PERFORM pg_sleep(0.05); END IF;
+  IF nextval('writes') = {due} THEN
+    WHILE EXISTS (SELECT FROM halted) LOOP PERFORM pg_sleep(0.01); END LOOP;
+  END IF;
   INSERT INTO written VALUES (NEW.id);
   RETURN NULL;
 END $$;
@@ -55,10 +58,12 @@ def killed(template: Database, key: str, rows: int, make: Make) -> Outcome:
     with copy_of(template) as database, database.connect() as connection:
         copy = Copy(database, key, rows)
         with ready(make, copy) as writer:
-            connection.execute(COUNTER.format(hundredth=max(rows // 100, 1)).encode())
+            due = rows // 3 + PAST_A_CHECKPOINT
+            connection.execute(COUNTER.format(due=due).encode())
             writer.start(rows)
-            _await_writes(connection, rows // 3 + PAST_A_CHECKPOINT)
+            _await_writes(connection, due)
             writer.kill()
+            connection.execute("DELETE FROM halted")
             killed_at, written = time.monotonic(), _await_quiet(connection)
             writer.resume()
             _await_writes(connection, written + 1)

@@ -1,17 +1,10 @@
 """The benchmark, run small: what it prints is complete, and it leaves nothing behind."""
 
 import json
-import os
-import shutil
-import sys
-import tempfile
-from pathlib import Path
 
-import psutil
 import pytest
 
-from config.processes import MARK
-from tests.support.processes import completed
+from tests.bench.runs import run_bench
 
 pytestmark = pytest.mark.xdist_group("bench")
 
@@ -27,15 +20,11 @@ TARGETS = {
 
 
 def test_the_last_line_has_every_figure_of_every_loop_and_nothing_is_left() -> None:
-    # Not below pytest's own: the next pytest closes that to the server, which is another user.
-    directory = Path(tempfile.mkdtemp(prefix="rollout-tests-"))
-    directory.chmod(0o711)
-    try:
-        printed = _run(directory)
-        assert list(directory.iterdir()) == []
-        assert not [process for process in psutil.process_iter() if _is_of(process, directory)]
-    finally:
-        shutil.rmtree(directory)
+    printed = run_bench(
+        *("bench.backfill", "--rows", "8000", "--keys", "bigint"),
+        *("--traffic-seconds", "0.2", "--statements", "20"),
+        timeout=300,
+    ).stdout
     (report,) = json.loads(printed.splitlines()[-1])
     assert (report["key"], report["rows"]) == ("bigint", 8_000)
     assert set(report["loops"]) == LOOPS
@@ -58,24 +47,3 @@ def test_the_last_line_has_every_figure_of_every_loop_and_nothing_is_left() -> N
         assert set(target) & {"at_least", "at_most"}
         assert target["reached"] >= 0
         assert target["met"] in (True, False)
-
-
-def _run(directory: Path) -> str:
-    done = completed(
-        [
-            *(sys.executable, "-m", "bench.backfill", "--rows", "8000"),
-            *("--traffic-seconds", "0.2", "--keys", "bigint"),
-            *("--statements", "20"),
-        ],
-        env={**os.environ, "TMPDIR": str(directory)},
-        timeout=300,
-    )
-    assert done.returncode == 0, done.stderr
-    return done.stdout
-
-
-def _is_of(process: psutil.Process, directory: Path) -> bool:
-    try:
-        return str(directory) in process.environ().get(MARK, "")
-    except (psutil.Error, OSError):
-        return False

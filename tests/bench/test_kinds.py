@@ -1,28 +1,15 @@
 """The benchmark of the kinds of translations, run small: each fills every row."""
 
 import json
-import os
-import sys
-from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import pytest
 
-from tests.support.processes import completed
+from tests.bench.runs import run_bench
 
 
 @pytest.mark.bench
 def test_the_last_line_has_the_speed_of_every_kind() -> None:
-    # Not below pytest's own: the next pytest closes that to the server, which is another user.
-    with TemporaryDirectory(prefix="rollout-tests-") as directory:
-        Path(directory).chmod(0o711)
-        done = completed(
-            [sys.executable, "-m", "bench.kinds", "--rows", "20000", "--rounds", "1"],
-            env={**os.environ, "TMPDIR": directory},
-            timeout=180,
-        )
-        assert done.returncode == 0, done.stderr
-        assert list(Path(directory).iterdir()) == []
+    done = run_bench("bench.kinds", "--rows", "20000", "--rounds", "1", timeout=180)
     figures = json.loads(done.stdout.splitlines()[-1])
     assert figures["rows"] == 20_000
     assert set(figures["kinds"]) == {

@@ -1,16 +1,11 @@
 """The benchmark of the phases, run small: every phase forward and back, and every figure of it."""
 
 import json
-import os
-import shutil
-import sys
-import tempfile
-from pathlib import Path
 
 import pytest
 
 from bench.phase_report import Figures, Report, targets
-from tests.support.processes import completed
+from tests.bench.runs import run_bench
 
 pytestmark = pytest.mark.xdist_group("bench")
 
@@ -22,22 +17,11 @@ FIGURES = {"longest_lock_ms", "app_max_ms", "app_p99_ms", "app_errors"}
 
 @pytest.mark.parametrize("subject", ["properties", "keys"])
 def test_the_last_line_has_the_figures_of_every_phase_forward_and_back(subject: str) -> None:
-    # Not below pytest's own: the next pytest closes that to the server, which is another user.
-    directory = Path(tempfile.mkdtemp(prefix="rollout-tests-"))
-    directory.chmod(0o711)
-    try:
-        done = completed(
-            [
-                *(sys.executable, "-m", "bench.phases", "--rows", "1000", "--runs", "1"),
-                *("--warm-up", "0.2", "--idle-seconds", "0.3", "--of", subject),
-            ],
-            env={**os.environ, "TMPDIR": str(directory)},
-            timeout=300,
-        )
-        assert done.returncode == 0, done.stderr
-        assert list(directory.iterdir()) == [], "nothing is left"
-    finally:
-        shutil.rmtree(directory)
+    done = run_bench(
+        *("bench.phases", "--rows", "1000", "--runs", "1"),
+        *("--warm-up", "0.2", "--idle-seconds", "0.3", "--of", subject),
+        timeout=300,
+    )
     printed = json.loads(done.stdout.splitlines()[-1])
     (report,) = printed["runs"]
     assert set(report["phases"]) == {"1", "2", "3", "4"}

@@ -1,16 +1,11 @@
 """The benchmark of sizes, run small: every figure of every size, and what there is no room for."""
 
 import json
-import os
-import shutil
-import sys
-import tempfile
-from pathlib import Path
 
 import pytest
 
 from bench import scale_report
-from tests.support.processes import completed
+from tests.bench.runs import run_bench
 
 pytestmark = pytest.mark.xdist_group("bench")
 
@@ -21,23 +16,10 @@ FIGURES = {
 
 
 def test_the_last_line_has_every_figure_of_the_sizes_that_there_is_room_for() -> None:
-    # Not below pytest's own: the next pytest closes that to the server, which is another user.
-    directory = Path(tempfile.mkdtemp(prefix="rollout-tests-"))
-    directory.chmod(0o711)
     too_many = 10**12
-    try:
-        done = completed(
-            [
-                *(sys.executable, "-m", "bench.scale", "--requests", "2"),
-                *("--rows", "1000", str(too_many)),
-            ],
-            env={**os.environ, "TMPDIR": str(directory)},
-            timeout=300,
-        )
-        assert done.returncode == 0, done.stderr
-        assert list(directory.iterdir()) == [], "nothing is left"
-    finally:
-        shutil.rmtree(directory)
+    done = run_bench(
+        *("bench.scale", "--requests", "2", "--rows", "1000", str(too_many)), timeout=300
+    )
     assert f"{too_many:,} rows need about" in done.stderr.splitlines()[0]
     report = json.loads(done.stdout.splitlines()[-1])
     assert report["left_out"] == [too_many]
