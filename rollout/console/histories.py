@@ -130,14 +130,15 @@ def _bar(rollout: Rollout, bar: Bar[PhaseRun]) -> Mark:
 
 def _sign(rollout: Rollout, cluster: Cluster[Moment]) -> Mark:
     lane = cluster.items[0].lane
+    style = _STYLES["Checks" if all(m.is_good for m in cluster.items) else lane]
     is_bad = any(moment.is_bad for moment in cluster.items)
     return Mark(
         x=cluster.x,
         width="",
         middle=cluster.x,
         lasts=False,
-        tone="bad" if is_bad else _STYLES[lane].tone,
-        icon="failed" if is_bad else _STYLES[lane].icon,
+        tone="bad" if is_bad else style.tone,
+        icon="failed" if is_bad else style.icon,
         text=_number(cluster.items),
         is_backward=False,
         at=cluster.items[0].at,

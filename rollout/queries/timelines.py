@@ -44,6 +44,7 @@ LANES: Mapping[Lane, tuple[Event, ...]] = {
         Event.THROTTLED_BY_RULE,
         Event.PAUSED_BY_RULE,
         Event.HELD_BY_RULE,
+        Event.RULE_KEPT_AGAIN,
     ),
     "Checks": (
         Event.AUDIT_DONE,
@@ -68,6 +69,8 @@ class Moment(NamedTuple):
     actor: str
     entry: int
     is_bad: bool
+    is_good: bool
+    """Whether something is over that a guardrail had found."""
     about: tuple[str, int] | None
 
 
@@ -136,6 +139,7 @@ def _moment(at: datetime, event: str, actor: str, entry: int, data: Mapping[str,
         headline=f"Audit {status}" if is_audit else headline_of(event),
         actor=actor,
         entry=entry,
+        is_good=event == Event.RULE_KEPT_AGAIN,
         is_bad=kind_of(event, audit_status=status) in _WRONG or event == Event.REJECTED,
         about=_about(data),
     )

@@ -51,8 +51,26 @@ def test_every_mark_leads_somewhere_and_stands_in_the_list(
     rows = rows_of(text)
     assert len(rows) == 3
     assert any(row.endswith("Phase 0: Done grace") for row in rows)
-    assert any(row.endswith("– Approved ada") for row in rows)
+    assert any(row.endswith(" Approved ada") and "–" not in row for row in rows), "it lasts no time"
     assert any("Audit mismatched" in row for row in rows)
+
+
+@pytest.mark.parametrize(
+    ("events", "what", "tone"),
+    [
+        (["throttled by rule"], "Throttled by a guardrail", "warn"),
+        (["rule kept again"], "Guardrail OK again", "good"),
+        (["throttled by rule", "rule kept again"], "Throttled by a guardrail, Guardrail", "warn"),
+    ],
+)
+def test_a_guardrail_that_is_ok_again_is_a_moment_too(
+    rollout: Rollout, events: list[str], what: str, tone: str
+) -> None:
+    for event in events:
+        noted(rollout, event)
+    (mark,) = (mark for row in drawn(rollout).rows for mark in row.marks)
+    assert mark.what.startswith(what)
+    assert mark.tone == tone
 
 
 def test_a_rollback_and_a_failure_are_identified_by_shape_and_word(

@@ -5,6 +5,7 @@ time, nothing overlaps within its row, and what is put together is counted: bars
 to what they are made of.
 """
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -144,10 +145,9 @@ def _share(moment: datetime, since: datetime, until: datetime) -> float:
 
 
 def in_words(names: Sequence[str]) -> str:
-    """``Approved``, or how often each of several names comes: ``2 Approved, 1 Rejected``."""
-    if len(names) == 1:
-        return names[0]
-    return ", ".join(f"{names.count(name)} {name}" for name in dict.fromkeys(names))
+    """``Approved``, or before each of several names how often it comes, if more than once."""
+    counts = Counter(names)
+    return ", ".join(f"{n:,} × {name}" if n > 1 else name for name, n in counts.items())
 
 
 def timeline_mark(mark: Mark) -> SafeString:

@@ -83,4 +83,4 @@ def test_a_mark_lies_within_its_slot_of_where_it_happened(moments: list[datetime
 
 def test_several_events_are_counted_by_name() -> None:
     assert in_words(["Approved"]) == "Approved"
-    assert in_words(["Audit clean", "Approved", "Audit clean"]) == "2 Audit clean, 1 Approved"
+    assert in_words(["Audit clean", "Approved", "Audit clean"]) == "2 × Audit clean, Approved"
