@@ -27,7 +27,7 @@ pytestmark = pytest.mark.usefixtures("clean_storage")
 def test_an_approval_comes_too_late_after_an_hour_and_a_restore_that_waits_is_cancelled(
     properties: Rollout,
 ) -> None:
-    snapshot = rollouts.snapshot_of(properties)
+    snapshot = rollouts.record_snapshot(properties)
     asked = restore(snapshot, properties, replace=True, reason="To see.")
     Restore.objects.update(created_at=timezone.now() - timedelta(hours=2))
     with pytest.raises(runner.Refused, match="more than an hour old"):
@@ -44,7 +44,7 @@ def test_an_approval_comes_too_late_after_an_hour_and_a_restore_that_waits_is_ca
 def test_an_environment_that_is_productions_database_under_another_name_is_refused(
     properties: Rollout, empty_staging: Rollout
 ) -> None:
-    snapshot = rollouts.snapshot_of(properties)
+    snapshot = rollouts.record_snapshot(properties)
     connections["staging"].close()
     del connections["staging"]
     connections.databases["staging"]["NAME"] = connections["default"].settings_dict["NAME"]
@@ -55,7 +55,7 @@ def test_an_environment_that_is_productions_database_under_another_name_is_refus
 def test_only_a_verified_snapshot_is_restored(
     properties: Rollout, empty_staging: Rollout, state: SnapshotState
 ) -> None:
-    snapshot = rollouts.snapshot_of(properties)
+    snapshot = rollouts.record_snapshot(properties)
     snapshot.state = state
     assert "Only a verified snapshot can be restored" in refusal(snapshot, empty_staging)
 
@@ -63,7 +63,7 @@ def test_only_a_verified_snapshot_is_restored(
 def test_an_environment_in_which_a_phase_is_at_work_is_left_alone(
     properties: Rollout, empty_staging: Rollout
 ) -> None:
-    snapshot = rollouts.snapshot_of(properties)
+    snapshot = rollouts.record_snapshot(properties)
     PhaseRun.objects.create(
         rollout=empty_staging, phase=0, state=RunState.RUNNING, actor_name="bob", plan_digest="x"
     )
