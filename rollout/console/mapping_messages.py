@@ -15,7 +15,8 @@ MAX_LENGTH = 40
 
 def decided(change: MappingChange) -> str:
     column, changed = f"{change.table}.{change.legacy_column}", len(change.changes)
-    values = f"{counted(change.decided, 'value')} of {column} reviewed"
+    done = "reset to the plan's default" if change.is_reset else "reviewed"
+    values = f"{counted(change.decided, 'value')} of {column} {done}"
     if not changed:
         return f"{values}; no mapping changed."
     use = "New writes use it immediately." if change.mapped else "Phase 2 will use it."

@@ -20,7 +20,8 @@ class MappingChange(models.Model):
     ``changes`` is a list of {"legacy": text, "before": lookup name or null, "after": lookup name or
     null (no value), "rows": how many rows had the text then or null, "moved": whether filled rows
     must follow; they need not where a lookup row is renamed, "unmapped": whether nothing told
-    before what the text means}; where a decision about a value that does not convert was taken
+    before what the text means, "by_default": whether the plan's default takes a decision's place,
+    of a mapping}; where a decision about a value that does not convert was taken
     back, "taken_back" is true.
     """
 
@@ -68,6 +69,11 @@ class MappingChange(models.Model):
     def newly_mapped(self) -> int:
         """How many texts it mapped that were unmapped before."""
         return sum(change.get("unmapped", False) for change in self.changes)
+
+    @property
+    def is_reset(self) -> bool:
+        """Whether it took decisions about a mapping back, and made none."""
+        return bool(self.changes) and all(c.get("by_default", False) for c in self.changes)
 
     @property
     def taken_back(self) -> int:

@@ -132,6 +132,7 @@ def review_mapping(
                     "rows": value.rows,
                     "moved": value.moved,
                     "unmapped": value.unmapped,
+                    "by_default": value.normal in outcome.taken_back,
                 }
                 for value in outcome.changes
             ],

@@ -52,7 +52,8 @@ class Outcome:
 
     ``decided`` is how many normal forms have another decision than before, those included whose
     texts mean what they meant; ``earlier`` are the decisions before, which undo these.
-    ``new_names`` are those that only these decisions give a lookup row, made now or by phase 2.
+    ``new_names`` are those that only these decisions give a lookup row, made now or by phase 2;
+    ``taken_back`` are the normal forms whose decisions the plan's default takes the place of.
     """
 
     changes: list[Change]
@@ -63,6 +64,12 @@ class Outcome:
     decided: int
     earlier: dict[str, Decision] = field(default_factory=dict)
     new_names: list[str] = field(default_factory=list)
+    taken_back: frozenset[str] = frozenset()
+
+    @property
+    def is_reset(self) -> bool:
+        """Whether it decides on nothing, and only takes decisions back."""
+        return bool(self.taken_back) and len(self.taken_back) == self.decided
 
     @property
     def rows_affected(self) -> int | None:

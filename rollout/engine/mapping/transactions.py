@@ -157,7 +157,8 @@ class _Transaction:
                 )
         changes.sort(key=lambda c: (-(c.rows or 0), c.legacy))
         new = made if mapped else sorted(n for n, form in unknown.items() if form not in known)
-        return Outcome(changes, made, renamed, retired, mapped, len(earlier), earlier, new)
+        back = frozenset(form for form in earlier if wanted[form].by_default)
+        return Outcome(changes, made, renamed, retired, mapped, len(earlier), earlier, new, back)
 
     def _known_forms(self, forms: Sequence[str]) -> set[str]:
         """Normal forms of the names that the plan or other decisions give lookup rows."""

@@ -47,6 +47,15 @@ def test_before_phase_2_a_decision_says_that_phase_2_will_follow_it(
     assert " mapped differently. Phase 2 will use it." in text
     assert "New writes use it" not in text
 
+    # What is taken back is not reviewed, on any page.
+    fields = fields_of(text_of(reviewer, TYPES))
+    ticked = {**fields, "chosen": [number_of(fields, "apt")], "bulk": "default"}
+    page = reviewer.post(f"{TYPES}preview/", ticked).content.decode()
+    assert "<dt>Values reset to the plan's default</dt>" in page
+    text = reviewer.post(f"{TYPES}apply/", applied_by(page), follow=True).content.decode()
+    assert "1 value of properties.type reset to the plan&#x27;s default, " in text
+    assert "1 value reset to the plan's default, " in text
+
 
 def test_typed_decisions_are_previewed_recorded_by_name_and_listed(
     filled: Rollout, reviewer: Client
