@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable
 
+from rollout.journal import scheduled_starts
 from rollout.journal.moments import by_the_database
 from rollout.models import Direction, PhaseRun, Rollout, RunState, StepRun, StepState
 from rollout.plan.plan import Step
@@ -15,6 +16,7 @@ def record_run(
     steps: Iterable[Step],
     result: Callable[[Step], str],
     actor_name: str,
+    source: str,
     plan_digest: str,
     interrupted: str = "",
 ) -> PhaseRun:
@@ -50,4 +52,5 @@ def record_run(
         )
         for position, step in enumerate(steps)
     )
+    scheduled_starts.overtake(run, actor=actor_name, source=source)
     return run

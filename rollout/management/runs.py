@@ -7,6 +7,7 @@ from typing import Any
 from rollout import runner
 from rollout.journal.actors import Actor
 from rollout.journal.rollouts import no_phase
+from rollout.journal.scheduled_starts import overtaken_by
 from rollout.management.actors import actor_of, add_user
 from rollout.management.approvals import add_digest
 from rollout.management.verbs import (
@@ -112,7 +113,7 @@ def recognise(out: Output, rollout: Rollout, phase: int, user: str | None) -> in
         return out.complain(no_phase(phase))
     actor = actor_of(user, "roll_back_rollout", rollout.environment)
     for run in runner.recognise(rollout, phase, actor=actor):
-        out.say(f"Phase {run.phase} is recorded as rolled back.")
+        out.say(f"Phase {run.phase} is recorded as rolled back. {overtaken_by(run)}".strip())
     return DONE
 
 
@@ -121,7 +122,7 @@ def adopt(out: Output, rollout: Rollout, phase: int, user: str | None) -> int:
         return out.complain(no_phase(phase))
     actor = actor_of(user, "start_rollout", rollout.environment)
     for run in runner.adopt(rollout, phase, actor=actor):
-        out.say(f"Phase {run.phase} is recorded as done.")
+        out.say(f"Phase {run.phase} is recorded as done. {overtaken_by(run)}".strip())
     return DONE
 
 
@@ -175,6 +176,8 @@ def _begin(
     if phase not in range(5):
         return out.complain(no_phase(phase))
     run = verb(rollout, phase, actor=actor, source="shell")
+    if not as_json and (ended := overtaken_by(run)):
+        out.say(ended)
     if wait:
         return say_end(out, run, RunState.DONE, as_json)
     if as_json:
@@ -194,6 +197,8 @@ def _carry_on(
 ) -> int:
     actor = actor_of(user, permission, rollout.environment)
     run = verb(rollout, actor=actor, source="shell")
+    if not as_json and (ended := overtaken_by(run)):
+        out.say(ended)
     if wait:
         return say_end(out, run, goal, as_json)
     return out.say_json(of_run(run)) if as_json else out.say(f"{run.title} is {run.state}.")

@@ -10,7 +10,7 @@ from django.db import models
 from django.db.models import Q
 from django.urls import reverse
 
-from rollout.models.rollouts import Leased, Rollout
+from rollout.models.rollouts import Leased, Rollout, ScheduledStart
 
 
 class RunState(models.TextChoices):
@@ -145,6 +145,8 @@ class PhaseRun(Leased):
     )
     """When it was paused or stopped: [[from, until]], ISO texts; the last one has no end until a
     worker resumes it."""
+    overtakes: ScheduledStart | None = None
+    """The scheduled start that its beginning cancelled: for who began it, not kept."""
 
     class Meta:
         ordering = ["-id"]

@@ -50,6 +50,7 @@ def _record(rollout: Rollout, plan: Plan, phase: int, actor: Actor, source: str)
         steps=plan.phases[phase].steps,
         result=lambda step: "The database had the schema already.",
         actor_name=actor.get_username(),
+        source=source,
         plan_digest=plan.digest,
     )
     activity_log.record(

@@ -129,6 +129,7 @@ def _record(
         steps=steps,
         result=lambda step: f"Rolled back by hand. {compared[step.id]}".strip(),
         actor_name=actor.get_username(),
+        source=source,
         plan_digest=plan.digest,
     )
     confirmed = f"{run.title} was done by hand, and the database confirms it."

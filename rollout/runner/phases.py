@@ -8,7 +8,7 @@ from rollout import gates, queue
 from rollout.engine.shared_connections import shared_connections
 from rollout.gates import Evidence, GateStatus, sql_files
 from rollout.gates.starts import STOPPED, refusal_to_roll_back, refusal_to_start, unfinished_repair
-from rollout.journal import activity_log
+from rollout.journal import activity_log, scheduled_starts
 from rollout.journal.actors import Actor, Refused
 from rollout.journal.environments import target_of
 from rollout.journal.events import Event
@@ -27,6 +27,8 @@ from rollout.models import (
     RollbackChain,
     Rollout,
     RunState,
+    ScheduledStart,
+    ScheduleState,
     SignOff,
     SignOffKind,
 )
@@ -34,19 +36,25 @@ from rollout.plan.gates import Approved
 from rollout.plan.plan import Plan
 from rollout.queries import other_plans, preflights
 from rollout.runner.reasons import refuse_unread
-from rollout.runner.scheduled_starts import end_wait
 from rollout.telemetry.baselines import inherited_baseline
 from rollout.worker import leases, lost_triggers
 
 
 @shared_connections()
 def start(
-    rollout: Rollout, phase: int, *, seen: str | None = None, actor: Actor, source: str = "web"
+    rollout: Rollout,
+    phase: int,
+    *,
+    seen: str | None = None,
+    due: ScheduledStart | None = None,
+    actor: Actor,
+    source: str = "web",
 ) -> PhaseRun:
     """Start a phase, or resume it if it failed or was cancelled.
 
-    ``seen`` is the digest of the phase that the actor has read; None skips the check. Raises
-    Refused, and its subclass PhaseChanged if the phase has changed since.
+    ``seen`` is the digest of the phase that the actor has read; None skips the check. ``due`` is
+    the scheduled start that this makes, unless it was cancelled meanwhile. Raises Refused, and its
+    subclass PhaseChanged if the phase has changed since.
     """
     refuse_out_of_reach(rollout)
     plan = plan_of(rollout)
@@ -59,15 +67,15 @@ def start(
     if preflight.refusal:
         raise Refused(preflight.refusal)
     with alone_with(rollout):
+        # The lock that every other verb takes too: a rollback that was pressed first is seen here.
+        if due is not None and not scheduled_starts.end_wait(due, ScheduleState.STARTED):
+            raise Refused("The scheduled start was cancelled.")
         newest, statuses = _refuse_start(plan, rollout, phase, actor)
-        run = _begin(
+        return _begin(
             *(rollout, plan, phase, Direction.FORWARD, newest, actor, source),
             preflight=preflights.as_data(preflight),
             gates=[gates.as_data(status) for status in statuses],
         )
-        if source != "watchdog":
-            end_wait(rollout, "started it before", actor=actor, source=source, phase=phase)
-        return run
 
 
 def _use_sign_offs(run: PhaseRun) -> None:
@@ -125,8 +133,6 @@ def roll_back(
         )
         run.chain = chain
         run.save(update_fields=["chain"])
-        # What somebody planned before going back, nobody wants to come by itself.
-        end_wait(rollout, f"rolled back phase {phase}", actor=actor, source=source)
         return run
 
 
@@ -169,6 +175,7 @@ def _begin(
         plan_digest=plan.digest,
         **more,
     )
+    scheduled_starts.overtake(run, actor=actor, source=source)
     queue.send_work(run)
     return run
 
@@ -268,6 +275,7 @@ def _go_on(
     activity_log.record(
         Event.RETRIED, f"Retried {run.name}.", on=run, actor=actor, source=source, **more
     )
+    scheduled_starts.overtake(run, actor=actor, source=source)
     queue.send_work(run)
     return run
 

@@ -5,14 +5,14 @@ from typing import Any
 
 from django.utils import timezone
 
-from rollout import gates, journal
-from rollout.journal import activity_log
+from rollout import gates
+from rollout.journal import activity_log, scheduled_starts
 from rollout.journal.actors import Actor, Refused
 from rollout.journal.events import Event
 from rollout.journal.moments import in_zone
-from rollout.journal.rollouts import alone_with, no_phase, plan_of
+from rollout.journal.rollouts import active_run, alone_with, is_busy, no_phase, plan_of
 from rollout.journal.transitions import move
-from rollout.models import Rollout, ScheduledStart, ScheduleState
+from rollout.models import Direction, Rollout, ScheduledStart, ScheduleState
 from rollout.plan.gates import MaintenanceWindow
 from rollout.plan.plan import Plan
 from rollout.runner.reasons import refuse_unread
@@ -63,6 +63,9 @@ def schedule_start(
     with alone_with(rollout):
         if gates.is_done(gates.newest_runs(rollout).get(phase)):
             raise Refused(f"Phase {phase} is already complete. Roll it back to run it again.")
+        active = active_run(rollout)
+        if active is not None and (active.phase, active.direction) == (phase, Direction.FORWARD):
+            raise Refused(f"It has started already: {is_busy(active)}")
         fields: dict[str, Any] = {
             "phase": phase,
             "at": at,
@@ -93,40 +96,7 @@ def schedule_start(
 
 def unschedule(rollout: Rollout, *, actor: Actor, source: str = "web") -> ScheduledStart:
     """Cancel the scheduled start. Raises Refused."""
-    with journal.atomic():
-        waiting = ScheduledStart.objects.select_for_update().filter(rollout=rollout).first()
-        if waiting is None or waiting.state != ScheduleState.WAITING:
-            raise Refused("No start is scheduled: there is nothing to cancel.")
-        move(waiting, ScheduleState.CANCELLED, ended_at=timezone.now())
-        activity_log.record(
-            Event.START_UNSCHEDULED,
-            f"Cancelled the scheduled start of phase {waiting.phase} at "
-            f"{in_zone(waiting.at, waiting.zone)}.",
-            on=waiting,
-            actor=actor,
-            source=source,
-        )
-    return waiting
-
-
-def end_wait(rollout: Rollout, why: str, *, actor: Actor, source: str, **of: int) -> None:
-    """Cancel the scheduled start that waits, if any: it would come after what people do now.
-
-    One that the watchdog makes at this moment is left to it: what people do refuses it.
-    """
-    waiting = (
-        ScheduledStart.objects.select_for_update(skip_locked=True)
-        .filter(rollout=rollout, state=ScheduleState.WAITING, **of)
-        .first()
-    )
+    waiting = scheduled_starts.cancel(rollout, actor=actor, source=source)
     if waiting is None:
-        return
-    move(waiting, ScheduleState.CANCELLED, ended_at=timezone.now())
-    activity_log.record(
-        Event.START_UNSCHEDULED,
-        f"Cancelled the scheduled start of phase {waiting.phase} at "
-        f"{in_zone(waiting.at, waiting.zone)}: {actor.get_username()} {why}.",
-        on=waiting,
-        actor=actor,
-        source=source,
-    )
+        raise Refused("No start is scheduled: there is nothing to cancel.")
+    return waiting

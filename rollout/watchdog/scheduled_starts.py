@@ -3,7 +3,6 @@
 from datetime import datetime, timedelta
 
 from django.db import DatabaseError
-from django.utils import timezone
 
 from rollout import journal
 from rollout.journal import activity_log, watched_times
@@ -11,7 +10,7 @@ from rollout.journal.actors import Absent, Refused
 from rollout.journal.environments import home_of
 from rollout.journal.events import Event
 from rollout.journal.moments import in_words, in_zone
-from rollout.journal.transitions import move
+from rollout.journal.scheduled_starts import end_wait
 from rollout.models import ScheduledStart, ScheduleState
 from rollout.permissions import allowed_in
 from rollout.plan import plans
@@ -40,53 +39,52 @@ def start_due() -> int:
 
 
 def _start(pk: int, now: datetime) -> bool:
-    """Start a phase, or record why not, in the transaction that ends the wait.
+    """Start a phase, or record why not, in the transaction that ends the wait; whether it ended.
 
-    So it is done once, and after a watchdog that died in between another finds it waiting.
+    So it is done once, and after a watchdog that died in between another finds it waiting. Whoever
+    cancels it meanwhile, or begins a run that does, comes first.
     """
-    with journal.atomic():
-        due = (
-            ScheduledStart.objects.select_for_update(of=("self",))
-            .select_related("rollout", "actor")
-            .filter(pk=pk, state=ScheduleState.WAITING)
-            .first()
-        )
-        if due is None:
-            return False
-        try:
-            if reason := _refusal(due, now):
-                raise Refused(reason)
-            start(
-                due.rollout, due.phase, actor=due.actor or Absent(due.actor_name), source="watchdog"
-            )
-        except DatabaseError:
-            # The journal is away: the next look tries again.
-            raise
-        except Exception as refusal:
-            _refuse(due, str(refusal).strip())
-        else:
-            move(due, ScheduleState.STARTED, ended_at=timezone.now())
+    due = (
+        ScheduledStart.objects.select_related("rollout", "actor")
+        .filter(pk=pk, state=ScheduleState.WAITING)
+        .first()
+    )
+    if due is None:
+        return False
+    try:
+        if reason := _refusal(due, now):
+            raise Refused(reason)
+        actor = due.actor or Absent(due.actor_name)
+        start(due.rollout, due.phase, due=due, actor=actor, source="watchdog")
+    except DatabaseError:
+        # The journal is away: the next look tries again.
+        raise
+    except Exception as refusal:
+        return _refuse(due, str(refusal).strip())
     return True
 
 
 def call_off(reason: str) -> None:
     """Refuse all starts that wait, and record why."""
     with journal.atomic():
-        for due in ScheduledStart.objects.select_for_update(of=("self",)).filter(
-            state=ScheduleState.WAITING
-        ):
+        for due in ScheduledStart.objects.filter(state=ScheduleState.WAITING):
             _refuse(due, reason)
 
 
-def _refuse(due: ScheduledStart, reason: str) -> None:
-    move(due, ScheduleState.NOT_STARTED, outcome=reason, ended_at=timezone.now())
-    activity_log.record(
-        Event.SCHEDULED_START_REFUSED,
-        f"Phase {due.phase}, scheduled for {in_zone(due.at, due.zone)}, did not start: {reason}",
-        on=due,
-        actor=due.actor_name,
-        source="watchdog",
-    )
+def _refuse(due: ScheduledStart, reason: str) -> bool:
+    """Record why a start is not made; whether it was still waited for."""
+    with journal.atomic():
+        if not end_wait(due, ScheduleState.NOT_STARTED, outcome=reason):
+            return False
+        activity_log.record(
+            Event.SCHEDULED_START_REFUSED,
+            f"Phase {due.phase}, scheduled for {in_zone(due.at, due.zone)}, did not start: "
+            f"{reason}",
+            on=due,
+            actor=due.actor_name,
+            source="watchdog",
+        )
+    return True
 
 
 def _refusal(due: ScheduledStart, now: datetime) -> str:

@@ -18,7 +18,7 @@ from rollout.engine.snapshot.contents import relations_of
 from rollout.engine.snapshot.failures import SnapshotError
 from rollout.engine.snapshot.restore import replace_tables
 from rollout.engine.target import Target
-from rollout.journal import activity_log
+from rollout.journal import activity_log, scheduled_starts
 from rollout.journal.actors import Refused
 from rollout.journal.environments import is_protected, target_of
 from rollout.journal.events import Event
@@ -272,16 +272,20 @@ def note(
     """
     with alone_with(into):
         done()
+        # It was planned for the data that is gone.
+        scheduled_starts.cancel(
+            into, f"restored snapshot {snapshot.pk}", actor=actor, source=source
+        )
         runs = gates.newest_runs(into)
         for number, was in enumerate(snapshot.phases):
             run = runs.get(number)
             if was == "done" and not gates.is_done(run):
-                _record(into, number, Direction.FORWARD, snapshot, actor)
+                _record(into, number, Direction.FORWARD, snapshot, actor, source)
             elif was == "untouched" and not gates.is_not_started(run):
-                _record(into, number, Direction.BACKWARD, snapshot, actor)
+                _record(into, number, Direction.BACKWARD, snapshot, actor, source)
             elif was == "begun":
                 why = f"Snapshot {snapshot.pk} was taken during this phase."
-                _record(into, number, Direction.FORWARD, snapshot, actor, why)
+                _record(into, number, Direction.FORWARD, snapshot, actor, source, why)
         activity_log.record(
             Event.SNAPSHOT_RESTORED,
             f"Restored snapshot {snapshot.pk} of {snapshot.rollout.environment}: "
@@ -297,7 +301,13 @@ def note(
 
 
 def _record(
-    into: Rollout, number: int, direction: Direction, snapshot: Snapshot, actor: str, why: str = ""
+    into: Rollout,
+    number: int,
+    direction: Direction,
+    snapshot: Snapshot,
+    actor: str,
+    source: str,
+    why: str = "",
 ) -> None:
     # A rollback undoes the started steps; a retry asks the catalog for each again.
     is_back = direction == Direction.BACKWARD
@@ -308,6 +318,7 @@ def _record(
         steps=() if is_back else plan_of(into).phases[number].steps,
         result=lambda step: f"Restored with snapshot {snapshot.pk}.",
         actor_name=actor,
+        source=source,
         plan_digest=snapshot.plan_digest,
         interrupted=why,
     )

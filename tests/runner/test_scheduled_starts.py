@@ -6,7 +6,6 @@ from datetime import UTC, time, timedelta
 import pytest
 from django.utils import timezone
 
-from rollout import runner
 from rollout.models import LogEntry, Rollout
 from rollout.plan import MaintenanceWindow, plans
 from rollout.runner import Refused
@@ -24,25 +23,10 @@ def test_two_requests_are_one_start(tiny: Rollout) -> None:
         schedule(tiny, at + HOUR)
 
 
-def test_a_phase_that_somebody_starts_before_its_time_is_not_started_a_second_time(
-    tiny: Rollout,
-) -> None:
-    waiting = schedule(tiny)
+def test_a_phase_that_runs_is_not_scheduled(tiny: Rollout) -> None:
     rollouts.start(tiny, 0)
-    waiting.refresh_from_db()
-    assert waiting.state == "cancelled"
-    entry = LogEntry.objects.get(event="start unscheduled")
-    assert entry.message.endswith(": ada started it before.")
-
-
-def test_a_rollback_ends_the_wait_for_a_later_phase(tiny: Rollout) -> None:
-    rollouts.carry_out(tiny, 0)
-    waiting = schedule(tiny, phase=1)
-    runner.roll_back(tiny, 0, actor=rollouts.ADA)
-    waiting.refresh_from_db()
-    assert waiting.state == "cancelled"
-    entry = LogEntry.objects.get(event="start unscheduled")
-    assert entry.message.endswith(": ada rolled back phase 0.")
+    with pytest.raises(Refused, match="It has started already"):
+        schedule(tiny)
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,8 @@ from django.utils import timezone
 
 from rollout import runner
 from rollout.models import LogEntry, PhaseRun, Rollout, RunState, ScheduledStart, ScheduleState
-from rollout.runner import Refused
+from rollout.queries import preflights
+from rollout.runner import Refused, phases
 from rollout.watchdog import scheduled_starts
 from rollout.watchdog.clock_watch import ClockWatch
 from rollout.watchdog.loop import Watchdog
@@ -48,6 +49,61 @@ def test_two_that_look_at_once_start_it_once(tiny: Rollout) -> None:
     assert tiny.runs.count() == 1
 
 
+def test_a_press_at_the_same_moment_makes_one_start(tiny: Rollout) -> None:
+    start = schedule(tiny)
+    its_time_has_come(start)
+
+    def press() -> int:
+        try:
+            runner.start(tiny, 0, actor=Person("grace"))
+        except Refused:
+            return 0
+        return 1
+
+    assert at_once(scheduled_starts.start_due, press) in ([1, 0], [0, 1])
+    start.refresh_from_db()
+    run = tiny.runs.get()
+    by_the_watchdog = ("ada", ScheduleState.STARTED)
+    assert (run.actor_name, start.state) in (by_the_watchdog, ("grace", ScheduleState.CANCELLED))
+
+
+@pytest.mark.parametrize("meanwhile", ["rollback", "another time", "cancelled"])
+def test_people_who_act_while_the_watchdog_checks_a_phase_come_first(
+    tiny: Rollout, monkeypatch: pytest.MonkeyPatch, meanwhile: str
+) -> None:
+    rollouts.start(tiny, 0)
+    runner.cancel(tiny, actor=ADA)
+    start = schedule(tiny)
+    its_time_has_come(start)
+    check = preflights.preflight_of
+
+    def act() -> None:
+        if meanwhile == "rollback":
+            runner.roll_back(tiny, 0, actor=Person("grace"))
+            rollouts.work()
+            return
+        runner.unschedule(tiny, actor=Person("grace"))
+        if meanwhile == "another time":
+            schedule(tiny)
+
+    acts = [act]
+
+    def checks_slowly(rollout: Rollout, phase: int) -> object:
+        while acts:
+            at_once(acts.pop())
+        return check(rollout, phase)
+
+    monkeypatch.setattr(preflights, "preflight_of", checks_slowly)
+    # The watchdog has read the start, and looks at the database for seconds.
+    assert scheduled_starts.start_due() == 0
+    start.refresh_from_db()
+    assert start.state == ("waiting" if meanwhile == "another time" else "cancelled")
+    assert not LogEntry.objects.filter(event="scheduled start refused").exists()
+    newest = tiny.runs.latest("pk")
+    assert newest.state == RunState.DONE if meanwhile == "rollback" else RunState.CANCELLED
+    assert newest.direction == ("backward" if meanwhile == "rollback" else "forward")
+
+
 def test_a_watchdog_that_dies_before_it_is_made_leaves_it_to_the_next(
     tiny: Rollout, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -58,7 +114,7 @@ def test_a_watchdog_that_dies_before_it_is_made_leaves_it_to_the_next(
         raise SystemExit("killed")
 
     with monkeypatch.context() as patch:
-        patch.setattr(scheduled_starts, "move", dies)
+        patch.setattr(phases, "_begin", dies)
         with pytest.raises(SystemExit):
             scheduled_starts.start_due()
     assert not tiny.runs.exists()

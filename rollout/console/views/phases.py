@@ -34,6 +34,7 @@ from rollout.console.rollback_chains import (
 from rollout.console.rollback_fates import fates_of, is_archived
 from rollout.console.views.runs import has_typed_name, perform, redirect_back, typed_name
 from rollout.console.views.scheduled_starts import zone_of
+from rollout.journal.scheduled_starts import overtaken_by
 from rollout.models import Direction, PhaseRun, RunState, SignOffKind
 from rollout.plan.gates import Approved
 from rollout.plan.plan import BACKFILL, EXPAND
@@ -144,14 +145,14 @@ def _waiting(
 def _started(request: ConsoleRequest, plan: str, environment: str, number: int) -> HttpResponse:
     rollout, seen = rollout_or_404(plan, environment), request.POST.get("seen", "")
     try:
-        runner.start(rollout, number, seen=seen, actor=request.user)
+        run = runner.start(rollout, number, seen=seen, actor=request.user)
     except runner.PhaseChanged as refusal:
         messages.error(request, f"Not started. {refusal}")
         return redirect("rollout:start", plan, environment, number)
     except runner.Refused as refusal:
         messages.error(request, str(refusal))
     else:
-        messages.success(request, f"Phase {number} queued.")
+        messages.success(request, f"Phase {number} queued. {overtaken_by(run)}".strip())
     return redirect_back(request, rollout_url(rollout, "phase", number))
 
 
@@ -182,7 +183,7 @@ def roll_back(request: ConsoleRequest, plan: str, environment: str, number: int)
         perform(
             request,
             lambda: runner.roll_back_to(status.rollout, number - 1, seen=seen, actor=who),
-            lambda run: f"Rollback of {_phases(run)} queued.",
+            lambda run: f"Rollback of {_phases(run)} queued. {overtaken_by(run)}".strip(),
         )
         if status.phase is not None and status.phase > number:
             return redirect(status.rollout)

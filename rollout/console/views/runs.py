@@ -16,6 +16,7 @@ from rollout.console.http.sessions import confirmed_recently, field_sent, is_gua
 from rollout.console.http.shortcuts import rollout_or_404, run_or_404
 from rollout.console.rollback_chains import loses
 from rollout.journal.rollouts import active_run
+from rollout.journal.scheduled_starts import overtaken_by
 from rollout.models import Direction, PhaseRun, Rollout, RunState
 from rollout.plan import plans
 from rollout.plan.plan import Plan
@@ -91,7 +92,7 @@ def retry(request: ConsoleRequest, plan: str, environment: str) -> HttpResponse:
         perform(
             request,
             lambda: runner.retry(rollout, run=run, actor=request.user),
-            "Retrying from the step that did not finish.",
+            lambda run: f"Retrying from the step that did not finish. {overtaken_by(run)}".strip(),
         )
         return redirect_back(request, rollout)
     page = {

@@ -1,5 +1,6 @@
 """Starts that leads schedule, on the pages of the phase."""
 
+import re
 from datetime import timedelta
 
 import pytest
@@ -69,3 +70,27 @@ def test_why_a_scheduled_start_did_not_start_stays_in_sight(
     text = text_of(viewer, PAGE)
     assert "Scheduled start of phase 3 skipped" in text
     assert "Not approved yet." in text
+
+
+def test_a_rollback_says_before_and_after_that_it_ends_the_wait(
+    before_phase_3: Rollout, lead: Client
+) -> None:
+    ScheduledStart.objects.create(
+        rollout=before_phase_3,
+        phase=3,
+        at=timezone.now() + timedelta(hours=2),
+        zone="UTC",
+        actor_name="grace",
+        phase_digest=digest(),
+    )
+    address = f"{PAGE}phases/2/roll-back/"
+    text = text_of(lead, address)
+    assert "This rollback cancels the start of phase 3 that grace has scheduled for" in text
+    assert "Starting now cancels" not in text_of(lead, f"{PAGE}phases/4/start/")
+    seen = re.search(r'name="seen" value="([^"]+)"', text)
+    assert seen is not None
+    form = {"seen": seen[1], "typed": journal.PLAN}
+    answer = lead.post(address, form, follow=True).content.decode()
+    assert "Rollback of phase 2 queued. The scheduled start of phase 3 at" in answer
+    assert "planned by grace, is cancelled." in answer
+    assert 'id="unschedule"' not in answer
