@@ -361,9 +361,13 @@ def duration_of(run: PhaseRun | None) -> timedelta | None:
 
 
 def steps_of(status: RolloutStatus, number: int) -> list[StepStatus]:
-    """The steps of a phase, in the order of the plan."""
+    """The steps of a phase, in the order of the plan.
+
+    Of a run that no worker had begun with when the status was read, none: it may have by now.
+    """
     run = status.phases[number].run
-    rows = {row.step: (row, jobs) for row, jobs in steps_with_jobs(run)} if run else {}
+    begun = run is not None and run.started_at is not None
+    rows = {row.step: (row, jobs) for row, jobs in steps_with_jobs(run)} if run and begun else {}
     return [
         StepStatus(
             step,

@@ -1,10 +1,11 @@
 "use strict";
 
-/* Live parts ask again at the pace they are told, faster for a moment after somebody did something,
-   never while nobody looks. What has not changed is answered by 304. A lost connection is said. */
+/* Live parts ask again at the pace they are told; those at work faster for a moment after somebody did
+   something or the state changed, and while a run is queued; never while nobody looks. What has not changed is answered by 304. A lost connection is said. */
 (() => {
   const TICK = 250;
   const SOON = 1000;
+  const AT_WORK = 5000;
   const ATTENTIVE = 15000;
   const SLOWEST = 15000;
 
@@ -13,9 +14,11 @@
   const due = new WeakMap();
   const tags = new WeakMap();
 
+  const state = () => document.getElementById("rollout-now")?.dataset.state;
+  const isAttentive = () => Date.now() - touched < ATTENTIVE || state()?.endsWith(" queued");
   const pace = (part) => {
     const usual = Number(part.dataset.live) * 1000;
-    const steady = Date.now() - touched < ATTENTIVE && usual < 5000 ? Math.min(SOON, usual) : usual;
+    const steady = usual <= AT_WORK && isAttentive() ? Math.min(SOON, usual) : usual;
     const wanted = failures ? Math.min(Math.max(steady, SOON) * 2 ** (failures - 1), Math.max(SLOWEST, steady)) : steady;
     // So that tabs which were opened together do not ask together.
     return wanted * (0.9 + Math.random() * 0.2);
@@ -75,13 +78,13 @@
   // A part brings the header along, so that both tell of the same moment; a header that learns of a
   // change by itself has the others ask. A message about what was pressed is past then: it fades and
   // keeps its place, so that nothing moves below it.
-  const state = () => document.getElementById("rollout-now")?.dataset.state;
   let known = state();
   document.addEventListener("htmx:afterSwap", ({ detail: { elt } }) => {
     const header = document.getElementById("rollout-now");
     if (!header) return;
     if (state() !== known) {
       known = state();
+      touched = Date.now();
       for (const message of document.querySelectorAll(".messages .tone-good")) message.classList.add("past");
       for (const part of document.querySelectorAll("[data-live]")) if (part !== elt) due.set(part, 0);
     }

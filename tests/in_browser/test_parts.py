@@ -14,9 +14,10 @@ from django.utils import timezone
 from playwright.sync_api import expect
 
 from config import embedded
+from rollout.models import PhaseRun
 from tests.console import journal
 from tests.console.journal import PAGE
-from tests.in_browser.visiting import Site
+from tests.in_browser.visiting import Site, Visitor
 from tests.support import rollouts
 from tests.support.servers import Database
 
@@ -62,6 +63,34 @@ def test_the_state_in_the_header_is_one_line_on_a_desk(site: Site, database: Dat
             "return state.offsetHeight; }"
         )
         assert height < 40
+        assert not lead.problems
+    run.delete()
+
+
+def test_a_page_follows_within_a_second_what_somebody_started(
+    site: Site, database: Database
+) -> None:
+    run, page = journal.ran(journal.the_rollout(), 2, "queued"), f"{PAGE}phases/2/"
+
+    def asks_within_a_second(visitor: Visitor) -> None:
+        """By the page's own clock, which stands still but for this."""
+        visitor.page.locator(".htmx-request").first.wait_for(state="detached")
+        with visitor.page.expect_response(
+            lambda answer: answer.url.endswith(page) and "hx-request" in answer.request.headers
+        ):
+            visitor.page.clock.run_for(1500)
+        visitor.page.clock.run_for(100)
+
+    with site.visitor("lead") as lead:
+        lead.page.clock.install(time=0)
+        lead.open(page)
+        # Nobody has done anything for long, and still no worker has begun.
+        lead.page.clock.pause_at(600_000)
+        asks_within_a_second(lead)
+        PhaseRun.objects.filter(pk=run.pk).update(state="running", started_at=run.created_at)
+        asks_within_a_second(lead)
+        lead.page.locator("#rollout-now").get_by_text("Running").wait_for()
+        asks_within_a_second(lead)
         assert not lead.problems
     run.delete()
 

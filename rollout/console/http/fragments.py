@@ -1,8 +1,9 @@
 """Fragments: parts of a page that are polled, how often, and how they are shared.
 
 Many tabs ask for the same. A fragment is rendered once for all users with the same permissions and
-cached for a moment; a browser that has it gets a 304. The number of the newest log entry is
-a part of the key, so that nobody misses what they have just done.
+cached for a moment; a browser that has it gets a 304. The number of the newest log entry and the
+states of active runs are parts of the key, so that nobody misses what they have just done, or that
+a worker has begun with it, which no entry says.
 """
 
 import re
@@ -23,7 +24,7 @@ from django.utils import timezone
 from rollout.conf import setting
 from rollout.console.http.access import ConsoleRequest, View
 from rollout.console.http.cookies import hides_guide
-from rollout.models import LogEntry
+from rollout.models import ACTIVE, LogEntry, PhaseRun
 from rollout.permissions import PERMISSIONS
 
 P = ParamSpec("P")
@@ -148,7 +149,9 @@ def newest_entry(request: HttpRequest) -> int | None:
 
 def _key(request: ConsoleRequest) -> str:
     shown = (timezone.get_current_timezone_name(), hides_guide(request))
-    return _named("part", request.get_full_path(), newest_entry(request), _granted(request), shown)
+    active = list(PhaseRun.objects.filter(state__in=ACTIVE).order_by().values_list("pk", "state"))
+    now = (newest_entry(request), sorted(active))
+    return _named("part", request.get_full_path(), now, _granted(request), shown)
 
 
 def _granted(request: ConsoleRequest) -> list[str]:

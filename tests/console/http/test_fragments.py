@@ -8,7 +8,7 @@ from django.contrib.auth.models import Group, User
 from django.core.cache import cache
 from django.test import Client
 
-from rollout.models import Rollout
+from rollout.models import PhaseRun, Rollout
 from tests.console import journal
 from tests.console.journal import HTMX, PAGE
 
@@ -42,6 +42,18 @@ def test_an_action_is_seen_at_once(rollout: Rollout, viewer: Client) -> None:
     after = part(viewer, **{"If-None-Match": first["ETag"]})
     assert after.status_code == 200
     assert "Here it goes." in after.content.decode()
+
+
+def test_a_worker_that_begins_is_seen_at_once(rollout: Rollout, viewer: Client) -> None:
+    run = journal.ran(rollout, 2, "queued")
+    page = f"{PAGE}phases/2/"
+    first = part(viewer, page)
+    assert "Queued: " in first.content.decode()
+    # No entry of the log says that a worker began.
+    PhaseRun.objects.filter(pk=run.pk).update(state="running")
+    after = part(viewer, page, **{"If-None-Match": first["ETag"]})
+    assert after.status_code == 200
+    assert "Queued: " not in after.content.decode()
 
 
 def test_users_with_the_same_rights_share_one_answer(rollout: Rollout, viewer: Client) -> None:

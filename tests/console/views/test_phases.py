@@ -47,6 +47,17 @@ def test_a_fragment_carries_the_state_of_every_step_and_no_sql(
     assert len(re.findall('id="state-of-', page)) == len(steps)
 
 
+def test_a_page_that_says_queued_shows_no_step_that_a_worker_did_meanwhile(
+    rollout: Rollout, viewer: Client
+) -> None:
+    # As the page read it; the worker was faster than the page.
+    run = ran(rollout, 2, "queued")
+    reached(run, "lookups", result="Applied.")
+    text = text_of(viewer, f"{PAGE}phases/2/")
+    assert "Queued: " in text
+    assert "Applied." not in text
+
+
 def test_a_rehearsed_time_stands_in_place_of_the_estimate_wherever_one_is_reported(
     rollout: Rollout, lead: Client
 ) -> None:
