@@ -8,7 +8,7 @@ from psycopg import errors, sql
 from rollout.engine import integer_keys
 from rollout.engine.column_groups import COUNT_SECONDS, PART_ROWS, ColumnGroup, repeated_groups
 from rollout.engine.integer_keys import IntegerKey
-from rollout.engine.referrers import key_of, referrers_of
+from rollout.engine.referrers import is_partitioned_by, key_of, referrers_of
 from rollout.engine.target import Connection
 from rollout.plan.errors import RolloutError
 from rollout.plan.names import normal
@@ -88,13 +88,12 @@ class TableInfo:
     """Columns whose collation is not deterministic: texts that differ are equal there."""
     groups: tuple[ColumnGroup, ...] = ()
     """Groups of the columns asked for whose values repeat together."""
+    narrow: str = ""
+    """The column that alone was asked for, if it numbers rows and a bigint is wider."""
     referrers: tuple[tuple[Table, str], ...] = ()
-    """The columns that refer to the key, if that alone was asked for."""
-
-    @property
-    def is_narrow(self) -> bool:
-        """Whether the key begins with an integer that a bigint is wider than."""
-        return self.table.columns[self.table.key[0]].type in ("smallint", "integer")
+    """The columns that refer to the narrow one."""
+    is_partitioned_by: bool = False
+    """Whether the table, or one of its partitions, is partitioned by the narrow column."""
 
 
 def introspect(connection: Connection, name: str, columns: Sequence[str]) -> TableInfo:
@@ -141,9 +140,11 @@ def introspect(connection: Connection, name: str, columns: Sequence[str]) -> Tab
         for column in columns
         if live[column][3] and column not in loosely_compared
     }
+    numbers = tuple(integer_keys.read(connection, [table.label]))
+    narrow = _narrow(table, columns, numbers)
     referrers: tuple[tuple[Table, str], ...] = ()
-    if len(key) == 1 and key == tuple(columns):
-        table, referrers = referrers_of(connection, oid, table)
+    if narrow:
+        table, referrers = referrers_of(connection, oid, table, narrow)
     # What looks like a number or a time tells nothing apart.
     by_words = [column for column, of in texts.items() if not of.kind]
     return TableInfo(
@@ -153,11 +154,20 @@ def introspect(connection: Connection, name: str, columns: Sequence[str]) -> Tab
         indexes=indexes,
         taken_columns=frozenset(live),
         taken_relations=_relations(connection, schema),
-        integer_keys=tuple(integer_keys.read(connection, [table.label])),
+        integer_keys=numbers,
         texts=texts,
         groups=repeated_groups(connection, table, list(texts), keys=by_words),
+        narrow=narrow,
         referrers=referrers,
+        is_partitioned_by=narrow != "" and is_partitioned_by(connection, oid, narrow),
     )
+
+
+def _narrow(table: Table, columns: Sequence[str], numbers: Sequence[IntegerKey]) -> str:
+    if len(set(columns)) != 1 or table.columns[columns[0]].type not in ("smallint", "integer"):
+        return ""
+    numbering = {*table.key, *(number.column for number in numbers)}
+    return columns[0] if columns[0] in numbering else ""
 
 
 def _find(connection: Connection, name: str) -> tuple[int, str, str, str]:

@@ -1,8 +1,11 @@
-"""The columns of a live database that refer to a table's key, for scaffolding a first plan."""
+"""The columns of a live database that refer to another one, for scaffolding a first plan."""
 
 from dataclasses import replace
 
-from rollout.engine.target import Connection
+from psycopg import sql
+
+from rollout.engine.target import Connection, fetch_bool
+from rollout.plan.carried_objects import name_pattern
 from rollout.plan.table import Column, Table
 
 
@@ -27,26 +30,39 @@ def _columns_of(connection: Connection, oid: int) -> dict[str, Column]:
     return {name: Column(type_, null) for name, type_, null in rows}
 
 
-def referrers_of(
-    connection: Connection, oid: int, table: Table
-) -> tuple[Table, tuple[tuple[Table, str], ...]]:
-    """The table with its own columns that refer to its key, and all columns that do.
+def is_partitioned_by(connection: Connection, oid: int, column: str) -> bool:
+    """Whether a table, or one of its partitions, is partitioned by a column."""
+    return fetch_bool(
+        connection,
+        sql.SQL(
+            "EXISTS (SELECT FROM pg_partition_tree({}) AS p WHERE pg_get_partkeydef(p.relid) ~ {})"
+        ).format(sql.Literal(oid), name_pattern(column)),
+    )
 
-    Each has its table, which is the same object for columns of one table.
+
+def referrers_of(
+    connection: Connection, oid: int, table: Table, column: str
+) -> tuple[Table, tuple[tuple[Table, str], ...]]:
+    """The table with its own columns that refer to a column of it, and all columns that do.
+
+    Each has its table, which is the same object for columns of one table. A foreign key may be that
+    of a partition, or refer to one.
     """
     rows = connection.execute(
         "SELECT c.oid, n.nspname, c.relname, c.relkind = 'p', a.attname FROM pg_constraint AS k"
-        " JOIN pg_class AS c ON c.oid = k.conrelid JOIN pg_namespace AS n ON n.oid = c.relnamespace"
+        " JOIN pg_class AS c ON c.oid = coalesce(pg_partition_root(k.conrelid), k.conrelid)"
+        " JOIN pg_namespace AS n ON n.oid = c.relnamespace"
         " CROSS JOIN unnest(k.conkey, k.confkey) AS u (own, far)"
         " JOIN pg_attribute AS a ON a.attrelid = k.conrelid AND a.attnum = u.own"
         " JOIN pg_attribute AS f ON f.attrelid = k.confrelid AND f.attnum = u.far"
-        " WHERE k.confrelid = %s AND k.contype = 'f' AND k.conparentid = 0 AND f.attname = %s"
+        " WHERE k.confrelid IN (SELECT %(oid)s UNION SELECT relid FROM pg_partition_tree(%(oid)s))"
+        " AND k.contype = 'f' AND k.conparentid = 0 AND f.attname = %(column)s"
         " AND format_type(a.atttypid, a.atttypmod) IN ('smallint', 'integer')"
         " GROUP BY 1, 2, 3, 4, 5 ORDER BY 2, 3, 5",
-        [oid, table.key[0]],
+        {"oid": oid, "column": column},
     ).fetchall()
     tables = {oid: table}
-    for referring, schema, name, partitioned, column in rows:
+    for referring, schema, name, partitioned, own in rows:
         known = _columns_of(connection, referring)
         key = key_of(connection, referring)
         of = tables.get(referring) or Table(
@@ -56,5 +72,5 @@ def referrers_of(
             partitioned=partitioned,
             columns={c: known[c] for c in key},
         )
-        tables[referring] = replace(of, columns={**of.columns, column: known[column]})
-    return tables[oid], tuple((tables[referring], column) for referring, *_, column in rows)
+        tables[referring] = replace(of, columns={**of.columns, own: known[own]})
+    return tables[oid], tuple((tables[referring], own) for referring, *_, own in rows)

@@ -1,4 +1,4 @@
-"""Writes the plan that makes a live table's integer key a bigint."""
+"""Writes the plan that makes an integer that numbers a live table's rows a bigint."""
 
 from datetime import date
 
@@ -10,9 +10,9 @@ from rollout.queries.scaffold_texts import constant_of, free, slug, wrapped
 
 
 def wide_key_scaffold(live: TableInfo, today: date) -> Scaffold:
-    """A plan of a WidenKey, with each column that refers to the key. Raises CannotScaffold."""
-    (key,) = live.table.key
-    if live.table.partitioned:
+    """A plan of a WidenKey, with each column that refers to it. Raises CannotScaffold."""
+    key = live.narrow
+    if live.is_partitioned_by:
         raise CannotScaffold(
             f"{live.table.label} is partitioned by {key}, so that {key} cannot become wide."
         )

@@ -59,7 +59,7 @@ class _Author:
         self.notes: list[str] = []
 
     def scaffold(self) -> Scaffold:
-        if len(self.table.key) == 1 and self.columns == self.table.key and self.live.is_narrow:
+        if self.live.narrow:
             return wide_key_scaffold(self.live, self.today)
         for column in self.columns:
             self._refuse(column)
@@ -102,7 +102,8 @@ class _Author:
             )
         if column in self.table.key:
             raise CannotScaffold(
-                f"{label} is part of the primary key, which must not change. Leave it out."
+                f"{label} is part of the primary key, which must not change. Leave it out, or name "
+                "an integer alone to make it bigint."
             )
         if column in self.live.generated:
             raise CannotScaffold(f"{label} is generated. Name its source columns instead.")

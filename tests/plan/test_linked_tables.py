@@ -6,7 +6,9 @@ from rollout.engine.control import NullControl
 from rollout.engine.preflight import forecast_locks
 from rollout.engine.target import Target
 from rollout.plan.actions import Statement
+from tests.plan.partitioned_shops import OF_TICKETS, TICKETS
 from tests.plan.test_carried_objects import PARTS, PLAN
+from tests.plan.test_wide_keys import widening
 from tests.schemas import MakeScenario, Scenario, plan_of, table
 
 OTHERS = {"kind", "used"}
@@ -68,6 +70,26 @@ def test_a_swap_locks_what_its_columns_refer_to_and_what_refers_to_them(
     parts.carry_out(3)
     assert locks_of(parts, 3, "cut-over-part", forward=False) == TWINS_AND_SWAP
     assert locks_of(parts, 4, "drop-part") == set(), "its keys went along with the names"
+
+
+# Of the same width already, so that the plan does not name it; of a partition, and to a partition.
+OF_A_PARTITION = """
+CREATE TABLE second_line (
+  ticket bigint, day date, FOREIGN KEY (ticket, day) REFERENCES ticket_1);
+CREATE TABLE subject (id bigint PRIMARY KEY);
+ALTER TABLE "Ticket 2" ADD FOREIGN KEY (id) REFERENCES subject NOT VALID;
+"""
+
+
+def test_a_swap_locks_what_is_connected_with_one_partition_alone(
+    scenario: MakeScenario, server: Target
+) -> None:
+    shop = scenario(TICKETS + OF_A_PARTITION, widening(OF_TICKETS))
+    shop.carry_out(0, 1, 2)
+    connected = {"kind": "subject", "used": "second_line"}
+    assert locks_of(shop, 3, "cut-over-ticket") == {
+        (mode, connected[label]) for mode, label in TWINS_AND_SWAP
+    }
 
 
 PARCELS = """

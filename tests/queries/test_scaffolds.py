@@ -15,6 +15,7 @@ from rollout.queries.scaffolds import scaffold
 from tests.engine.actions import do_phase, undo_phase
 from tests.engine.samples import BIGINT, COMPOSITE, DIRTY, LISTED, ODD, REQUIRED, Sample
 from tests.engine.test_every_phase import fill_with_dirt, schema_of
+from tests.plan.partitioned_shops import TICKETS
 
 pytestmark = pytest.mark.usefixtures("own_plans")
 
@@ -315,17 +316,56 @@ def test_an_integer_key_named_alone_becomes_wide_with_all_that_refers_to_it(
     there_and_back(target, connection, plan)
 
 
+def test_a_column_of_a_composite_key_becomes_wide_with_what_refers_to_it_or_to_a_partition(
+    target: Target, connection: Connection
+) -> None:
+    connection.execute(TICKETS.encode())
+    plan = plan_of(scaffolded(connection, "ticket", "id"))
+    assert [(t.table.name, *t.reads) for t in plan.translations if isinstance(t, Convert)] == [
+        ("first_line", "ticket"),
+        ("line", "ticket"),
+        ("ticket", "id"),
+    ]
+    there_and_back(target, connection, plan)
+
+
+def test_a_column_that_a_sequence_numbers_becomes_wide_without_being_a_key(
+    target: Target, connection: Connection
+) -> None:
+    connection.execute(
+        "CREATE TABLE bills (id uuid PRIMARY KEY DEFAULT gen_random_uuid(), number serial UNIQUE);"
+        "CREATE TABLE entries (bill integer REFERENCES bills (number), entry integer,"
+        "  PRIMARY KEY (bill, entry));"
+        "INSERT INTO bills SELECT FROM generate_series(1, 20);"
+        "INSERT INTO entries SELECT n, 1 FROM generate_series(1, 20) AS n"
+    )
+    plan = plan_of(scaffolded(connection, "bills", "number"))
+    assert [(t.table.name, *t.reads) for t in plan.translations if isinstance(t, Convert)] == [
+        ("entries", "bill"),
+        ("bills", "number"),
+    ]
+    there_and_back(target, connection, plan)
+    # A part of a key that refers to another table's is one of its own.
+    plan = plan_of(scaffolded(connection, "entries", "entry"))
+    assert [(t.table.name, *t.reads) for t in plan.translations if isinstance(t, Convert)] == [
+        ("entries", "entry")
+    ]
+
+
 def test_a_wide_key_that_cannot_be_handed_on_is_refused_with_its_table(
     connection: Connection,
 ) -> None:
     connection.execute(
         "CREATE TABLE places (id integer PRIMARY KEY);"
         "CREATE TABLE notes (place integer REFERENCES places);"
-        "CREATE TABLE parted (id integer PRIMARY KEY) PARTITION BY RANGE (id)"
+        "CREATE TABLE parted (id integer PRIMARY KEY) PARTITION BY RANGE (id);"
+        "CREATE TABLE twice (id integer, day date, PRIMARY KEY (day, id)) PARTITION BY LIST (day);"
+        "CREATE TABLE twice_1 PARTITION OF twice DEFAULT PARTITION BY HASH (id)"
     )
     for table, reason in (
         ("places", "notes has no primary key, which identifies rows"),
         ("parted", "parted is partitioned by id"),
+        ("twice", "twice is partitioned by id"),
     ):
         with pytest.raises(CannotScaffold, match=reason):
             scaffolded(connection, table, "id")
