@@ -265,7 +265,7 @@ class Convert(Conversion):
 
         They cannot where the new values mean something else.
         """
-        return self.keeps_name and self._has_the_same_values and not self.table.partitioned
+        return self.keeps_name and self._has_the_same_values
 
     @property
     def recreates_views(self) -> bool:

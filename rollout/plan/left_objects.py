@@ -11,7 +11,8 @@ from rollout.plan.indexes import CreateIndex, DropIndex
 from rollout.plan.plan import CONTRACT, Plan
 from rollout.plan.table import Table
 
-# Unique indexes are another question: without a successor they block phase 0.
+# Unique indexes are another question: without a successor they block phase 0. What a partition has
+# of its table's is told of the table alone.
 _LEFT = """
 SELECT count(*), string_agg(what, ', ' ORDER BY what) FROM (
   SELECT pg_describe_object('pg_class'::regclass, x.indexrelid, 0) AS what
@@ -20,7 +21,8 @@ SELECT count(*), string_agg(what, ', ' ORDER BY what) FROM (
       JOIN pg_attribute AS a ON a.attrelid = d.refobjid AND a.attnum = d.refobjsubid
      WHERE d.classid = 'pg_class'::regclass AND d.objid = x.indexrelid
        AND d.refclassid = 'pg_class'::regclass AND d.refobjid = x.indrelid) AS needs
-   WHERE x.indrelid = {table} AND NOT x.indisunique AND {legacy} = ANY (needs.names)
+   WHERE x.indrelid IN ({relations}) AND NOT x.indisunique AND {legacy} = ANY (needs.names)
+     AND NOT EXISTS (SELECT FROM pg_inherits WHERE inhrelid = x.indexrelid)
      AND i.relname <> ALL ({dropped}::text[])
      AND NOT EXISTS (SELECT FROM jsonb_array_elements({successors}::jsonb) AS s (names)
        CROSS JOIN LATERAL (SELECT ARRAY(SELECT jsonb_array_elements_text(s.names))) AS new (names)
@@ -29,11 +31,12 @@ SELECT count(*), string_agg(what, ', ' ORDER BY what) FROM (
   UNION ALL
   SELECT pg_describe_object('pg_constraint'::regclass, k.oid, 0) FROM pg_constraint AS k
     JOIN pg_attribute AS a ON a.attrelid = k.conrelid AND a.attnum = ANY (k.conkey)
-   WHERE k.conrelid = {table} AND k.contype = 'c' AND a.attname = {legacy} AND NOT {is_checked}
+   WHERE k.conrelid IN ({relations}) AND k.contype = 'c' AND k.coninhcount = 0
+     AND a.attname = {legacy} AND NOT {is_checked}
   UNION ALL
   SELECT pg_describe_object('pg_statistic_ext'::regclass, s.oid, 0) FROM pg_statistic_ext AS s
     JOIN pg_attribute AS a ON a.attrelid = s.stxrelid AND a.attnum = ANY (s.stxkeys)
-   WHERE s.stxrelid = {table} AND a.attname = {legacy}
+   WHERE s.stxrelid IN ({relations}) AND a.attname = {legacy}
 ) AS bound"""
 
 
@@ -59,7 +62,7 @@ def _left(plan: Plan, conversion: Convert) -> Hazard:
     return Hazard(
         name=f"objects left with {name}",
         sql=sql.SQL(_LEFT).format(
-            table=table.regclass,
+            relations=table.relations,
             legacy=sql.Literal(legacy),
             dropped=sql.Literal(dropped),
             successors=sql.Literal(json.dumps(successors)),

@@ -128,12 +128,14 @@ def no_longer_unique(
             " WHERE d.refclassid = 'pg_class'::regclass AND d.refobjid = x.indrelid"
             " AND (d.objid = x.indexrelid OR d.objid IN (SELECT k.oid FROM pg_constraint AS k"
             " WHERE k.conindid = x.indexrelid AND k.conrelid = x.indrelid))) AS needs"
-            " WHERE x.indrelid = {table} AND (x.indisunique OR x.indisexclusion)"
+            # What a partition has of its table's is told of the table alone.
+            " WHERE x.indrelid IN ({relations}) AND (x.indisunique OR x.indisexclusion)"
+            " AND NOT EXISTS (SELECT FROM pg_inherits WHERE inhrelid = x.indexrelid)"
             " AND i.relname !~ {twins} AND needs.names && {columns}::text[] AND NOT EXISTS ("
             "SELECT FROM jsonb_array_elements({successors}::jsonb) AS s (names)"
             " WHERE needs.names @> ARRAY(SELECT jsonb_array_elements_text(s.names)))"
         ).format(
-            table=table.regclass,
+            relations=table.relations,
             columns=sql.Literal(list(columns)),
             twins=sql.Literal(TWIN),
             successors=sql.Literal(json.dumps([list(of) for of in successors])),
@@ -265,16 +267,21 @@ def names_hazards(
         "SELECT count(*), string_agg(what, ', ' ORDER BY what) FROM ("
         "SELECT pg_describe_object('pg_constraint'::regclass, k.oid, 0) AS what"
         " FROM pg_constraint AS k JOIN pg_attribute AS a ON a.attrelid = k.conrelid"
-        " AND a.attnum = ANY (k.conkey) WHERE k.conrelid = {table} AND k.contype IN ('f', 'x')"
-        " AND a.attname = {legacy}"
+        " AND a.attnum = ANY (k.conkey) WHERE k.conrelid IN ({relations})"
+        " AND k.contype IN ('f', 'x') AND k.conparentid = 0 AND a.attname = {legacy}"
         " UNION ALL SELECT pg_describe_object(d.classid, d.objid, 0) FROM pg_depend AS d"
         " JOIN pg_attribute AS a ON a.attrelid = d.refobjid AND a.attnum = d.refobjsubid"
         " JOIN pg_class AS s ON s.oid = d.objid AND s.relkind = 'S'"
         " WHERE d.classid = 'pg_class'::regclass AND d.refclassid = 'pg_class'::regclass"
-        " AND d.refobjid = {table} AND d.deptype IN ('a', 'i') AND a.attname = {legacy}"
+        " AND d.refobjid IN ({relations}) AND d.deptype IN ('a', 'i') AND a.attname = {legacy}"
         " UNION ALL SELECT 'column ' || attname FROM pg_attribute"
         " WHERE attrelid = {table} AND attname = {aside} AND NOT attisdropped) AS found"
-    ).format(table=table.regclass, legacy=sql.Literal(legacy), aside=sql.Literal(aside))
+    ).format(
+        table=table.regclass,
+        relations=table.relations,
+        legacy=sql.Literal(legacy),
+        aside=sql.Literal(aside),
+    )
     return (
         replace(
             dependents,
