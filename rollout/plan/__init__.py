@@ -17,6 +17,7 @@ from rollout.plan.defaults import SetDefault
 from rollout.plan.dropped_tables import DropTable
 from rollout.plan.extracted_tables import CreateExtractedTable
 from rollout.plan.extractions import Extract
+from rollout.plan.foreign_keys import AddForeignKey
 from rollout.plan.gates import (
     Approved,
     AuditClean,
@@ -41,7 +42,7 @@ from rollout.plan.plan import Phase, Plan, Step
 from rollout.plan.registry import plans
 from rollout.plan.removals import DropLegacy, FreezeLegacy, StopDualWrite, UseFeature
 from rollout.plan.renamed_tables import DropOldName, RenameTable
-from rollout.plan.schema import AddColumns, AddForeignKey, CreateLookupTable, RequireValues
+from rollout.plan.schema import AddColumns, CreateLookupTable, RequireValues
 from rollout.plan.sql_files import SqlFile, SqlFiles
 from rollout.plan.table import Column, Table
 from rollout.plan.tasks import RunTask

@@ -13,7 +13,7 @@ from rollout.plan import facts
 from rollout.plan.actions import Lock, LockMode, Statement
 from rollout.plan.conversions import Conversion
 from rollout.plan.names import in_target
-from rollout.plan.partition_attributes import are_there, of_partitions
+from rollout.plan.partition_attributes import are_there, is_added_by_parts, keys_left, of_partitions
 from rollout.plan.removal_hazards import CONSTANT, CONSTANT_TEXT
 from rollout.plan.table import Table
 
@@ -82,7 +82,7 @@ WITH col AS (
          {label}, conname, def, CASE WHEN convalidated THEN ' NOT VALID' ELSE '' END)
          || coalesce(format('; COMMENT ON CONSTRAINT %I ON %s IS %L', conname, {label},
                             obj_description(con.oid, 'pg_constraint')), '')
-    FROM con WHERE contype IN ('c', 'f')
+    FROM con WHERE contype IN ('c', 'f') AND NOT {by_parts}
   UNION ALL
   SELECT {short}, 1, 'statistics', s.stxname, pg_get_statisticsobjdef(s.oid)
          || CASE WHEN s.stxstattarget >= 0 THEN format('; ALTER STATISTICS %I.%I SET STATISTICS %s',
@@ -103,7 +103,7 @@ WITH col AS (
   UNION ALL
   SELECT {long}, 0, 'validated', conname, format('ALTER TABLE %s VALIDATE CONSTRAINT %I',
          {label}, conname)
-    FROM con WHERE contype IN ('c', 'f') AND convalidated
+    FROM con WHERE contype IN ('c', 'f') AND convalidated AND NOT {by_parts}
   UNION ALL
   SELECT {long}, 1, 'index', relname, def FROM ind
   UNION ALL
@@ -143,17 +143,15 @@ def keep(plan: str, table: Table, columns: Sequence[str], not_nulls: Sequence[st
         table=table.regclass,
         label=sql.Literal(table.identifier.as_string()),
         columns=names,
-        more=of_partitions(table, names, COLUMN),
+        by_parts=is_added_by_parts(table),
+        more=of_partitions(table, names, stages=(COLUMN, SHORT, LAST)),
         not_nulls=sql.SQL("{}::text[]").format(sql.Literal(list(not_nulls))),
         kept=ATTRIBUTES_TABLE,
         plan=sql.Literal(plan),
-        **{
-            name: sql.Literal(stage)
-            for name, stage in (
-                *(("column", COLUMN), ("short", SHORT)),
-                *(("long", LONG), ("last", LAST)),
-            )
-        },
+        column=sql.Literal(COLUMN),
+        short=sql.Literal(SHORT),
+        long=sql.Literal(LONG),
+        last=sql.Literal(LAST),
     )
     body = sql.SQL(
         "DECLARE path text := current_setting('search_path');\n"
@@ -290,12 +288,13 @@ def put_back_columns(plan: str, table: Table) -> sql.Composed:
 
 
 _LEFT = """SELECT statement FROM (
-  SELECT position, 1 AS part, statement FROM {kept} WHERE {own} AND stage = {stage} AND NOT {there}
+  SELECT position, 1 AS part, statement FROM {kept}
+   WHERE {own} AND stage = {stage} AND kind <> 'parts' AND NOT {there}
   UNION ALL
   SELECT k.position, 0, format('DROP INDEX CONCURRENTLY %s', x.indexrelid::regclass)
     FROM {kept} AS k JOIN pg_index AS x ON x.indrelid = {table} AND NOT x.indisvalid
     JOIN pg_class AS c ON c.oid = x.indexrelid AND c.relname = k.object
-   WHERE {own} AND k.stage = {stage} AND k.kind = 'index'
+   WHERE {own} AND k.stage = {stage} AND k.kind = 'index'{keys}
 ) AS left_over ORDER BY position, part"""
 _THERE = """CASE kind
   WHEN 'constraint' THEN EXISTS (SELECT FROM pg_constraint
@@ -322,6 +321,12 @@ def put_back_the_rest(plan: str, table: Table) -> tuple[Statement, ...]:
             stage=sql.Literal(stage),
             table=table.regclass,
             there=sql.SQL(_THERE).format(table=table.regclass),
+            keys=keys_left(
+                table,
+                kept=ATTRIBUTES_TABLE,
+                own=of_table(plan, table),
+                validating=None if stage == LAST else stage == LONG,
+            ),
         )
 
     return tuple(

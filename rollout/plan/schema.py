@@ -7,12 +7,11 @@ from psycopg import sql
 
 from rollout.plan import attributes, facts
 from rollout.plan.actions import Lock, LockMode, Statement
-from rollout.plan.catalog import DEFERRABLE, EXPRESSION, Catalog, Part, foreign_key_text, index_text
-from rollout.plan.extractions import Extract
-from rollout.plan.hazards import Hazard, missing_values, orphans, types_differ
+from rollout.plan.catalog import EXPRESSION, Catalog, Part, index_text
+from rollout.plan.hazards import Hazard, missing_values
 from rollout.plan.left_objects import left_objects
 from rollout.plan.linked_tables import linked
-from rollout.plan.names import code, django_name, identifier, normal
+from rollout.plan.names import code, identifier, normal
 from rollout.plan.partitions import drop_not_null_of_partitions
 from rollout.plan.plan import ENFORCE, EXPAND, Actions, Plan, Step
 from rollout.plan.table import Column, Shape, Table
@@ -161,89 +160,6 @@ class AddColumns(Step):
         }
         for label, name in own - given:
             catalog.know(label, Part("default", name))
-
-
-@dataclass(frozen=True, kw_only=True)
-class AddForeignKey(Step):
-    """Adds the foreign key of a lookup or an extraction NOT VALID, then validates it while writes
-    continue.
-
-    It is deferrable, and has the name that Django would give it unless ``constraint`` names it.
-    """
-
-    lookup: Lookup | Extract
-    """The lookup or extraction whose column gets the foreign key."""
-    constraint: str = ""
-    """Its name; empty for the name that Django would give it."""
-    phases = frozenset({ENFORCE})
-    restrictive = True
-
-    @property
-    def translations(self) -> tuple[Translation, ...]:
-        return (self.lookup,)
-
-    @property
-    def name(self) -> str:
-        lookup = self.lookup
-        return self.constraint or django_name(
-            lookup.table.name, (lookup.column,), f"_fk_{lookup.lookup_table}_id"
-        )
-
-    def forward(self, plan: Plan) -> Actions:
-        table = self.lookup.table
-        both = (table.label, self.lookup.lookup_label)
-        return (
-            Statement(
-                sql=sql.SQL(
-                    "ALTER TABLE {} ADD CONSTRAINT {} FOREIGN KEY ({})\n"
-                    "  REFERENCES {} (id) DEFERRABLE INITIALLY DEFERRED NOT VALID"
-                ).format(
-                    table.identifier,
-                    sql.Identifier(self.name),
-                    sql.Identifier(self.lookup.column),
-                    self.lookup.lookup_sql,
-                ),
-                done=facts.constraint_exists(table, self.name),
-                locks=tuple(Lock(LockMode.SHARE_ROW_EXCLUSIVE, label) for label in both),
-            ),
-            Statement(
-                sql=sql.SQL("ALTER TABLE {} VALIDATE CONSTRAINT {}").format(
-                    table.identifier, sql.Identifier(self.name)
-                ),
-                done=facts.constraint_exists(table, self.name, validated=True),
-                locks=(
-                    Lock(LockMode.SHARE_UPDATE_EXCLUSIVE, table.label),
-                    Lock(LockMode.ROW_SHARE, self.lookup.lookup_label),
-                ),
-                long=True,
-                # Every row is joined to its lookup row, which takes about as long as reading it.
-                scans=2,
-                refused_by=orphans(self.lookup),
-            ),
-        )
-
-    def backward(self, plan: Plan) -> Actions:
-        table = self.lookup.table
-        return (
-            Statement(
-                sql=sql.SQL("ALTER TABLE {} DROP CONSTRAINT IF EXISTS {}").format(
-                    table.identifier, sql.Identifier(self.name)
-                ),
-                done=facts.no(facts.constraint_exists(table, self.name)),
-                locks=tuple(
-                    Lock(LockMode.ACCESS_EXCLUSIVE, label)
-                    for label in (table.label, self.lookup.lookup_label)
-                ),
-            ),
-        )
-
-    def recatalog(self, plan: Plan, catalog: Catalog) -> None:
-        text = foreign_key_text((self.lookup.column,), self.lookup.lookup_label, ("id",))
-        text += DEFERRABLE
-        catalog.put(self.lookup.table.label, Part("constraint", self.name), text)
-
-    def hazards(self, plan: Plan) -> tuple[Hazard, ...]:
-        return (orphans(self.lookup), types_differ(self.lookup))
 
 
 _BY_CHECK = (0, 18)

@@ -1,7 +1,5 @@
 """Extract on tables with each kind of key: forward, back, and nothing of it remains."""
 
-from dataclasses import replace
-
 import pytest
 
 from rollout import plan as r
@@ -12,7 +10,6 @@ from tests.schemas import MakeScenario, Scenario, plan_of
 pytestmark = pytest.mark.slow
 
 LEGACY = ("Agent %", "e-mail")
-KEYS_OF_PARTITIONS_SINCE = 180000
 
 
 def agents_of(keyed: Keyed) -> r.Extract:
@@ -42,14 +39,6 @@ def own_rows_of(keyed: Keyed) -> r.Extract:
     )
 
 
-def without_foreign_key(plan: r.Plan) -> r.Plan:
-    """The plan as the preflight of an older server asks for it."""
-    phases = list(plan.phases)
-    steps = tuple(s for s in phases[3].steps if not isinstance(s, r.AddForeignKey))
-    phases[3] = replace(phases[3], steps=steps)
-    return replace(plan, phases=tuple(phases))  # type: ignore[arg-type]
-
-
 # Others go all the way in the tests of extractions and of own rows.
 EXTRACTS = {
     **{f"{kind}, groups": (kind, agents_of) for kind in ("text", "partitioned uuid", "composite")},
@@ -64,8 +53,6 @@ def test_an_extraction_goes_forward_and_back_whatever_the_key_is(
     kind, extract_of = EXTRACTS[name]
     keyed, extract = KEYED[kind], extract_of(KEYED[kind])
     offers = scenario(keyed.sql, plan_of(extract))
-    if keyed.partitions and offers.connection.info.server_version < KEYS_OF_PARTITIONS_SINCE:
-        offers.plan = without_foreign_key(offers.plan)
     expected = 60 if extract.is_split else 4
 
     def both_write_and_every_group_has_a_row() -> None:

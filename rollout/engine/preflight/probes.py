@@ -86,12 +86,6 @@ PROBES: tuple[Probe, ...] = (
     Probe("types of legacy columns", shapes.text_types, EVERY, Lifetime.STAYS_FOR_ALL),
     Probe("types without equality", shapes.comparisons, EVERY, Lifetime.STAYS_FOR_ALL),
     Probe(key_ranges.NAME, key_ranges.ranges, EVERY, Lifetime.STAYS_FOR_ALL),
-    Probe(
-        "foreign keys of partitioned tables",
-        shapes.keys_of_partitions,
-        frozenset({ENFORCE}),
-        Lifetime.STAYS,
-    ),
     Probe("invalid indexes", tables.invalid_indexes, EVERY, Lifetime.MOMENT),
     Probe("other triggers", tables.other_triggers, EVERY, Lifetime.CHANGES),
     Probe(

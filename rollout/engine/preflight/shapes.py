@@ -6,12 +6,9 @@ from rollout.engine.preflight.item import Item, Scope, rows
 from rollout.engine.target import Connection
 from rollout.plan.dual_write_functions import is_compared_as_text
 from rollout.plan.names import code
-from rollout.plan.schema import AddForeignKey
 from rollout.plan.table import Table
 from rollout.plan.translations import Computed, Lookup
 
-# The first version that adds a foreign key to a partitioned table without a scan under a lock.
-KEYS_OF_PARTITIONS = 18
 _TABLES = """
   FROM unnest(%(names)s::text[]) WITH ORDINALITY AS n (name, place)
   JOIN pg_class AS c ON c.oid = to_regclass(n.name)
@@ -229,24 +226,3 @@ def _has_equality(connection: Connection, type_: str) -> bool:
 
 def _type(table: Table, column: str) -> str:
     return table.columns[column].type if column in table.columns else "text"
-
-
-def keys_of_partitions(connection: Connection, scope: Scope) -> Item:
-    """Foreign keys of partitioned tables, which an older server adds only under a long lock."""
-    name = "foreign keys of partitioned tables"
-    tables = {
-        step.lookup.table.label
-        for step in scope.plan.phases[scope.phase].steps
-        if isinstance(step, AddForeignKey) and step.lookup.table.partitioned
-    }
-    version = connection.info.server_version // 10_000
-    if not tables or version >= KEYS_OF_PARTITIONS:
-        return Item(name, "pass", "Not needed, or the server adds them without a long lock.")
-    return Item(
-        name,
-        "blocks",
-        f"PostgreSQL {version} cannot add a foreign key of a partitioned table "
-        f"({', '.join(sorted(tables))}) and validate it later.",
-        f"Upgrade to PostgreSQL {KEYS_OF_PARTITIONS}, or remove AddForeignKey from the plan: "
-        "triggers and audits ensure that every ID is a row of the lookup table.",
-    )

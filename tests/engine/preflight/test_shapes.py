@@ -1,6 +1,5 @@
 """Tables and types that a later statement could not take: refused in phase 0, or borne."""
 
-from dataclasses import replace
 from datetime import date
 
 import pytest
@@ -19,20 +18,6 @@ ENTRIES = plan_of(
         lookup_table="entry_levels",
     )
 )
-EVENTS = """
-CREATE TABLE event (id bigint NOT NULL, at date NOT NULL, kind text, PRIMARY KEY (id, at))
-  PARTITION BY RANGE (at);
-CREATE TABLE event_2024 PARTITION OF event FOR VALUES FROM ('2024-01-01') TO ('2025-01-01');
-CREATE TABLE event_rest PARTITION OF event DEFAULT;
-INSERT INTO event SELECT g, '2024-01-01'::date + g, 'view' FROM generate_series(1, 500) g;
-"""
-EVENT = replace(
-    table("event", key=("id", "at"), at=r.Column("date", null=False), kind="text"), partitioned=True
-)
-
-
-def of_events(of: r.Table) -> r.Plan:
-    return plan_of(r.Lookup(table=of, legacy="kind", column="kind_id", lookup_table="event_kinds"))
 
 
 @pytest.mark.parametrize(
@@ -98,16 +83,6 @@ def test_a_rule_on_delete_and_a_disabled_rule_do_no_harm(
         + "CREATE RULE log AS ON UPDATE TO parcel DO ALSO INSERT INTO parcel_log VALUES (OLD.id);"
         + "ALTER TABLE parcel DISABLE RULE log;"
     ).there_and_back()
-
-
-def test_a_foreign_key_of_a_partitioned_table_is_refused_in_phase_0_before_postgresql_18(
-    scenario: MakeScenario, server: Target
-) -> None:
-    events = scenario(EVENTS, of_events(EVENT))
-    if events.connection.info.server_version >= 180_000:
-        events.there_and_back()
-    else:
-        assert_refused_at_once(events, "event", "PostgreSQL 18")
 
 
 def of_data(type_: str) -> r.Plan:
