@@ -35,6 +35,7 @@ from rollout.engine.joined_batches import JoinedBatches, joined_batches
 from rollout.engine.lane_positions import next_position, shorter
 from rollout.engine.lanes import Lane
 from rollout.engine.pace import Pace
+from rollout.engine.refused_rows import RefusedRows
 from rollout.engine.target import CUT_OFF_SECONDS, Connection, own_transaction
 from rollout.engine.throughputs import ThroughputRecord
 from rollout.plan.actions import Compute, Fill, Pass
@@ -99,6 +100,7 @@ class Worker:
         self.some_refused = False
         self.care = Care(action)
         self.joined = JoinedBatches()
+        self.refused = RefusedRows()
 
     def run_lane(self, lane: Lane, *, seconds: float) -> Lane:
         """Go through a lane for about that many seconds, or to its end; the lane as it is then.
@@ -109,10 +111,7 @@ class Worker:
         until = self.clock() + seconds
         conflicts = 0
         self.some_refused = quarantine.count(self.connection, lane.job) > 0
-        # A round that follows another is for what that has left.
-        self.joined = (
-            joined_batches(self.connection, self.care.plain) if lane.counting else JoinedBatches()
-        )
+        self.joined = joined_batches(self.connection, self.care.plain, lane)
         throughput = ThroughputRecord(self.connection, lane.job, self.pace.lost)
         unrecorded = 0
         try:
@@ -176,10 +175,10 @@ class Worker:
                     update = batches.update_and_release
                 else:
                     update = batches.update_and_keep if fill.keeps else batches.update_rows
-                by_joins = self.joined.next if fill is self.care.plain else None
-                if by_joins is not None:
+                by_groups = self.joined.next if fill is self.care.plain else None
+                if by_groups is not None and self.joined.reads_all:
                     self.connection.execute(BY_HASH)
-                counts = update(self.connection, by_joins or fill, lane, rows)
+                counts = update(self.connection, by_groups or fill, lane, rows)
                 after = self._checkpoint(lane, range_end, counts, started)
             self._settle(lane, rows)
             self.action = self.care.after(fill, raised=False)
@@ -202,7 +201,7 @@ class Worker:
         assert isinstance(plain, Fill)
         if rows.first:
             return self._range_counted(lane, range_end, rows)
-        refused = batches.refused_rows(self.connection, fill, lane, rows)
+        refused = self.refused.of(self.connection, fill, lane, range_end, rows)
         if len(refused) > MAX_REFUSED_ROWS:
             return self._batch_with_poison(fill, lane, range_end, rows, started)
         others = rows.besides([place for place, *_ in refused])

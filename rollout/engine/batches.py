@@ -68,6 +68,13 @@ def stripe_of(stripes: int) -> sql.Composed:
     return sql.SQL("(get_byte(tidsend(t.ctid), 5) & {})").format(sql.Literal(stripes - 1))
 
 
+def _from_to(first: int, end: int) -> sql.Composed:
+    """SQL condition: row ``t`` is in these blocks."""
+    return sql.SQL("t.ctid >= {}::tid AND t.ctid < {}::tid").format(
+        sql.Literal(f"({first},0)"), sql.Literal(f"({end},0)")
+    )
+
+
 @dataclass(frozen=True)
 class Range:
     """The rows of a batch: those of one stripe in a block range. ``t`` names the row.
@@ -84,9 +91,7 @@ class Range:
     @classmethod
     def of(cls, lane: Lane, range_end: int, stripes: int) -> Self:
         return cls(
-            blocks=sql.SQL("t.ctid >= {}::tid AND t.ctid < {}::tid").format(
-                sql.Literal(f"({lane.next_block},0)"), sql.Literal(f"({range_end},0)")
-            ),
+            blocks=_from_to(lane.next_block, range_end),
             stripe=sql.SQL("{} = {}").format(stripe_of(stripes), sql.Literal(lane.stripe)),
             first=lane.stripe == 0 and not lane.stripe_rows,
             stripes=stripes,
@@ -100,6 +105,10 @@ class Range:
                 sql.Literal(list(self.left_out))
             )
         return sql.SQL("{} AND {}{}").format(self.blocks, self.stripe, others)
+
+    def within(self, first: int, end: int) -> Self:
+        """The same in some of its blocks."""
+        return replace(self, blocks=_from_to(first, end))
 
     def besides(self, places: list[str]) -> Self:
         """The same without the rows at those places."""
@@ -230,8 +239,10 @@ def _rewritten(
     if lane.since is None:
         return sql.SQL("0")
     return sql.SQL("(SELECT count(*) FROM {} WHERE {})").format(
-        sql.SQL(", ").join([sql.SQL("{} AS t").format(lane.identifier), *fill.joins]),
-        sql.SQL(" AND ").join([condition, lane.written_since, *fill.matches, fill.wrong, others]),
+        sql.SQL(", ").join([sql.SQL("{} AS t").format(lane.identifier), *fill.joins_apart]),
+        sql.SQL(" AND ").join(
+            [condition, lane.written_since, *fill.matches, fill.wrong_apart, others]
+        ),
     )
 
 
@@ -258,22 +269,17 @@ def wrong_rows(connection: Connection, fill: Fill, lane: Lane, rows: Range) -> l
     """The rows of a batch that are not right; all of them where that cannot be asked of each."""
     try:
         with connection.transaction():
-            return _places(connection, fill, lane, rows, fill.wrong)
+            return places(connection, fill, lane, rows, fill.wrong)
     except psycopg.Error as error:
         if not quarantine.is_of_a_row(error):
             raise
-    return _places(connection, fill, lane, rows, sql.SQL("true"))
+    return places(connection, fill, lane, rows, sql.SQL("true"))
 
 
-def refused_rows(connection: Connection, fill: Fill, lane: Lane, rows: Range) -> list[Place]:
-    """The rows of a batch that an expression refuses."""
-    assert fill.refused is not None
-    return _places(connection, fill, lane, rows, fill.refused)
-
-
-def _places(
+def places(
     connection: Connection, fill: Fill, lane: Lane, rows: Range, condition: sql.Composable
 ) -> list[Place]:
+    """The rows of a batch that meet a condition, over a row and the joins."""
     return connection.execute(
         sql.SQL("SELECT t.ctid::text, {}, {} FROM {} AS t{} WHERE {} AND {}").format(
             quarantine.key_of(fill.table),

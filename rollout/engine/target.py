@@ -54,7 +54,7 @@ KEEPALIVES = {
 # A page asks a target several questions: it waits once, not for each, on a server that is silent.
 SILENT_SECONDS = 3.0
 
-_VERSION = "rollout: what it keeps in this database, version 12"
+_VERSION = "rollout: what it keeps in this database, version 13"
 _SCHEMA = """
 CREATE SCHEMA IF NOT EXISTS rollout;
 CREATE TABLE IF NOT EXISTS rollout.modes (
@@ -191,6 +191,8 @@ CREATE TABLE IF NOT EXISTS rollout.conflicting_writes (
 );
 CREATE SEQUENCE IF NOT EXISTS rollout.lastval MINVALUE -9223372036854775808 CYCLE;
 GRANT USAGE ON SEQUENCE rollout.lastval TO PUBLIC;
+CREATE OR REPLACE FUNCTION rollout.raises (query text) RETURNS boolean LANGUAGE plpgsql AS $$
+BEGIN EXECUTE query; RETURN false; EXCEPTION WHEN OTHERS THEN RETURN true; END $$;
 DO $$
 DECLARE keyless regclass;
 BEGIN

@@ -106,16 +106,18 @@ class Fill:
 
     ``joins`` are FROM items of which each row meets exactly one row by ``matches``; a row that
     meets none is left as it is. ``trial_joins`` stand in for them, each of one row, where a pass is
-    only tested, and ``trial_assignments`` too: what they name may not be there yet. Of the rows
-    that the database refuses, ``poison_share`` may be put in quarantine, and 50 in any case; with
-    more the pass stops. With ``only``, a condition on row ``t`` and the joins, it leaves all others
+    only tested, as do ``trial_assignments``: what they name may not be there yet. Of the rows that
+    the database refuses, ``poison_share`` may be put in quarantine, and 50 in any case; with more
+    the pass stops. With ``only``, a condition on row ``t`` and the joins, it leaves all others
     alone. ``named``, a condition that an index serves, confines it to a few blocks. ``source`` is a
     table of the engine's own that the values are read from, and that goes later. ``keeps`` are
     columns that a pass on the way back must leave as they are: a batch is rolled back unless each
     row has the same values in them after it. Such a pass writes a row whether or not it meets the
-    joins, and may put no row in quarantine for good. ``careful`` is the same pass where rows raise:
-    it asks of each first whether it would, as ``refused`` does. ``spared`` is written of a row in
-    quarantine. ``joined`` is it for batches that read all of ``reads_whole``, while that is small.
+    joins, and may put no row in quarantine for good. ``careful`` asks first of each row whether it
+    raises, as ``refused`` does; ``raises`` is SQL of aggregates that raise where that is so of any
+    row, and None where there is none. ``spared`` is written of a row in quarantine. While the
+    tables ``groups`` are there, ``joined`` reads all of them, and ``looked_up`` a row at a time.
+    ``swept`` is for the query of what is left, with more joins ``beside``.
     """
 
     kind: Literal["fill", "default", "clear", "restore", "repair"]
@@ -133,14 +135,41 @@ class Fill:
     careful: "Fill | None" = None
     spared: tuple[Assignment, ...] = ()
     refused: sql.Composable | None = None
+    raises: sql.Composable | None = None
     joined: "Fill | None" = None
-    reads_whole: tuple[sql.Identifier, ...] = ()
+    looked_up: "Fill | None" = None
+    swept: "Fill | None" = None
+    beside: tuple[sql.Composable, ...] = ()
+    groups: tuple[sql.Identifier, ...] = ()
 
     @property
     def wrong(self) -> sql.Composable:
         """SQL condition: at least one column of row ``t`` is not at its right value."""
         differs = sql.SQL("({})").format(sql.SQL(" OR ").join(a.differs for a in self.assignments))
         return _confined(differs, self.only)
+
+    @property
+    def joins_apart(self) -> tuple[sql.Composable, ...]:
+        """The joins; where there are none, one that keeps ``wrong_apart`` from what it is read for.
+
+        All of a table's conditions are asked at once: every column that any of them needs is taken
+        out of each row, of which a stripe leaves most out. A join's are asked of the others.
+        """
+        if self._joins_ask:
+            return self.joins
+        return (*self.joins, sql.SQL("(SELECT true AS met OFFSET 0) AS apart"))
+
+    @property
+    def wrong_apart(self) -> sql.Composable:
+        """The condition ``wrong``, to be asked of those rows that meet the others."""
+        if self._joins_ask:
+            return self.wrong
+        return sql.SQL("CASE WHEN apart.met THEN {} END").format(self.wrong)
+
+    @property
+    def _joins_ask(self) -> bool:
+        """Whether the condition ``wrong`` is over the joins."""
+        return self.joins != () and all(a.unless is None for a in self.assignments)
 
     @property
     def guarded(self) -> "Fill":
@@ -158,6 +187,7 @@ class Fill:
         *,
         relation: sql.Identifier | None = None,
         since: sql.Composable | None = None,
+        apart: bool = True,
     ) -> sql.Composed:
         """The UPDATE of those rows that meet a condition and are not already right.
 
@@ -167,8 +197,10 @@ class Fill:
         """
         relation = relation or self.table.identifier
         if not self.keeps:
-            conditions = (condition, *self.matches, self.wrong)
-            return update(relation, self.assignments, self.joins, conditions)
+            joins, wrong = (
+                (self.joins_apart, self.wrong_apart) if apart else (self.joins, self.wrong)
+            )
+            return update(relation, self.assignments, joins, (condition, *self.matches, wrong))
         return update_of_met(
             *(relation, self.assignments, self.joins, self.matches, condition, self.wrong),
             kept=self._row_of_kept,
@@ -189,9 +221,15 @@ class Fill:
 
     def unfilled(self, except_for: sql.Composable) -> sql.Composed:
         """A query of one number: the rows of which ``except_for`` holds and ``left_unfilled``."""
+        if self.swept is not None:
+            return self.swept.unfilled(except_for)
         # In this order: of a row that is kept aside the value may not be read.
-        return sql.SQL("SELECT count(*) FROM {} AS t{} WHERE CASE WHEN {} THEN {} END").format(
-            self.table.identifier, self.left_joins, except_for, self.left_unfilled
+        return sql.SQL("SELECT count(*) FROM {} AS t{}{} WHERE CASE WHEN {} THEN {} END").format(
+            self.table.identifier,
+            self.left_joins,
+            sql.SQL("").join(self.beside),
+            except_for,
+            self.left_unfilled,
         )
 
     @property
@@ -207,7 +245,7 @@ class Fill:
 
     @cached_property
     def text(self) -> str:
-        update = self.update(sql.SQL("/* rows of the batch */ true"))
+        update = self.update(sql.SQL("/* rows of the batch */ true"), apart=False)
         return sql.SQL("{};\n{}").format(ANNOUNCE, update).as_string()
 
 

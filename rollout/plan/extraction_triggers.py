@@ -20,6 +20,7 @@ from rollout.plan.extracted_tables import (
 )
 from rollout.plan.extraction_conflicts import decided_definition, drop_decided
 from rollout.plan.extractions import Extract
+from rollout.plan.identities import forget_group
 from rollout.plan.names import code, identifier, in_target
 from rollout.plan.resolvers import owned_function
 from rollout.plan.session_settings import IS_APPLICATION, OF_EXPRESSIONS
@@ -150,6 +151,7 @@ def follow_definition(extract: Extract) -> sql.Composed:
         returns="trigger",
         schema=table.schema,
         body=[
+            forget_group(extract),
             sql.SQL("  UPDATE {} AS t SET {} WHERE {} = new.id AND ({});").format(
                 table.identifier,
                 sql.SQL(", ").join(

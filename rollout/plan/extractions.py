@@ -226,33 +226,35 @@ class Extract(Conversion):
             )
         return sql.SQL("{} IS NULL").format(value)
 
-    def is_right(self, row: str) -> sql.Composable:
+    def is_right(self, row: str, *, beside: str = "") -> sql.Composable:
         """SQL condition, never NULL: row ``row`` points to what its legacy columns say.
 
         As the expression has it, but by the ids of the new rows: no identity is computed, and the
-        server may read the new rows once for many.
+        server may read the new rows once for many. ``beside`` is the alias of a joined new row.
         """
         own = {c: sql.Identifier(row, c) for c in self.legacy}
         id_, key = sql.Identifier(row, self.column), None
 
         def points_to(columns: Iterable[str]) -> sql.Composed:
+            alias = beside or _ROW
+            alike = sql.SQL(" AND ").join(
+                [
+                    sql.SQL("{} = {}").format(sql.Identifier(alias, "id"), value)
+                    for value in (id_, key)
+                    if value is not None
+                ]
+                + [
+                    sql.SQL('{} COLLATE "C" = {} COLLATE "C"').format(
+                        self._hashed(c, sql.Identifier(alias, self.names[c])),
+                        self._hashed(c, own[c]),
+                    )
+                    for c in columns
+                ]
+            )
+            if beside:
+                return sql.SQL("coalesce({}, false)").format(alike)
             return sql.SQL("EXISTS (SELECT FROM {} AS {} WHERE {})").format(
-                self.lookup_sql,
-                sql.Identifier(_ROW),
-                sql.SQL(" AND ").join(
-                    [
-                        sql.SQL("{} = {}").format(sql.Identifier(_ROW, "id"), value)
-                        for value in (id_, key)
-                        if value is not None
-                    ]
-                    + [
-                        sql.SQL('{} COLLATE "C" = {} COLLATE "C"').format(
-                            self._hashed(c, sql.Identifier(_ROW, self.names[c])),
-                            self._hashed(c, own[c]),
-                        )
-                        for c in columns
-                    ]
-                ),
+                self.lookup_sql, sql.Identifier(alias), alike
             )
 
         none = self.is_without_values(own)
@@ -329,6 +331,11 @@ class Extract(Conversion):
     def identity_name(self) -> str:
         """The name of the function of a group's identity, in the schema ``rollout``."""
         return self._named("identity")
+
+    @property
+    def groups_name(self) -> str:
+        """The name of the table of all identities, which is there while a fill reads it."""
+        return self._named("groups")
 
     @property
     def absent_name(self) -> str:

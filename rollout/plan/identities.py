@@ -4,8 +4,15 @@ from collections.abc import Mapping
 
 from psycopg import sql
 
+from rollout.plan import facts
+from rollout.plan.actions import Statement
 from rollout.plan.extractions import Extract, digest, listed
-from rollout.plan.names import code, identifier
+from rollout.plan.names import code, identifier, in_target
+
+# In the place of the hash of an identity.
+NO_VALUES = sql.SQL("0")
+# Blocks of the new table that one statement reads.
+_BLOCKS = 4096
 
 
 def identity_of(extract: Extract, values: Mapping[str, sql.Composable]) -> sql.Composed:
@@ -30,32 +37,134 @@ def _text(extract: Extract, values: Mapping[str, sql.Composable]) -> sql.Compose
     )
 
 
+def _hash_of(extract: Extract, values: Mapping[str, sql.Composable]) -> sql.Composed:
+    """SQL of a hash of the same, which costs half of the digest; NULL for one without values."""
+    return sql.SQL('pg_catalog.hashtextextended(({}) COLLATE "C", 0)').format(
+        _text(extract, values)
+    )
+
+
 def groups_alias(extract: Extract) -> str:
     """The name of ``groups`` in a statement."""
     return identifier("groups", extract.column)
 
 
 def groups(extract: Extract) -> sql.Composed:
-    """A FROM item of all rows of the new table, by which every row ``t`` meets its own.
+    """A FROM item of the identities of all rows of the new table, by which row ``t`` meets its own.
 
     Rows without values meet the one without an id; a row whose group has no row meets none.
     """
-    values = {column: sql.Identifier("e", name) for column, name in extract.names.items()}
-    return sql.SQL(
-        "(SELECT {} AS identity, e.id FROM {} AS e UNION ALL SELECT '', NULL::{}) AS {}"
-    ).format(
-        _text(extract, values),
-        extract.lookup_sql,
-        code(extract.key_type),
-        sql.Identifier(groups_alias(extract)),
-    )
+    return sql.SQL("{} AS {}").format(groups_of(extract), sql.Identifier(groups_alias(extract)))
 
 
 def meets_group(extract: Extract) -> sql.Composed:
-    """SQL condition: row ``t`` meets that row of ``groups``. To the letter, whatever the
-    collations are.
-    """
+    """SQL condition: row ``t`` meets that row of ``groups``."""
     values = {column: sql.Identifier("t", column) for column in extract.legacy}
-    return sql.SQL('{}.identity COLLATE "C" = coalesce({}, \'\') COLLATE "C"').format(
-        sql.Identifier(groups_alias(extract)), _text(extract, values)
+    return sql.SQL("{}.identity = coalesce({}, {})").format(
+        sql.Identifier(groups_alias(extract)), _hash_of(extract, values), NO_VALUES
+    )
+
+
+def looked_up_id(extract: Extract) -> sql.Composed:
+    """SQL of the id of row ``t``'s group; of one that is not among ``groups``, by its row."""
+    values = {column: sql.Identifier("t", column) for column in extract.legacy}
+    return sql.SQL("coalesce((SELECT g.id FROM {} AS g WHERE g.identity = {}), {})").format(
+        groups_of(extract), _hash_of(extract, values), extract.values("t")[extract.column]
+    )
+
+
+def is_filled(extract: Extract) -> sql.Composed:
+    """SQL condition: row ``t`` has an id if it has values, whatever row that is."""
+    values = {c: sql.Identifier("t", c) for c in extract.legacy}
+    return sql.SQL("(({}) = ({} IS NULL))").format(
+        extract.is_without_values(values), sql.Identifier("t", extract.column)
+    )
+
+
+def beside_alias(extract: Extract) -> str:
+    """The name of ``row_beside`` in a statement."""
+    return identifier("beside", extract.column)
+
+
+def row_beside(extract: Extract) -> sql.Composed:
+    """SQL that joins the new row to which row ``t`` points, if to any."""
+    alias = beside_alias(extract)
+    return sql.SQL(" LEFT JOIN {} AS {} ON {} = {}").format(
+        extract.lookup_sql,
+        sql.Identifier(alias),
+        sql.Identifier(alias, "id"),
+        sql.Identifier("t", extract.column),
+    )
+
+
+def groups_of(extract: Extract) -> sql.Identifier:
+    """The table of the engine's own that has them, for as long as a fill takes.
+
+    With its index it is a fraction of the new table. It has a hash of each identity: where two are
+    of one hash, the sweep after the fill tells, and the next round computes them.
+    """
+    return in_target(extract.groups_name)
+
+
+def make_groups(extract: Extract) -> tuple[Statement, ...]:
+    """Write the identities down, some blocks at a time; the last one says that all are there."""
+    table = groups_of(extract)
+    values = {c: sql.Identifier("e", name) for c, name in extract.names.items()}
+    insert = sql.SQL(
+        "INSERT INTO {} SELECT {}, e.id FROM {} AS e WHERE NOT ({}) AND e.ctid >= '("
+    ).format(
+        table,
+        _hash_of(extract, values),
+        extract.lookup_sql,
+        extract.is_without_values(values),
+    )
+    parts = sql.SQL(
+        "SELECT {insert} || first || ',0)'' AND e.ctid < ''(' || first + {blocks} || ',0)''' "
+        " FROM generate_series(0, pg_relation_size({table}) / current_setting('block_size')::int,"
+        " {blocks}) AS p (first)"
+    ).format(
+        insert=sql.Literal(insert.as_string()),
+        blocks=sql.Literal(_BLOCKS),
+        table=sql.Literal(extract.lookup_sql.as_string()),
+    )
+    return (
+        Statement(
+            # After a crash of the server it is empty: then the fill looks every row up.
+            sql=sql.SQL(
+                "DROP TABLE IF EXISTS {0};\nCREATE UNLOGGED TABLE {0} (identity bigint, id {1})"
+            ).format(table, code(extract.key_type)),
+            done=None,
+        ),
+        Statement(sql=parts, done=None, generates=True),
+        Statement(
+            sql=sql.SQL(
+                "INSERT INTO {0} VALUES ({1}, NULL);\nCREATE INDEX ON {0} (identity) INCLUDE (id)"
+            ).format(table, NO_VALUES),
+            done=None,
+        ),
+        # What every transaction sees is read from the index alone.
+        Statement(sql=sql.SQL("VACUUM (ANALYZE) {}").format(table), done=None, long=True),
+    )
+
+
+def drop_groups(extract: Extract) -> Statement:
+    table = groups_of(extract)
+    return Statement(
+        sql=sql.SQL("DROP TABLE IF EXISTS {}").format(table),
+        done=facts.no(facts.relation_exists(table)),
+    )
+
+
+def forget_group(extract: Extract) -> sql.Composed:
+    """A line of a trigger of the new table: a row with other values has another identity now.
+
+    A fill that meets a row of the one before is not to point it there.
+    """
+    values = {c: sql.Identifier("old", name) for c, name in extract.names.items()}
+    return sql.SQL(
+        "  IF to_regclass({}) IS NOT NULL THEN\n    DELETE FROM {} WHERE identity = {};\n  END IF;"
+    ).format(
+        sql.Literal(groups_of(extract).as_string()),
+        groups_of(extract),
+        _hash_of(extract, values),
     )

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import Literal
 
 from psycopg import sql
 
@@ -13,7 +14,18 @@ from rollout.plan.dual_writes import DualWriteTriggers
 from rollout.plan.extracted_tables import add_rows, delete_rows
 from rollout.plan.extractions import Extract, extracts_in
 from rollout.plan.hazards import Hazard, generated
-from rollout.plan.identities import groups, groups_alias, meets_group
+from rollout.plan.identities import (
+    beside_alias,
+    drop_groups,
+    groups,
+    groups_alias,
+    groups_of,
+    is_filled,
+    looked_up_id,
+    make_groups,
+    meets_group,
+    row_beside,
+)
 from rollout.plan.mapping import add_fixed_rows, add_missing, mapping_table
 from rollout.plan.names import SCHEMA, in_target
 from rollout.plan.own_rows import made_id
@@ -180,7 +192,7 @@ def fill(plan: Plan, table: Table) -> Fill:
     }
 
     def assignments(
-        *, careful: bool, spared: bool = False, joined: bool = False
+        *, careful: bool, spared: bool = False, by: _By | None = None
     ) -> tuple[Assignment, ...]:
         return tuple(
             assignment
@@ -188,8 +200,8 @@ def fill(plan: Plan, table: Table) -> Fill:
             for assignment in (
                 [Assignment(t.column, sql.Identifier(t.mapping_alias, "lookup_id"))]
                 if isinstance(t, Lookup)
-                else [Assignment(t.column, sql.Identifier(groups_alias(t), "id"))]
-                if joined and t in shared
+                else _by(by, t)
+                if by and isinstance(t, Extract) and (t in shared or by == "row beside")
                 else _converted(plan, t, normal_forms, careful=careful, spared=spared)
             )
         )
@@ -207,6 +219,13 @@ def fill(plan: Plan, table: Table) -> Fill:
         )
         for t in extracts
     }
+
+    def with_sweep(swept: Fill, *, careful: bool) -> Fill:
+        """The sweep joins each row with its new one, rather than to look it up."""
+        beside = tuple(map(row_beside, extracts))
+        by_rows = assignments(careful=careful, by="row beside")
+        return replace(swept, swept=replace(swept, assignments=by_rows, beside=beside))
+
     tested = assignments(careful=False) if cuts or ids else ()
     plain = Fill(
         kind="fill",
@@ -232,26 +251,30 @@ def fill(plan: Plan, table: Table) -> Fill:
             for lookup in lookups
         ),
     )
+    if extracts:
+        plain = with_sweep(plain, careful=cuts)
     if shared:
         joined = replace(
             plain,
-            assignments=assignments(careful=cuts, joined=True),
+            assignments=assignments(careful=cuts, by="joins"),
             joins=(*plain.joins, *map(groups, shared)),
             matches=(*plain.matches, *map(meets_group, shared)),
         )
         plain = replace(
             plain,
             joined=joined,
-            reads_whole=(
-                *(in_target(lookup.mapping_name(plan.name)) for lookup in lookups),
-                *(t.lookup_sql for t in shared),
-            ),
+            looked_up=replace(plain, assignments=assignments(careful=cuts, by="look-ups")),
+            groups=tuple(map(groups_of, shared)),
         )
     if not emptied and not decided:
         return plain
+    values = [v for t in (*emptied, *decided) for v in t.values("t").values()]
     careful = replace(
         plain,
         assignments=assignments(careful=True),
+        raises=None
+        if any(t.cuts for t in (*emptied, *decided))
+        else sql.SQL(", ").join(sql.SQL("count({})").format(value) for value in values),
         spared=assignments(careful=True, spared=True) if decided else (),
         refused=sql.SQL("({})").format(
             sql.SQL(" OR ").join(
@@ -260,7 +283,26 @@ def fill(plan: Plan, table: Table) -> Fill:
             )
         ),
     )
-    return replace(plain, careful=careful)
+    return replace(plain, careful=with_sweep(careful, careful=True) if extracts else careful)
+
+
+_By = Literal["joins", "look-ups", "row beside"]
+
+
+def _by(by: _By, extract: Extract) -> list[Assignment]:
+    """The new column of an extraction, where more than the row itself is at hand."""
+    if by == "row beside":
+        right = extract.is_right("t", beside=beside_alias(extract))
+        return [Assignment(extract.column, sql.Identifier("t", extract.column), unless=right)]
+    # Where a stripe is done, its rows are met again. That they have the right id, the sweep proves.
+    value = sql.Identifier(groups_alias(extract), "id")
+    return [
+        Assignment(
+            extract.column,
+            value if by == "joins" else looked_up_id(extract),
+            unless=is_filled(extract),
+        )
+    ]
 
 
 def _converted(
@@ -313,16 +355,19 @@ class Backfill(Step):
         )
         if plan.translations_of(self.table):
             passes = (fill(plan, self.table), *passes)
+        shared = self._shared(plan)
         rows = [
-            add_rows(t, plan.name)
-            for t in extracts_in(plan.conversions_of(self.table))
-            if not t.is_split
+            statement for t in shared for statement in (add_rows(t, plan.name), *make_groups(t))
         ]
-        return (*unknown, *rows, *passes)
+        return (*unknown, *rows, *passes, *map(drop_groups, shared))
 
     def backward(self, plan: Plan) -> Actions:
-        """Nothing: the values are cleared when the dual write is taken away."""
-        return ()
+        """The values are cleared when the dual write is taken away."""
+        return tuple(map(drop_groups, self._shared(plan)))
+
+    def _shared(self, plan: Plan) -> list[Extract]:
+        """The extractions of which several rows may mean one."""
+        return [t for t in extracts_in(plan.conversions_of(self.table)) if not t.is_split]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,4 +1,4 @@
-"""Batches that read the whole of small tables write what those write that look rows up."""
+"""Batches that read tables of groups write what those write that look each row's group up."""
 
 from dataclasses import replace
 from typing import Literal
@@ -6,53 +6,93 @@ from typing import Literal
 import pytest
 from psycopg import sql
 
-from rollout.engine import backfill, lanes, quarantine
-from rollout.engine.joined_batches import FEW_ROWS, JoinedBatches, joined_batches
+from rollout.engine import backfill, joined_batches, lane_totals, lanes, quarantine
+from rollout.engine.joined_batches import FEW_ROWS, JoinedBatches
 from rollout.engine.target import Target
 from rollout.plan.actions import Fill
+from rollout.plan.identities import groups_of
 from rollout.plan.transition import fill
 from rollout.plan.updates import Assignment
-from tests.engine.actions import act, do_step, new_job, work_off
+from tests.engine.actions import act, claimed, do_step, new_job, undo_step, work_off
+from tests.engine.test_every_phase import schema_of
 from tests.plan.test_extractions import AGENT, CONFLICTS, HOME, HOMES
 from tests.schemas import MakeScenario, Scenario, plan_of
 
 NO_VALUES = "UPDATE home SET agent_name = '', agent_phone = '', agent_email = '' WHERE id = 10;"
 IDS = "SELECT id, agent_id FROM home ORDER BY id"
+Way = Literal["joined", "looked_up"]
+WAYS = pytest.mark.parametrize("way", ["joined", "looked_up"])
 
 
 def before_the_fill(homes: Scenario) -> Fill:
-    """Triggers and rows of the new table are there."""
+    """Triggers, rows of the new table and its groups are there."""
     homes.carry_out(0, 1)
     dual_write, write_both, backfill_step, _ = homes.plan.phases[2].steps
     for step in (dual_write, write_both):
         do_step(homes.target, homes.connection, homes.plan, 2, step)
-    rows, _ = homes.plan.forward(backfill_step).actions
-    act(homes.target, homes.connection, homes.plan, 2, rows)
-    return fill(homes.plan, HOME)
+    for action in homes.plan.forward(backfill_step).actions:
+        if isinstance(action, Fill):
+            return action
+        act(homes.target, homes.connection, homes.plan, 2, action)
+    raise AssertionError("the step has no pass")
 
 
+def by(way: Way, plain: Fill, monkeypatch: pytest.MonkeyPatch) -> Fill:
+    """The pass of which every batch in any other way fails."""
+    if way == "looked_up":
+        monkeypatch.setattr(joined_batches, "FEW_ROWS", 0)
+        monkeypatch.setattr(joined_batches, "ROWS_PER_WRITTEN", 0)
+    fails = Assignment("agent_id", sql.SQL("1 / (t.id * 0)"), unless=plain.assignments[0].unless)
+    failing = replace(plain, assignments=(fails,))
+    if way == "looked_up":
+        return replace(failing, joined=failing)
+    return replace(failing, looked_up=failing)
+
+
+@WAYS
 @pytest.mark.parametrize("conflicts", ["most_frequent", "each"])
 def test_every_row_gets_the_id_that_it_is_to_have(
-    scenario: MakeScenario, server: Target, conflicts: Literal["most_frequent", "each"]
+    scenario: MakeScenario,
+    server: Target,
+    monkeypatch: pytest.MonkeyPatch,
+    conflicts: Literal["most_frequent", "each"],
+    way: Way,
 ) -> None:
     extract = replace(AGENT, conflicts=conflicts)
     homes = scenario(HOMES + CONFLICTS + NO_VALUES, plan_of(extract))
     plain = before_the_fill(homes)
     connection = homes.connection
-    # A batch that looks anything up fails.
-    fails = Assignment("agent_id", sql.SQL("1 / (t.id * 0)"), unless=plain.assignments[0].unless)
-    by_joins = replace(plain, assignments=(fails,))
-    job, stripes = new_job(connection, by_joins)
-    totals = work_off(connection, by_joins, job, stripes)
+    with_groups = by(way, plain, monkeypatch)
+    job, stripes = new_job(connection, with_groups)
+    totals = work_off(connection, with_groups, job, stripes)
     assert (totals.scanned, totals.updated, totals.quarantined) == (40, 38, 0)
     assert backfill.count_unfilled(connection, plain, job) == 0
     assert homes.audit().mismatched == 0
-    joined = homes.application(IDS)
+    ids = homes.application(IDS)
     homes.application("SET session_replication_role = replica", "UPDATE home SET agent_id = NULL")
     looking_up = replace(plain, joined=None)
     job, stripes = new_job(connection, looking_up)
     work_off(connection, looking_up, job, stripes)
-    assert homes.application(IDS) == joined
+    assert homes.application(IDS) == ids
+
+
+def test_a_row_that_is_looked_up_needs_no_row_of_the_new_table(
+    scenario: MakeScenario, newest: Target, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    homes = scenario(HOMES, plan_of(AGENT))
+    plain = before_the_fill(homes)
+    assert plain.looked_up is not None
+    update = plain.looked_up.update(sql.SQL("true"))
+    with homes.connection.transaction(force_rollback=True):
+        homes.connection.execute("SET LOCAL enable_seqscan = off")
+        explained = homes.connection.execute(
+            sql.SQL("EXPLAIN (ANALYZE, COSTS off, TIMING off, SUMMARY off) {}").format(update)
+        ).fetchall()
+    lines = [line.strip() for (line,) in explained]
+    (looked_up,) = (n for n, line in enumerate(lines) if "Index Only Scan" in line)
+    assert groups_of(AGENT).as_string().split(".")[1].strip('"') in lines[looked_up]
+    assert "loops=40" in lines[looked_up]
+    assert "Heap Fetches: 0" in lines[looked_up : looked_up + 4]
 
 
 def test_a_row_whose_group_has_no_row_is_put_aside_in_the_next_round(
@@ -63,7 +103,7 @@ def test_a_row_whose_group_has_no_row_is_put_aside_in_the_next_round(
     connection = homes.connection
     homes.application("DELETE FROM agent WHERE email = 'a1@x.test'")
     job, stripes = new_job(connection, plain)
-    assert work_off(connection, plain, job, stripes).updated == 32
+    work_off(connection, plain, job, stripes)
     assert backfill.count_unfilled(connection, plain, job) == 8
     lanes.another_round(connection, job, plain.table)
     assert work_off(connection, plain, job, stripes).quarantined == 8
@@ -72,15 +112,91 @@ def test_a_row_whose_group_has_no_row_is_put_aside_in_the_next_round(
     assert "no row of agent has these values" in reasons.pop()
 
 
-def test_large_tables_are_looked_up_in(scenario: MakeScenario, newest: Target) -> None:
+@WAYS
+def test_no_row_is_pointed_to_a_group_that_the_application_gave_another_key_meanwhile(
+    scenario: MakeScenario, server: Target, monkeypatch: pytest.MonkeyPatch, way: Way
+) -> None:
     homes = scenario(HOMES, plan_of(AGENT))
-    homes.carry_out(0, 1)
-    plain = fill(homes.plan, HOME)
-    many = f"INSERT INTO agent (email) SELECT g || '@y' FROM generate_series(1, {FEW_ROWS + 1}) g"
-    homes.connection.execute(many.encode())
-    joined = joined_batches(homes.connection, plain)
-    assert joined == JoinedBatches(plain.joined, FEW_ROWS + 1)
-    assert joined.next is None
-    joined.written = FEW_ROWS
-    assert joined.next == plain.joined
-    assert joined_batches(homes.connection, replace(plain, joined=None)).next is None
+    plain = before_the_fill(homes)
+    connection = homes.connection
+    if way == "looked_up":
+        monkeypatch.setattr(joined_batches, "FEW_ROWS", 0)
+        monkeypatch.setattr(joined_batches, "ROWS_PER_WRITTEN", 0)
+    homes.application("UPDATE agent SET email = 'other@x.test' WHERE email = 'a1@x.test'")
+    job, stripes = new_job(connection, plain)
+    work_off(connection, plain, job, stripes)
+    unfilled = "SELECT DISTINCT agent_email FROM home WHERE agent_id IS NULL"
+    assert homes.application(unfilled) == [("a1@x.test",)]
+
+
+@WAYS
+def test_groups_of_one_hash_are_told_apart_by_the_sweep(
+    scenario: MakeScenario, newest: Target, monkeypatch: pytest.MonkeyPatch, way: Way
+) -> None:
+    homes = scenario(HOMES, plan_of(AGENT))
+    plain = before_the_fill(homes)
+    connection = homes.connection
+    if way == "looked_up":
+        monkeypatch.setattr(joined_batches, "FEW_ROWS", 0)
+        monkeypatch.setattr(joined_batches, "ROWS_PER_WRITTEN", 0)
+    groups = groups_of(AGENT).as_string()
+    connection.execute(
+        f"INSERT INTO {groups} SELECT identity, (SELECT id FROM agent WHERE email = 'a2@x.test')"
+        f" FROM {groups} WHERE id = (SELECT id FROM agent WHERE email = 'a1@x.test')".encode()
+    )
+    job, stripes = new_job(connection, plain)
+    work_off(connection, plain, job, stripes)
+    if backfill.count_unfilled(connection, plain, job):
+        lanes.another_round(connection, job, plain.table)
+        work_off(connection, plain, job, stripes)
+    totals = lane_totals.totals(connection, job)
+    assert (totals.scanned, totals.quarantined) == (40, 0)
+    assert backfill.count_unfilled(connection, plain, job) == 0
+    assert homes.audit().mismatched == 0
+
+
+def test_the_tables_of_groups_go_with_the_fill_and_with_its_rollback(
+    scenario: MakeScenario, newest: Target
+) -> None:
+    homes = scenario(HOMES, plan_of(AGENT))
+    before = schema_of(homes.target)
+    there = f"SELECT to_regclass('{groups_of(AGENT).as_string()}') IS NOT NULL"
+    before_the_fill(homes)
+    assert homes.application(there) == [(True,)]
+    step = homes.plan.phases[2].steps[2]
+    undo_step(homes.target, homes.connection, homes.plan, 2, step)
+    assert homes.application(there) == [(False,)]
+    do_step(homes.target, homes.connection, homes.plan, 2, step)
+    assert homes.application(there) == [(False,)]
+    homes.take_back(2, 1, 0)
+    assert schema_of(homes.target) == before
+
+
+def test_many_groups_are_looked_up_one_by_one_and_none_that_are_not_all_there(
+    scenario: MakeScenario, newest: Target
+) -> None:
+    homes = scenario(HOMES, plan_of(AGENT))
+    plain = before_the_fill(homes)
+    job, _ = new_job(homes.connection, plain)
+    lane = claimed(homes.connection, job)
+    groups = groups_of(AGENT).as_string()
+    homes.connection.execute(
+        f"INSERT INTO {groups} SELECT g, 1 FROM generate_series(1, {FEW_ROWS}) AS g".encode()
+    )
+    batches = joined_batches.joined_batches(homes.connection, plain, lane)
+    assert batches == JoinedBatches(plain, FEW_ROWS + 6)
+    assert batches.next is plain.looked_up
+    batches.written = FEW_ROWS
+    assert batches.next is plain.joined
+    # What a later round is for, and a pass without groups.
+    for of_lane, action in (
+        (replace(lane, counting=False), plain),
+        (lane, replace(plain, joined=None)),
+    ):
+        assert joined_batches.joined_batches(homes.connection, action, of_lane).next is None
+    # As after a crash of the server.
+    homes.connection.execute(f"TRUNCATE {groups}".encode())
+    assert joined_batches.joined_batches(homes.connection, plain, lane).next is None
+    homes.connection.execute(f"DROP TABLE {groups}".encode())
+    assert joined_batches.joined_batches(homes.connection, plain, lane).next is None
+    assert fill(homes.plan, HOME) == plain
