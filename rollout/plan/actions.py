@@ -115,7 +115,7 @@ class Fill:
     row has the same values in them after it. Such a pass writes a row whether or not it meets the
     joins, and may put no row in quarantine for good. ``careful`` asks first of each row whether it
     raises, as ``refused`` does; ``raises`` is SQL of aggregates that raise where that is so of any
-    row, and None where there is none. ``spared`` is written of a row in quarantine. While the
+    row, or None if no SQL does that. ``spared`` is written of a row in quarantine. While the
     tables ``groups`` are there, ``joined`` reads all of them, and ``looked_up`` a row at a time.
     ``swept`` is for the query of what is left, with more joins ``beside``.
     """
@@ -150,10 +150,11 @@ class Fill:
 
     @property
     def joins_apart(self) -> tuple[sql.Composable, ...]:
-        """The joins; where there are none, one that keeps ``wrong_apart`` from what it is read for.
+        """The joins, with one more where ``wrong`` is over the row alone.
 
-        All of a table's conditions are asked at once: every column that any of them needs is taken
-        out of each row, of which a stripe leaves most out. A join's are asked of the others.
+        All conditions over a row alone are asked at once: every column that any of them needs is
+        taken out of each row that is read, of which a stripe leaves most out. Those over a join too
+        are asked of the others.
         """
         if self._joins_ask:
             return self.joins

@@ -10,7 +10,7 @@ from rollout.engine.catalog import compare, labels_of, read
 from rollout.engine.target import Target
 from tests.engine.test_every_phase import schema_of
 from tests.plan.partitioned_shops import CATALOG
-from tests.plan.test_kept_names_carried import NEW_TYPES, without_casts
+from tests.plan.test_carried_objects import NEW_TYPES, without_casts
 from tests.schemas import MakeScenario, Scenario, plan_of
 
 # One partition was attached, with an index and a CHECK of its own; one has partitions itself.
@@ -150,7 +150,7 @@ def test_everything_bound_to_a_column_of_partitions_goes_along_with_its_name_and
 ROWS = "SELECT tableoid::regclass::text, id, day, code, kind, number, note FROM part ORDER BY id"
 
 
-def test_what_is_left_with_a_column_of_other_values_is_listed_with_that_of_a_partition_alone(
+def test_an_object_of_a_partition_alone_is_listed_with_a_column_of_other_values(
     scenario: MakeScenario, newest: Target
 ) -> None:
     other = of_the_same_name("code", "text", "upper({code})")
