@@ -8,7 +8,6 @@ from rollout import plan as r
 from rollout.engine import ddl
 from rollout.engine.control import NullControl
 from rollout.engine.ddl import NotApplied, RowsInTheWay
-from rollout.engine.preflight import forecast_locks
 from rollout.engine.target import Target
 from rollout.plan.actions import Statement
 from tests.engine.test_every_phase import schema_of
@@ -126,31 +125,3 @@ def test_rows_that_break_the_key_of_a_partition_are_named_and_the_rollback_leave
         assert isinstance(action, Statement)
         apply(events, action)
     assert events.application(KEYS) == []
-
-
-KNOWN = """
-CREATE TABLE known (kind text PRIMARY KEY);
-INSERT INTO known VALUES ('view'), ('click');
-"""
-OF_LEGACY = """
-ALTER TABLE event ADD CONSTRAINT is_known FOREIGN KEY (kind) REFERENCES known ON UPDATE CASCADE;
-COMMENT ON CONSTRAINT is_known ON event IS 'one of few';
-"""
-
-
-def test_the_key_of_a_dropped_column_comes_back_to_the_table_and_its_partitions(
-    scenario: MakeScenario, server: Target
-) -> None:
-    events = scenario(KNOWN + EVENTS + OF_LEGACY, PLAN)
-    before = schema_of(events.target)
-    keys = KEYS.replace("event_kinds", "known")
-    assert len(events.application(keys)) == len(ALL)
-    events.carry_out(0, 1, 2, 3, 4)
-    assert events.application(keys) == []
-    locks = forecast_locks(events.target, PLAN, 4, forward=False)
-    locked = {label for lock in locks for label in lock.tables}
-    assert "known" in locked
-    events.take_back(4)
-    assert events.application(keys) == ALL
-    events.take_back(3, 2, 1, 0)
-    assert schema_of(events.target) == before
