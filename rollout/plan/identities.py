@@ -4,7 +4,6 @@ from collections.abc import Mapping
 
 from psycopg import sql
 
-from rollout.plan import facts
 from rollout.plan.actions import Statement
 from rollout.plan.extractions import Extract, digest, listed
 from rollout.plan.names import code, identifier, in_target
@@ -148,11 +147,8 @@ def make_groups(extract: Extract) -> tuple[Statement, ...]:
 
 
 def drop_groups(extract: Extract) -> Statement:
-    table = groups_of(extract)
-    return Statement(
-        sql=sql.SQL("DROP TABLE IF EXISTS {}").format(table),
-        done=facts.no(facts.relation_exists(table)),
-    )
+    # That it is not there tells nothing of how far a phase is.
+    return Statement(sql=sql.SQL("DROP TABLE IF EXISTS {}").format(groups_of(extract)), done=None)
 
 
 def forget_group(extract: Extract) -> sql.Composed:
