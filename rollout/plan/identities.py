@@ -106,9 +106,15 @@ def groups_of(extract: Extract) -> sql.Identifier:
 
 
 def make_groups(extract: Extract) -> tuple[Statement, ...]:
-    """Write the identities down, some blocks at a time; the last one says that all are there."""
+    """Write the identities down, some blocks at a time; the last row says that all are there.
+
+    After a crash of the server the table is empty: then the fill looks every row up.
+    """
     table = groups_of(extract)
     values = {c: sql.Identifier("e", name) for c, name in extract.names.items()}
+    made = sql.SQL(
+        "DROP TABLE IF EXISTS {0};\nCREATE UNLOGGED TABLE {0} (identity bigint, id {1})"
+    ).format(table, code(extract.key_type))
     insert = sql.SQL(
         "INSERT INTO {} SELECT {}, e.id FROM {} AS e WHERE NOT ({}) AND e.ctid >= '("
     ).format(
@@ -117,30 +123,25 @@ def make_groups(extract: Extract) -> tuple[Statement, ...]:
         extract.lookup_sql,
         extract.is_without_values(values),
     )
-    parts = sql.SQL(
-        "SELECT {insert} || first || ',0)'' AND e.ctid < ''(' || first + {blocks} || ',0)''' "
-        " FROM generate_series(0, pg_relation_size({table}) / current_setting('block_size')::int,"
-        " {blocks}) AS p (first)"
+    ended = sql.SQL(
+        "INSERT INTO {0} VALUES ({1}, NULL);\nCREATE INDEX ON {0} (identity) INCLUDE (id)"
+    ).format(table, NO_VALUES)
+    statements = sql.SQL(
+        "SELECT s.statement FROM ("
+        "SELECT -1, {made} UNION ALL "
+        "SELECT first, {insert} || first || ',0)'' AND e.ctid < ''(' || first + {blocks}"
+        " || ',0)''' FROM generate_series(0, pg_relation_size({table})"
+        " / current_setting('block_size')::int, {blocks}) AS p (first) UNION ALL "
+        "SELECT NULL, {ended}) AS s (place, statement) ORDER BY s.place"
     ).format(
+        made=sql.Literal(made.as_string()),
         insert=sql.Literal(insert.as_string()),
+        ended=sql.Literal(ended.as_string()),
         blocks=sql.Literal(_BLOCKS),
         table=sql.Literal(extract.lookup_sql.as_string()),
     )
     return (
-        Statement(
-            # After a crash of the server it is empty: then the fill looks every row up.
-            sql=sql.SQL(
-                "DROP TABLE IF EXISTS {0};\nCREATE UNLOGGED TABLE {0} (identity bigint, id {1})"
-            ).format(table, code(extract.key_type)),
-            done=None,
-        ),
-        Statement(sql=parts, done=None, generates=True),
-        Statement(
-            sql=sql.SQL(
-                "INSERT INTO {0} VALUES ({1}, NULL);\nCREATE INDEX ON {0} (identity) INCLUDE (id)"
-            ).format(table, NO_VALUES),
-            done=None,
-        ),
+        Statement(sql=statements, done=None, generates=True),
         # What every transaction sees is read from the index alone.
         Statement(sql=sql.SQL("VACUUM (ANALYZE) {}").format(table), done=None, long=True),
     )
