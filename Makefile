@@ -9,7 +9,7 @@
 # make bench-workers  how fast a backfill gets with workers and cores, with ROWS rows; 10 minutes
 # make bench-audit  the full audit against count(*) and other ways, with ROWS rows; some minutes
 # make bench-kinds  the fill of a Convert and of an Extract against a lookup's, with ROWS rows; 10 minutes
-# make bench-phases  phases 1 to 4 and back beside an application, with ROWS rows; 40 minutes. OF=keys widens a key
+# make bench-phases  phases 1 to 4 and back beside an application, with ROWS rows; 40 minutes. OF=keys or OF=partitions widens a key
 # make bench-peers  the peers that exist as packages at the same work, with ROWS rows; 25 minutes
 # make bench-scale  1, 5 and 20 million rows forward and back: speeds, memory, sizes, pages; 2 hours
 # make bench-telemetry  what measuring the application costs, with and without within one run

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from bench import application, tickets
+from bench import application, partitions, tickets
 from bench.locks import CHUNK_SECONDS, Locks, watched
 from bench.loops.rollout import carry_out, seconds_of, workers
 from bench.phase_report import Figures, Report
@@ -35,6 +35,7 @@ SUBJECTS = {
         application.PLAN, application.TABLES, application.SCRIPTS, application.load
     ),
     "keys": Subject(tickets.PLAN, tickets.TABLES, tickets.SCRIPTS, tickets.load),
+    "partitions": Subject(partitions.PLAN, partitions.TABLES, partitions.SCRIPTS, partitions.load),
 }
 
 

@@ -3,8 +3,9 @@
 The property rollout by the real queue, with 300 transactions a second of an application beside it:
 phases 1 to 4 and all of the way back; before that phase 0, alone. All of that several times,
 because an application's longest wait is one event: its median counts.
-`--of keys` widens an integer key and what refers to it instead. A lock's time is that from the
-moment it is granted; waits for it are those of the application, and the lock timeouts.
+`--of keys` widens an integer key and what refers to it instead, `--of partitions` that of a table
+with twelve partitions. A lock's time is that from the moment it is granted; waits for it are those
+of the application, and the lock timeouts.
 
 The last line is JSON: {"runs": [figures], "targets": {name: {a bound, "reached", "met"}}}.
 """
@@ -20,7 +21,7 @@ ROWS = 2_000_000
 RUNS = 3
 WARM_UP = 5.0
 IDLE_SECONDS = 60.0
-OF = ("properties", "keys")
+OF = ("properties", "keys", "partitions")
 
 
 def main() -> None:

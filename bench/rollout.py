@@ -1,7 +1,7 @@
 """The plans that are measured: the property plan's own translations, once for each type of key, and
 a key that is widened."""
 
-from bench import tickets
+from bench import partitions, tickets
 from rollout import plan as r
 
 KEYS = {"uuid": "uuid", "bigint": "bigint"}
@@ -75,3 +75,4 @@ def plan_for(key: str) -> r.Plan:
 
 PLANS = {key: r.register(plan_for(key)) for key in KEYS}
 r.register(tickets.plan())
+r.register(partitions.plan())

@@ -1,8 +1,8 @@
 """The transaction in which columns take other columns' names, with all that is bound to them.
 
-Whoever writes to the table waits for as long as its lock is held. So everything is looked up twice:
-before the lock, when the server plans the queries and what is missing is refused, and after it,
-when nobody can change anything any more. Then only the statements are left to run.
+Whoever writes to the table waits for as long as its lock is held. So everything is looked up before
+the lock, when what is missing is refused, and once more after it where the catalog has changed
+meanwhile: nobody can change anything any more then. Only the statements are left to run.
 """
 
 from collections.abc import Mapping, Sequence
@@ -31,15 +31,20 @@ MAX_ROUNDS = 5
 # for another only for a moment; if that is not enough, it lets all go, and the one that it lacked
 # is the first of the next round.
 _SWAP = """
-DECLARE unbuilt boolean; locks text[]; locking text; is_first boolean; commands text[];
-  command text; numbers record; limits record; last_drawn bigint; was_drawn boolean;
+DECLARE seen numeric; now_seen numeric; unbuilt boolean; locks text[]; locking text;
+  is_first boolean; commands text[]; command text; numbers record; limits record;
+  last_drawn bigint; was_drawn boolean;
 BEGIN
   PERFORM set_config('plan_cache_mode', 'force_generic_plan', true);
   FOR look IN 1..2 LOOP
-    {looked_up}
-    IF unbuilt THEN
-      RAISE EXCEPTION USING MESSAGE = {refusal};
-    END IF;{numbers}
+    {catalog}
+    IF look = 1 OR now_seen <> seen THEN
+      {looked_up}
+      IF unbuilt THEN
+        RAISE EXCEPTION USING MESSAGE = {refusal};
+      END IF;
+    END IF;
+    seen := now_seen;{numbers}
     IF look = 1 THEN
       FOR round IN 1..{rounds} LOOP
         BEGIN
@@ -62,6 +67,35 @@ BEGIN
     END IF;
   END LOOP;
 END"""
+
+# Of which rows the catalog's description of the tables is made, as one number.
+_CATALOG = """
+WITH tree AS MATERIALIZED ({relations}), index AS MATERIALIZED (
+  SELECT * FROM pg_index WHERE indrelid IN (SELECT oid FROM tree)
+), rule AS MATERIALIZED (
+  SELECT oid, ctid, xmin FROM pg_constraint
+   WHERE conrelid IN (SELECT oid FROM tree) OR confrelid IN (SELECT oid FROM tree)
+), part (place, version) AS (
+  SELECT 'class' || c.ctid, c.xmin FROM pg_class AS c WHERE c.oid IN (SELECT oid FROM tree)
+  UNION ALL
+  SELECT 'column' || ctid, xmin FROM pg_attribute WHERE attrelid IN (SELECT oid FROM tree)
+  UNION ALL
+  SELECT 'default' || ctid, xmin FROM pg_attrdef WHERE adrelid IN (SELECT oid FROM tree)
+  UNION ALL
+  SELECT 'index' || i.ctid || x.indexrelid || x.indisvalid || x.indisreplident || x.indisclustered,
+         i.xmin FROM index AS x JOIN pg_class AS i ON i.oid = x.indexrelid
+  UNION ALL
+  SELECT 'constraint' || ctid, xmin FROM rule
+  UNION ALL
+  SELECT 'comment' || ctid, xmin FROM pg_description
+   WHERE objoid IN (SELECT oid FROM tree UNION ALL SELECT indexrelid FROM index
+                    UNION ALL SELECT oid FROM rule)
+  UNION ALL
+  SELECT 'child' || ctid, xmin FROM pg_inherits WHERE inhparent IN (SELECT oid FROM tree)
+  UNION ALL
+  SELECT 'dependent' || ctid, xmin FROM pg_depend
+   WHERE refclassid = 'pg_class'::regclass AND refobjid IN (SELECT oid FROM tree)
+) SELECT sum(hashtextextended(concat_ws(' ', place, version), 0)) INTO now_seen FROM part;"""
 
 # A sequence is altered first: that keeps others from drawing a number until the end.
 _NUMBERS = """
@@ -187,6 +221,7 @@ def swap(table: Table, changes: Sequence[sql.Composable], carried: Carried | Non
             locked=over_objects(locked, table, moved),
             changes=sql.SQL(" UNION ALL ").join(changes),
         ),
+        catalog=code(_CATALOG).format(relations=table.relations),
         numbers=_numbers(table, carried) if carried else sql.SQL(""),
         rounds=sql.Literal(MAX_ROUNDS),
         refusal=sql.Literal(
