@@ -4,6 +4,8 @@ import io
 import time
 from datetime import timedelta
 
+from psycopg import errors
+
 from rollout.engine.control import Interrupted, NullControl
 from rollout.engine.snapshot.archive import Archive
 from rollout.engine.snapshot.contents import relations_of
@@ -16,10 +18,12 @@ from rollout.plan.plan import Plan
 
 # Somebody looks at a page meanwhile.
 MAX_DURATION = timedelta(seconds=20)
+# Another page, or the preflight of another rollout, is through with its own by then.
+MAX_WAIT = timedelta(seconds=10)
 # No snapshot has this number: the scratch database is no other's.
 _NUMBER = 0
 # One at a time for each database, so that leftovers of a killed one are recognised and dropped.
-_LOCK = "SELECT pg_try_advisory_lock(hashtext('rollout trial of a snapshot'))"
+_LOCK = "SELECT pg_advisory_lock(hashtext('rollout trial of a snapshot'))"
 
 
 class _Deadline(NullControl):
@@ -39,11 +43,9 @@ def try_out(target: Target, plan: Plan, programs: Programs) -> None:
     It does nothing where one of the tables is not there. Raises SnapshotError, which names what
     cannot be made again, Interrupted and psycopg.Error.
     """
-    control = _Deadline(MAX_DURATION)
     with target.connect() as connection:
-        row = connection.execute(_LOCK).fetchone()
-        if not row or not row[0]:
-            raise Interrupted("Another test of a snapshot is running.")
+        _wait_for_others(connection)
+        control = _Deadline(MAX_DURATION)
         if _is_incomplete(connection, plan):
             return
         with target.connect() as other, exported(other, plan, control, with_rows=False) as snapshot:
@@ -57,6 +59,19 @@ def try_out(target: Target, plan: Plan, programs: Programs) -> None:
         ):
             copy.execute("SET synchronous_commit = off")
             load(copy, archive, recorded, leave_out=snapshot.left_out)
+
+
+def _wait_for_others(connection: Connection) -> None:
+    """Wait until no other trial runs in this database; the session holds the lock from then on."""
+    wait = f"{MAX_WAIT.total_seconds() * 1000:.0f}ms"
+    try:
+        with connection.transaction():
+            connection.execute("SELECT set_config('lock_timeout', %s, true)", [wait])
+            connection.execute(_LOCK)
+    except errors.LockNotAvailable as error:
+        raise Interrupted(
+            "The console is testing this for another page or rollout of the same database."
+        ) from error
 
 
 def _is_incomplete(connection: Connection, plan: Plan) -> bool:

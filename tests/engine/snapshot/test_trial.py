@@ -2,6 +2,8 @@
 
 from collections.abc import Iterator
 from dataclasses import replace
+from datetime import timedelta
+from functools import partial
 from typing import Any
 
 import pytest
@@ -9,6 +11,7 @@ import pytest
 from rollout import plan as r
 from rollout import runner
 from rollout.engine.preflight import Item, Preflight, Readiness
+from rollout.engine.snapshot import trial
 from rollout.models import Rollout
 from rollout.queries.preflights import preflight_of, readiness_of
 from tests.engine.snapshot.needs import NEEDS, UNRESTORABLE
@@ -16,6 +19,7 @@ from tests.schemas import PARCEL, STATUS, plan_of
 from tests.support import rollouts
 from tests.support.rollouts import known
 from tests.support.servers import Database
+from tests.support.threads import at_once
 
 
 @pytest.fixture
@@ -71,11 +75,21 @@ def test_a_trial_that_cannot_be_made_here_keeps_nothing_from_starting(
     assert "pg_dump/pg_restore not found in /nowhere" in finding.evidence
 
 
-def test_a_trial_beside_another_one_leaves_its_database_alone(parcels: Rollout) -> None:
+def test_trials_at_the_same_moment_wait_for_each_other(parcels: Rollout) -> None:
+    for findings in at_once(*[partial(preflight_of, parcels, 0)] * 2):
+        (finding,) = of_trial(findings)
+        assert finding.level == "pass", finding.evidence
+
+
+def test_a_trial_beside_another_one_leaves_its_database_alone(
+    parcels: Rollout, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(trial, "MAX_WAIT", timedelta(milliseconds=100))
     lock = "SELECT pg_advisory_lock(hashtext('rollout trial of a snapshot'))"
     with rollouts.locked(lock):
         (finding,) = of_trial(preflight_of(parcels, 0))
     assert (finding.level, finding.evidence) == (
         "unknown",
-        "Could not be tested: Another test of a snapshot is running.",
+        "Could not be tested: The console is testing this for another page or rollout of the same "
+        "database.",
     )
