@@ -4,13 +4,14 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from rollout.journal.environments import is_protected
-from rollout.models import Direction, Measurement, SignOffKind, Snapshot, SnapshotState
+from rollout.models import Direction, LogEntry, Measurement, SignOffKind, Snapshot, SnapshotState
 from rollout.plan.archives import ArchiveLegacy, archive_name
 from rollout.plan.conversions import Conversion
 from rollout.plan.names import SCHEMA
 from rollout.plan.plan import Plan
 from rollout.plan.removals import DropLegacy
 from rollout.plan.translations import Lookup
+from rollout.queries.activity import retries_of
 from rollout.queries.status import PhaseStatus, RolloutStatus
 
 RECENT = timedelta(hours=1)
@@ -21,6 +22,7 @@ class PhaseRecord:
     """A phase as it ran, and the seconds its rollback took in the newest rehearsal."""
 
     phase: PhaseStatus
+    retry: LogEntry | None
     approved_by: list[str]
     rollback_seconds: float | None
 
@@ -90,9 +92,11 @@ def _records(status: RolloutStatus) -> list[PhaseRecord]:
     for sign_off in status.evidence.facts.sign_offs:
         if sign_off.kind == SignOffKind.APPROVAL:
             approvals.setdefault(sign_off.run_id, []).append(sign_off.actor_name)
+    retries = retries_of(phase.run for phase in status.phases)
     return [
         PhaseRecord(
             phase,
+            retries.get(phase.run.pk) if phase.run else None,
             approvals.get(phase.run.pk, []) if phase.run else [],
             times.of(phase.number, Direction.BACKWARD) if times is not None else None,
         )

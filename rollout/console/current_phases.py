@@ -34,6 +34,7 @@ from rollout.models import (
 )
 from rollout.plan.gates import MappingReviewed
 from rollout.plan.plan import BACKFILL, CONTRACT, EXPAND, Step
+from rollout.queries.activity import retries_of
 from rollout.queries.inboxes import cure_of, decisions_url
 from rollout.queries.pauses import Pause, pause_of
 from rollout.queries.progress import JobProgress, progress_of
@@ -280,6 +281,11 @@ def report_of(status: RolloutStatus, phase: PhaseStatus) -> AuditReport | None:
     if run is None:
         return None
     return next((a for a in status.evidence.facts.audits if a.run_id == run.pk), None)
+
+
+def retry_of(phase: PhaseStatus) -> LogEntry | None:
+    """The last retry of a phase's newest run, which is its starter's no more."""
+    return retries_of([phase.run]).get(phase.run.pk) if phase.run else None
 
 
 def undecided_before(status: RolloutStatus, phase: PhaseStatus) -> str:

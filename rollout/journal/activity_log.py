@@ -12,8 +12,8 @@ from django.utils import timezone
 
 from rollout import journal
 from rollout.journal.actors import Actor
-from rollout.journal.events import Event
-from rollout.models import LogEntry, Rollout
+from rollout.journal.events import OF_STARTS, Event
+from rollout.models import LogEntry, PhaseRun, Rollout
 
 _log = logging.getLogger("rollout.journal")
 
@@ -108,6 +108,12 @@ def last_actor(*events: Event, rollout: Rollout, **data: int) -> str:
     # In the index's order: by the number alone the whole log would be read.
     newest = entries.order_by("plan", "environment", "-id").values_list("actor", flat=True)
     return newest.first() or ENGINE
+
+
+def attempted_by(run: PhaseRun) -> str:
+    """Who a run works for now: who retried it last, else who started it."""
+    name = last_actor(Event.RETRIED, *OF_STARTS, rollout=run.rollout, run=run.pk)
+    return run.actor_name if name == ENGINE else name
 
 
 def _tell(entry: LogEntry) -> None:

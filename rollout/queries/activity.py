@@ -9,7 +9,7 @@ from django.db.models import F, Q, QuerySet, Window
 from django.db.models.fields.json import KeyTransform
 from django.db.models.functions import RowNumber
 
-from rollout.journal.events import OF_RUNS, OF_STARTS
+from rollout.journal.events import OF_RUNS, OF_STARTS, Event
 from rollout.journal.labels import role_label
 from rollout.models import Direction, Environment, LogEntry, PhaseRun
 from rollout.plan.plan import ROLES
@@ -27,6 +27,12 @@ class Line:
     entries: list[LogEntry] = field(default_factory=list)
     more: bool = False
     """Whether the run has entries beyond these."""
+
+    @property
+    def retry(self) -> LogEntry | None:
+        """The last retry of the run among these entries."""
+        retries = [entry for entry in self.entries if entry.event == Event.RETRIED]
+        return retries[-1] if retries else None
 
     @property
     def title(self) -> str:
@@ -53,6 +59,21 @@ def starts_of_runs_at(moment: datetime) -> Q:
     begun = PhaseRun.objects.filter(created_at__lt=moment)
     under_way = begun.filter(Q(finished_at=None) | Q(finished_at__gte=moment))
     return Q(event__in=OF_STARTS, data__run__in=list(under_way.values_list("pk", flat=True)))
+
+
+def retries_of(runs: Iterable[PhaseRun | None]) -> dict[int, LogEntry]:
+    """The last retry of each of these runs that has one, by the run's number."""
+    retried = [run for run in runs if run is not None and run.has_stood_still]
+    if not retried:
+        return {}
+    rollout = retried[0].rollout
+    entries = LogEntry.objects.filter(
+        plan=rollout.plan,
+        environment=rollout.environment,
+        event=Event.RETRIED,
+        data__run__in=[run.pk for run in retried],
+    )
+    return {entry.data["run"]: entry for entry in entries.order_by("pk")}
 
 
 def lines_of(entries: Iterable[LogEntry]) -> list[Line]:

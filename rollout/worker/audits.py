@@ -133,7 +133,7 @@ def of_run(run: PhaseRun, lease: Lease) -> AuditReport:
         rollout=run.rollout,
         run=run,
         plan_digest=run.plan_digest,
-        actor_name=run.actor_name,
+        actor_name=activity_log.attempted_by(run),
         started_at=by_the_database(),
     )
     _write(report, _compare(report, lease))

@@ -354,7 +354,7 @@ def _write_end(connection: Connection, action: Pass, job: BackfillJob, step_run:
             Event.BACKFILL_DONE,
             f"{job_label(job.kind)}, {job.table}: {_counts(action, job)}",
             on=run,
-            actor=run.actor_name,
+            actor=activity_log.attempted_by(run),
             source="worker",
             job=job.pk,
             scanned=job.scanned,

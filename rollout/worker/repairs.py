@@ -163,7 +163,7 @@ def count_before(run: PhaseRun, connection: Connection, control: Control) -> Non
         Event.REPAIR_COUNTED,
         f"Counted the rows to repair in {wanted.tables}: {counts_sentence(wanted)}.",
         on=run,
-        actor=run.actor_name,
+        actor=activity_log.attempted_by(run),
         source="worker",
         rows=wanted.rows_expected,
         before=wanted.before,
@@ -203,13 +203,14 @@ def record_end(run: PhaseRun) -> None:
         f"Repaired {rows:,} row{'' if rows == 1 else 's'} of {wanted.tables}. Before: "
         f"{_words(wanted.before)}. After: {_words(wanted.after)}.",
         on=run,
-        actor=run.actor_name,
+        actor=activity_log.attempted_by(run),
         source="worker",
         rows=wanted.rows_repaired,
         before=wanted.before,
         after=wanted.after,
     )
-    report = audits.asked_for(run.rollout, actor_name=run.actor_name, source="worker")
+    by = activity_log.attempted_by(run)
+    report = audits.asked_for(run.rollout, actor_name=by, source="worker")
     queue.send_work(report)
 
 

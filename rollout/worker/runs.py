@@ -381,7 +381,7 @@ class RunJob(LeasedJob[PhaseRun]):
             event,
             message,
             on=self.run,
-            actor=actor or self.run.actor_name,
+            actor=actor or activity_log.attempted_by(self.run),
             source="worker",
             **data,
         )

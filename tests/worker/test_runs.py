@@ -142,6 +142,20 @@ def test_a_failure_is_reported_with_what_to_do_next(tiny: Rollout) -> None:
     assert LogEntry.objects.get(event="phase failed").message.endswith(run.error)
 
 
+def test_work_after_a_retry_is_in_the_name_of_who_retried(expanded: Rollout) -> None:
+    run = rollouts.start(expanded, 2)
+    runner.cancel(expanded, actor=ADA)
+    runner.retry(expanded, actor=rollouts.Person("grace"))
+    rollouts.work_off(run)
+    made = ("backfill done", "step done", "audit done", "phase done")
+    entries = LogEntry.objects.filter(event__in=made, data__run=run.pk)
+    assert {entry.actor for entry in entries} == {"grace"}
+    assert set(made) - {"audit done"} <= {entry.event for entry in entries}
+    assert AuditReport.objects.get(run=run).actor_name == "grace"
+    run.refresh_from_db()
+    assert run.actor_name != "grace", "who started it stays"
+
+
 def test_a_step_that_did_something_does_not_say_that_there_was_nothing_to_do(
     expanded: Rollout,
 ) -> None:

@@ -61,6 +61,7 @@ def phase(request: ConsoleRequest, plan: str, environment: str, number: int) -> 
         "phase": phase,
         "card": current_phases.card_template(phase),
         "pause": pause_of(phase.run, status.evidence.facts),
+        "retry": current_phases.retry_of(phase),
         "repair": current_phases.repair_of(status),
         "chain": progress_of(status),
         "on_phase_page": True,

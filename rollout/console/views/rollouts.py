@@ -119,6 +119,7 @@ def rollout(request: ConsoleRequest, plan: str, environment: str) -> HttpRespons
         "phase": phase,
         "card": current_phases.card_template(phase),
         "pause": pause_of(phase.run, status.evidence.facts),
+        "retry": current_phases.retry_of(phase),
         "repair": repair,
         "chain": progress_of(status),
         "steps": steps,

@@ -28,6 +28,19 @@ def test_the_log_shows_who_did_what_with_its_data(rollout: Rollout, viewer: Clie
     assert "production, phase 2" in text
 
 
+def test_a_retry_stands_in_the_line_of_its_run_and_on_its_page(
+    rollout: Rollout, viewer: Client
+) -> None:
+    now = timezone.now().isoformat()
+    run = journal.ran(rollout, 2, actor_name="ada", halts=[[now, now]])
+    noted(rollout, "phase started", phase=2, actor="ada", data={"run": run.pk})
+    noted(rollout, "retried", phase=2, actor="grace", data={"run": run.pk})
+    assert "Retried by <strong>grace</strong>, " in text_of(viewer, LOG)
+    page = text_of(viewer, f"{journal.PAGE}phases/2/")
+    assert "<dt>Started by</dt><dd>ada</dd>" in page
+    assert "<dt>Retried by</dt><dd>grace, " in page
+
+
 @pytest.mark.parametrize(
     "query",
     [
