@@ -354,9 +354,11 @@ def test_the_property_rollout_goes_forward_and_back_while_the_application_writes
         "throughputs",
         "value_decisions",
     ]
-    assert not rollouts.ask(
-        "SELECT count(*) FROM pg_proc WHERE pronamespace = 'rollout'::regnamespace"
+    # The engine's own, as its tables are; those of triggers have gone.
+    functions = (
+        "SELECT array_agg(proname) FROM pg_proc WHERE pronamespace = 'rollout'::regnamespace"
     )
+    assert rollouts.ask(functions) == ["raises"]
     for phase in (2, 3):
         (report,) = AuditReport.objects.filter(run__phase=phase)
         assert (report.status, report.mismatched) == ("clean", 0)
