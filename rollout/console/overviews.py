@@ -31,7 +31,6 @@ from rollout.models import (
     Rollout,
     RuleState,
     RunState,
-    ScheduleState,
     SignOff,
     Snapshot,
     SnapshotState,
@@ -166,9 +165,8 @@ def _waits_for(
         return _asked_of(_REVIEWERS, review)
     if release is not None:
         return _asked_of("A lead", release)
-    scheduled = status.rollout.scheduled
-    if scheduled is not None and scheduled.state == ScheduleState.WAITING:
-        return f"Scheduled start of phase {scheduled.phase} at {in_words(scheduled.at)}", page
+    if (to_come := status.rollout.start_to_come) is not None:
+        return f"Scheduled start of phase {to_come.phase} at {in_words(to_come.at)}", page
     approvers = {view.sign_off.actor_name for view in approvals_of(evidence) if not view.void}
     if approvers:
         others = f" other than {approvers.pop()}" if len(approvers) == 1 else ""

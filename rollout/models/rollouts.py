@@ -53,6 +53,12 @@ class Rollout(models.Model):
         except ObjectDoesNotExist:
             return None
 
+    @property
+    def start_to_come(self) -> ScheduledStart | None:
+        """The scheduled start whose time has not come."""
+        start = self.scheduled
+        return start if start is not None and start.state == ScheduleState.WAITING else None
+
 
 class ScheduleState(models.TextChoices):
     WAITING = "waiting", "Waiting"

@@ -29,7 +29,6 @@ from rollout.models import (
     RestoreState,
     Rollout,
     RunState,
-    ScheduleState,
     SignOff,
     SignOffKind,
     Snapshot,
@@ -168,8 +167,8 @@ def _is_next(runs: Mapping[tuple[int, int], PhaseRun], rollout: int, phase: int)
 
 def _is_scheduled(rollout: Rollout, phase: int) -> bool:
     """Whether a phase starts by itself at a time to come."""
-    start = rollout.scheduled
-    return start is not None and start.state == ScheduleState.WAITING and start.phase == phase
+    start = rollout.start_to_come
+    return start is not None and start.phase == phase
 
 
 def _rejections() -> QuerySet[SignOff]:

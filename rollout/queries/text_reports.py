@@ -6,7 +6,7 @@ from rollout.engine.catalog import Drift
 from rollout.gates.checklists import types_of
 from rollout.gates.registry import as_data
 from rollout.journal.moments import in_zone
-from rollout.models import AuditMode, AuditReport, Rollout, ScheduleState
+from rollout.models import AuditMode, AuditReport, Rollout
 from rollout.plan.plan import Plan
 from rollout.plan.psql_scripts import forward_script, rollback_script
 from rollout.queries import pauses
@@ -67,8 +67,7 @@ def as_text(status: RolloutStatus) -> str:
     for item in types_of(status.evidence):
         if item.status != "pass":
             lines += ["", item.message]
-    start = status.rollout.scheduled
-    if start is not None and start.state == ScheduleState.WAITING:
+    if (start := status.rollout.start_to_come) is not None:
         at = in_zone(start.at, start.zone)
         lines += ["", f"{start.actor_name} scheduled phase {start.phase} for {at}."]
     if status.liveness.message:

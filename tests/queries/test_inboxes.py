@@ -14,7 +14,8 @@ from django.utils import timezone
 from rollout import gates
 from rollout.engine.mapping import ReviewCounts
 from rollout.gates import mappings
-from rollout.models import Rollout, SignOff
+from rollout.models import Rollout, ScheduledStart, SignOff
+from rollout.plan import plans
 from tests.console import journal
 from tests.console.journal import PAGE, ran, text_of
 
@@ -29,6 +30,14 @@ def test_an_empty_inbox_leads_to_the_phases_that_its_reader_may_start(
     assert "You may start" not in text_of(viewer, INBOX)
     ran(rollout, 0)
     assert link % (1, 1) in text_of(lead, INBOX)
+    at = timezone.now() + timedelta(days=1)
+    fields = {
+        "zone": "UTC",
+        "actor_name": "ada",
+        "phase_digest": plans.get(rollout.plan).digest_of(1),
+    }
+    ScheduledStart.objects.create(rollout=rollout, phase=1, at=at, **fields)
+    assert f"{link % (1, 1)}; scheduled by ada for " in " ".join(text_of(lead, INBOX).split())
     ran(rollout, 1, "running")
     assert "You may start" not in text_of(lead, INBOX)
 

@@ -64,6 +64,7 @@ def phase(request: ConsoleRequest, plan: str, environment: str, number: int) -> 
         "retry": current_phases.retry_of(phase),
         "repair": current_phases.repair_of(status),
         "chain": progress_of(status),
+        "schedule": status.rollout.scheduled,
         "on_phase_page": True,
         "steps": steps,
         "current": current_phases.current_step(steps),

@@ -33,7 +33,7 @@ from rollout.console.vitals import vitals_of
 from rollout.journal.environments import is_protected
 from rollout.journal.events import Event
 from rollout.journal.heartbeats import liveness
-from rollout.models import AuditStatus, LogEntry, Rollout, ScheduleState
+from rollout.models import AuditStatus, LogEntry, Rollout
 from rollout.queries.data_safety import data_safety_of
 from rollout.queries.pauses import pause_of
 from rollout.queries.status import RolloutSummary, all_rollouts, steps_of, summaries_of
@@ -148,7 +148,7 @@ def rollout(request: ConsoleRequest, plan: str, environment: str) -> HttpRespons
         "entries": entries_of(status.rollout).exclude(event__in=EVENTS_LEFT_OUT)[:MAX_RECENT],
         "live": reload_seconds(
             current_phases.is_at_work(status)
-            or _waits(status.rollout)
+            or status.rollout.start_to_come is not None
             or any(a.status == AuditStatus.RUNNING for a in audits)
             or any(snapshot.under_way for snapshot in snapshots)
             or any(rehearsal.under_way for rehearsal in status.evidence.facts.rehearsals)
@@ -156,11 +156,6 @@ def rollout(request: ConsoleRequest, plan: str, environment: str) -> HttpRespons
         ),
     }
     return render_live(request, "rollout", page)
-
-
-def _waits(rollout: Rollout) -> bool:
-    scheduled = rollout.scheduled
-    return scheduled is not None and scheduled.state == ScheduleState.WAITING
 
 
 def entries_of(rollout: Rollout) -> QuerySet[LogEntry]:

@@ -30,6 +30,11 @@ def test_a_start_is_scheduled_shown_in_its_zone_and_cancelled(
     assert f"{at:%H:%M} UTC</time></strong>, in 1 d" in text
     assert 'id="unschedule"' in text
     assert 'id="unschedule"' not in text_of(viewer, PAGE)
+    shown = f"{at:%H:%M} UTC</time>"
+    for page in (PAGE, f"{PAGE}phases/3/"):
+        assert shown in text_of(lead, page)
+        assert "Scheduled" in re.findall('class="rail-state">(.*?)</span>', text_of(lead, page))
+    assert shown not in text_of(lead, f"{PAGE}phases/2/")
     assert (
         "Scheduled start cancelled."
         in lead.post(f"{PAGE}unschedule/", follow=True).content.decode()
