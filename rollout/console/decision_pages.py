@@ -132,3 +132,10 @@ def csv_response(lines: Iterable[str], name: str) -> HttpResponse:
     response["Content-Disposition"] = f'attachment; filename="{name}.csv"'
     # A StreamingHttpResponse is answered like any other.
     return response  # type: ignore[return-value]
+
+
+def nothing_to_preview(is_file: bool, advice: str) -> str:
+    """What a press says that would change no decision; ``advice`` is for one without a file."""
+    if is_file:
+        return "No changes to preview: the file was read, and decides nothing that is not so now."
+    return f"No changes to preview. {advice}"

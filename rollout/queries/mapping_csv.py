@@ -78,7 +78,7 @@ def decisions_in(data: bytes, values: Iterable[Value]) -> dict[str, Decision]:
     ]
     problems: list[Problem] = []
     decisions: dict[str, Decision] = {}
-    decided_at: dict[str, tuple[int, Decision]] = {}
+    decided_at: dict[str, tuple[int, str, Decision]] = {}
     for line, legacy, lookup in rows:
         if legacy not in known:
             problems.append(
@@ -99,15 +99,15 @@ def decisions_in(data: bytes, values: Iterable[Value]) -> dict[str, Decision]:
         decision = Decision(None if lookup == NO_VALUE else lookup)
         if lookup == BY_DEFAULT:
             decision = Decision(by_default=True)
-        earlier = decided_at.setdefault(value.normal, (line, decision))
-        if earlier[1] != decision:
-            problems.append(
-                Problem(
-                    line,
-                    f"“{_short(legacy)}” differs from the value of line {earlier[0]} only in case "
-                    "or whitespace. Give both the same lookup.",
-                )
+        earlier = decided_at.setdefault(value.normal, (line, legacy, decision))
+        if earlier[2] != decision:
+            what = (
+                f"“{_short(legacy)}” stands in line {earlier[0]} too. Remove one of the two."
+                if legacy == earlier[1]
+                else f"“{_short(legacy)}” differs from the value of line {earlier[0]} only in "
+                "case or whitespace. Give both the same lookup."
             )
+            problems.append(Problem(line, what))
             continue
         decisions[legacy] = decision
     if problems:

@@ -72,6 +72,7 @@ def test_a_spreadsheets_ways_are_understood() -> None:
     [
         (file("House,Home", "Castle,Home"), 3, "No row has the value “Castle”"),
         (file("House,Home", " house,Flat"), 3, "differs from the value of line 2"),
+        (file("House,Home", "House,Flat"), 3, "“House” stands in line 2 too. Remove one"),
         (file(",Something"), 2, "set by the plan"),
         (file("House"), 2, "1 cells, but the header has 2"),
         (file("a,b", header="text,name"), 1, "lacks legacy and lookup"),

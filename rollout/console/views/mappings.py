@@ -16,6 +16,7 @@ from rollout.console.decision_pages import (
     failed_page,
     frame_of,
     history_of,
+    nothing_to_preview,
     page_of_change,
     page_of_values,
     query_of,
@@ -150,14 +151,13 @@ def preview(
             asked |= mapping_csv.decisions_in(data, _reviewed(request, rollout, lookup)[0].values)
     except InvalidMappingFile as error:
         return _review_page(request, rollout, lookup, {}, unreadable=error, status=422)
-    bulk = request.POST.get("bulk")
-    if bulk == "all":
+    if (bulk := request.POST.get("bulk")) == "all":
         return _confirm_all(request, rollout, lookup, asked)
     if bulk == "similar":
         values, suggestions = _matching(request, rollout, lookup)
         asked = accepted(values, suggestions or {}, similarity_in(request.POST)) | asked
     if not asked:
-        messages.info(request, "No changes to preview. Change a value first.")
+        messages.info(request, nothing_to_preview(data is not None, "Change a value first."))
         return redirect(_address(request, rollout, lookup))
     return _preview_page(request, rollout, lookup, asked)
 

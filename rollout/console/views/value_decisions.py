@@ -15,6 +15,7 @@ from rollout.console.decision_pages import (
     failed_page,
     frame_of,
     history_of,
+    nothing_to_preview,
     page_of_values,
     query_of,
     uploaded_file,
@@ -75,7 +76,7 @@ def preview(
     except InvalidMappingFile as error:
         return _page(request, rollout, conversion, unreadable=error, status=422)
     if not asked:
-        messages.info(request, "No changes to preview. Decide about a value first.")
+        messages.info(request, nothing_to_preview(data is not None, "Decide about a value first."))
         return redirect(_address(request, rollout, conversion))
     return _preview_page(request, rollout, conversion, asked)
 

@@ -138,6 +138,9 @@ def test_a_changed_preview_is_filled_in_again(reviewer: Client) -> None:
 def test_a_file_comes_back_as_a_preview(reviewer: Client) -> None:
     lines = b"".join(reviewer.get(f"{TYPES}export.csv").streaming_content)  # type: ignore[attr-defined]
     assert lines.startswith(b"legacy,rows,lookup,why,decided_by\r\n")
+    unchanged = {"file": SimpleUploadedFile("mapping.csv", lines)}
+    answer = reviewer.post(f"{TYPES}preview/", unchanged, follow=True).content.decode()
+    assert "No changes to preview: the file was read, and decides nothing" in answer
     changed = lines.replace(b",Villa,", b",Country house,")
     page = reviewer.post(
         f"{TYPES}preview/", {"file": SimpleUploadedFile("mapping.csv", changed)}
