@@ -110,9 +110,9 @@ class DemoGuide(RolloutGuide):
             "The same home has many spellings. People decide what each means; Rollout proposes. "
             "Condominium becomes Condo, too.",
         )
-        reviewed = self.was_begun(ENFORCE) or self.is_mapped or self.is_reviewed
-        if reviewed or not self.is_done(0):
-            return GuideStep(title, why, reviewed)
+        reviewed, begun = self.is_mapped or self.is_reviewed, self.was_begun(ENFORCE)
+        if reviewed or begun or not self.is_done(0):
+            return GuideStep(title, why, reviewed, is_skipped=begun and not reviewed)
         button = demo_button("Map it, confirm the rest", "review", "review_mapping", self.page)
         look = self.link("Review the values", "mappings")
         return GuideStep(title, why, False, button, more=(look,))
@@ -191,8 +191,9 @@ class DemoGuide(RolloutGuide):
         title = f"Plant {WRONG_ROWS} wrong rows, find them, repair them"
         why = "An audit compares every row. Rows that went around the triggers are found."
         begun = self.was_begun(ENFORCE)
+        repaired = begun and self.status.evidence.facts.repair is not None
         if begun or not self.is_done(BACKFILL):
-            return GuideStep(title, why, begun)
+            return GuideStep(title, why, repaired, is_skipped=begun and not repaired)
         audit, active = self.newest_audit, self.status.active
         if active is not None and active.direction == Direction.REPAIR:
             watch = self.link("Watch the audits", "audits")

@@ -17,7 +17,7 @@ from rollout.conf import setting
 from rollout.console.current_phases import rehearsal_action
 from rollout.console.http.links import rollout_url
 from rollout.gates import GateStatus
-from rollout.gates.checklists import ItemStatus, checklist_of
+from rollout.gates.checklists import ItemStatus, marked_by_hand
 from rollout.gates.registry import Action
 from rollout.journal.audits import asks_people
 from rollout.journal.environments import DEFAULT
@@ -49,7 +49,8 @@ def allowed_by(button: Button, perms: Mapping[str, Mapping[str, bool]]) -> bool:
 class GuideStep:
     """``why`` says what it is good for, ``note`` how it stands; ``waits`` for no person.
 
-    A step that is ``optional`` holds no later one up.
+    A step that is ``optional`` holds no later one up. One that ``is_skipped`` was not done, and
+    its time is over: a phase that comes after it has begun.
     """
 
     title: str
@@ -60,7 +61,8 @@ class GuideStep:
     more: tuple[Button, ...] = ()
     waits: bool = False
     optional: bool = False
-    state: Literal["done", "open", "later"] = "later"
+    is_skipped: bool = False
+    state: Literal["done", "skipped", "open", "later"] = "later"
 
     @property
     def is_to_press(self) -> bool:
@@ -77,6 +79,14 @@ class Guide:
     @property
     def done(self) -> int:
         return sum(step.is_done for step in self.steps)
+
+    @property
+    def skipped(self) -> int:
+        return sum(step.is_skipped for step in self.steps)
+
+    @property
+    def is_over(self) -> bool:
+        return self.done + self.skipped == len(self.steps)
 
 
 @dataclass
@@ -156,9 +166,7 @@ class RolloutGuide:
     @cached_property
     def items(self) -> list[ItemStatus]:
         """Items of the checklist that people mark."""
-        if self.is_done(1):
-            return []
-        return [item for item in checklist_of(self.status.evidence) if item.ticked_by_hand]
+        return marked_by_hand(self.status.evidence)
 
     # Buttons
 
@@ -239,7 +247,7 @@ class RolloutGuide:
         rehearsals = self.status.evidence.facts.rehearsals
         passed = any(rehearsal.state == RehearsalState.PASSED for rehearsal in rehearsals)
         if passed or self.is_done(1) or not self.is_done(0):
-            return GuideStep(title, why, passed or self.is_done(1))
+            return GuideStep(title, why, passed, is_skipped=self.is_done(1) and not passed)
         action = rehearsal_action(self.status)
         watch = self.link("Watch the rehearsals", "rehearsals")
         if action == "wait":
@@ -255,9 +263,9 @@ class RolloutGuide:
         missing = [item for item in self.items if item.status != "pass"]
         title = self.checklist_title
         why = self.checklist_why
-        done = self.is_done(1) or (self.is_done(0) and not missing)
-        if done or not self.is_done(0):
-            return GuideStep(title, why, done)
+        done = self.is_done(0) and not missing
+        if done or self.is_done(1) or not self.is_done(0):
+            return GuideStep(title, why, done, is_skipped=self.is_done(1) and not done)
         return GuideStep(title, why, done, self.mark_button(missing))
 
     def mark_button(self, missing: list[ItemStatus]) -> Button:
@@ -354,8 +362,9 @@ def placed(steps: Iterable[GuideStep]) -> Iterable[GuideStep]:
     """The steps with their state: the first that is not done is open, and who need not wait."""
     is_open = True
     for step in steps:
-        if step.is_done:
-            state: Literal["done", "open", "later"] = "done"
+        if step.is_done or step.is_skipped:
+            state: Literal["done", "skipped", "open", "later"]
+            state = "done" if step.is_done else "skipped"
         elif is_open and step.button is not None:
             state = "open"
             # While machines work, people do the next step; one only looks at an optional.

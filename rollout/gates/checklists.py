@@ -85,6 +85,12 @@ def checklist_of(evidence: Evidence) -> list[ItemStatus]:
     ]
 
 
+def marked_by_hand(evidence: Evidence) -> list[ItemStatus]:
+    """The status of the items that people mark."""
+    ticks = {tick.subject: tick for tick in evidence.sign_offs(SignOffKind.TICK, phase=0)}
+    return [_by_hand(i, ticks.get(i.id)) for i in evidence.plan.checklist if type(i) is Item]
+
+
 def _status_of(item: Item, result: GateResult) -> ItemStatus:
     return ItemStatus(item, result.status, result.message, result.action, progress=result.progress)
 

@@ -104,25 +104,28 @@ def test_after_the_backfill_it_leads_through_a_mismatch_and_an_approval(demo_lea
     journal.reviewed(rollout)
     journal.reviewed(rollout, legacy_column="status")
     plant, ask = "Plant 12 rows and audit", "Take snapshot, request approval"
-    assert guide(demo_lead) == (7, [plant, ask])
+    assert guide(demo_lead) == (5, [plant, ask])
+    page = demo_lead.get(journal.PAGE).content.decode()
+    assert "5 of 11 done, 2 skipped" in page, "no rehearsal, and two items that nobody marked"
+    assert page.count('<li class="guide-skipped"') == 2
     audit = journal.audited(rollout, "running")
-    assert guide(demo_lead) == (7, ["Watch the audit", ask])
+    assert guide(demo_lead) == (5, ["Watch the audit", ask])
     AuditReport.objects.filter(pk=audit.pk).update(
         status="mismatched", mismatched=12, finished_at=audit.started_at
     )
-    assert guide(demo_lead) == (7, ["Repair them", "Look at them", "Audits"])
+    assert guide(demo_lead) == (5, ["Repair them", "Look at them", "Audits"])
     assert (
         "First repair the rows that an audit found" in demo_lead.get(journal.PAGE).content.decode()
     )
     run = journal.ran(rollout, 2, "running", direction="repair")
     Repair.objects.create(run=run, table="properties", selection={}, rows_expected=12)
-    assert guide(demo_lead) == (7, ["Watch the audits"]), "a snapshot would be refused"
+    assert guide(demo_lead) == (5, ["Watch the audits"]), "a snapshot would be refused"
     PhaseRun.objects.filter(pk=run.pk).update(state="done", finished_at=run.started_at)
     journal.reached(run, "repair")
     journal.audited(rollout)
-    assert guide(demo_lead) == (8, [ask])
+    assert guide(demo_lead) == (6, [ask])
     journal.signed(rollout, "request", by="lead2")
-    assert guide(demo_lead) == (8, ["Approve phases 3 and 4 as lead"])
+    assert guide(demo_lead) == (6, ["Approve phases 3 and 4 as lead"])
     assert "One press gives both in this demo" in demo_lead.get(journal.PAGE).content.decode()
     assert "Get phases 3 and 4 approved" in demo_lead.get(journal.PAGE).content.decode()
     journal.signed(rollout, "approval", by="lead", at=audit.started_at)
@@ -130,8 +133,8 @@ def test_after_the_backfill_it_leads_through_a_mismatch_and_an_approval(demo_lea
     assert "Get phase 3 approved" in page, "not phase 4, which has a request of its own"
     assert "Get phases 3 and 4 approved" not in page
     done, labels = guide(logged_in("lead2"))
-    assert (done, len(labels)) == (9, 1)
-    assert guide(demo_lead)[0] == 9
+    assert (done, len(labels)) == (7, 1)
+    assert guide(demo_lead)[0] == 7
     text = demo_lead.get(journal.PAGE).content.decode()
     assert "Another lead, logged in by name, must start the phase" in text
 
@@ -144,15 +147,15 @@ def test_the_guide_ends_when_all_is_rolled_back_and_begins_again_with_the_next_s
         journal.ran(rollout, number)
     journal.reviewed(rollout)
     journal.reviewed(rollout, legacy_column="status")
-    assert guide(demo_lead) == (10, ["Roll back all phases…"])
+    assert guide(demo_lead) == (7, ["Roll back all phases…"])
     for number in (4, 3):
         journal.ran(rollout, number, direction="backward")
-    assert guide(demo_lead) == (10, ["Roll back all phases…"]), "half of the way back"
+    assert guide(demo_lead) == (7, ["Roll back all phases…"]), "half of the way back"
     for number in (2, 1):
         journal.ran(rollout, number, direction="backward")
-    assert guide(demo_lead) == (10, ["Roll back phase 0…"])
+    assert guide(demo_lead) == (7, ["Roll back phase 0…"])
     journal.ran(rollout, 0, direction="backward")
-    assert guide(demo_lead) == (11, [])
+    assert guide(demo_lead) == (8, [])
     journal.ran(rollout, 0)
     journal.rehearsed(journal.taken(rollout))
     assert guide(demo_lead)[0] == 4
