@@ -78,7 +78,7 @@ def test_texts_that_no_mapping_knows_come_to_a_clean_audit_by_the_pages_alone(
     sent = applied_by(shown)
     text = lead.post(f"{TYPES}apply/", sent, follow=True).content.decode()
     assert "New writes use it immediately." in text
-    assert "4 values reviewed, 5 spellings mapped differently" in text
+    assert "4 values of properties.type reviewed, 5 spellings mapped differently" in text
     change = MappingChange.objects.get()
     correct = f"/rollout/mapping-changes/{change.pk}/correct/"
     assert correct in text
