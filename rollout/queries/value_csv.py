@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator
 
+from rollout.engine.plain_words import in_plain_words
 from rollout.engine.value_decisions import Decision, UnconvertibleValue
 from rollout.engine.value_previews import values_or_decisions
 from rollout.journal.environments import target_of
@@ -41,7 +42,8 @@ def lines_of(conversion: Conversion, values: Iterable[UnconvertibleValue]) -> It
             "" if decided is None else EMPTY if (text := decided.get(column)) is None else text
             for column in conversion.decides
         ]
-        cells = (value.key, value.text, str(value.rows), value.reason, *chosen, value.reviewer)
+        reason = in_plain_words(value.reason, about=value.text)
+        cells = (value.key, value.text, str(value.rows), reason, *chosen, value.reviewer)
         yield line_of(map(safe_cell, cells))
 
 

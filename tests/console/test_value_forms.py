@@ -86,6 +86,8 @@ def test_people_decide_about_values_in_the_browser_one_by_one_together_and_by_a_
     assert "free" not in fields_of(engineer, f"{PAGE}?show=open")["source-0"]
 
     file = engineer.get(f"{PAGE}export.csv").getvalue().decode()
+    assert "Not a number" in file
+    assert "invalid input syntax" not in file
     keys = {row["legacy"]: row["key"] for row in csv.DictReader(io.StringIO(file))}
     uploads = (
         (b"\xff", 422, "Not UTF-8 text"),
