@@ -5,7 +5,6 @@ import django.db.models.fields.json
 from django.conf import settings
 from django.core.management.base import CommandError
 from django.db import migrations, models
-from django.db.migrations.operations.base import Operation
 
 
 def refuse_other_databases(apps, schema_editor):
@@ -19,34 +18,6 @@ def refuse_other_databases(apps, schema_editor):
         )
 
 
-class CreateModels(Operation):
-    """Creates models that refer to each other.
-
-    With an operation for each, Django would make all models that are related to it once more, in
-    all a thousand.
-    """
-
-    def __init__(self, *models):
-        self.models = models
-
-    def state_forwards(self, app_label, state):
-        # What was made of the state before is made again when it is next asked for.
-        state.__dict__.pop("apps", None)
-        for model in self.models:
-            model.state_forwards(app_label, state)
-
-    def database_forwards(self, app_label, schema_editor, from_state, to_state):
-        for model in self.models:
-            model.database_forwards(app_label, schema_editor, from_state, to_state)
-
-    def database_backwards(self, app_label, schema_editor, from_state, to_state):
-        for model in reversed(self.models):
-            model.database_backwards(app_label, schema_editor, from_state, to_state)
-
-    def describe(self):
-        return f"Create {len(self.models)} models"
-
-
 class Migration(migrations.Migration):
     initial = True
 
@@ -56,1624 +27,1615 @@ class Migration(migrations.Migration):
 
     operations = [
         migrations.RunPython(refuse_other_databases, migrations.RunPython.noop),
-        CreateModels(
-            migrations.CreateModel(
-                name="Environment",
-                fields=[
-                    (
-                        "id",
-                        models.BigAutoField(
-                            auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
-                        ),
+        migrations.CreateModel(
+            name="Environment",
+            fields=[
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
                     ),
-                    ("name", models.CharField(max_length=40)),
-                    ("plan", models.CharField(max_length=100)),
-                    (
-                        "purpose",
-                        models.CharField(
-                            choices=[("staging", "Staging"), ("rehearsal", "Rehearsal")],
-                            default="staging",
-                            max_length=10,
-                        ),
+                ),
+                ("name", models.CharField(max_length=40)),
+                ("plan", models.CharField(max_length=100)),
+                (
+                    "purpose",
+                    models.CharField(
+                        choices=[("staging", "Staging"), ("rehearsal", "Rehearsal")],
+                        default="staging",
+                        max_length=10,
                     ),
-                    ("beside", models.CharField(max_length=100)),
-                    ("server", models.CharField(blank=True, default="", max_length=300)),
-                    ("database", models.CharField(max_length=63)),
-                    (
-                        "state",
-                        models.CharField(
-                            choices=[
-                                ("making", "Creating"),
-                                ("ready", "Ready"),
-                                ("gone", "Deleted"),
-                            ],
-                            default="making",
-                            max_length=8,
-                        ),
+                ),
+                ("beside", models.CharField(max_length=100)),
+                ("server", models.CharField(blank=True, default="", max_length=300)),
+                ("database", models.CharField(max_length=63)),
+                (
+                    "state",
+                    models.CharField(
+                        choices=[("making", "Creating"), ("ready", "Ready"), ("gone", "Deleted")],
+                        default="making",
+                        max_length=8,
                     ),
-                    ("actor_name", models.CharField(max_length=150)),
-                    ("created_at", models.DateTimeField(auto_now_add=True)),
-                    ("ready_at", models.DateTimeField(null=True)),
-                    ("gone_at", models.DateTimeField(null=True)),
-                    (
-                        "snapshot",
-                        models.ForeignKey(
-                            on_delete=django.db.models.deletion.PROTECT,
-                            related_name="+",
-                            to="rollout.snapshot",
-                        ),
+                ),
+                ("actor_name", models.CharField(max_length=150)),
+                ("created_at", models.DateTimeField(auto_now_add=True)),
+                ("ready_at", models.DateTimeField(null=True)),
+                ("gone_at", models.DateTimeField(null=True)),
+            ],
+            options={
+                "ordering": ["-id"],
+            },
+        ),
+        migrations.CreateModel(
+            name="Heartbeat",
+            fields=[
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                ("name", models.CharField(max_length=200, unique=True)),
+                ("kind", models.CharField(max_length=10)),
+                ("seen_at", models.DateTimeField()),
+            ],
+            options={
+                "ordering": ["-seen_at"],
+            },
+        ),
+        migrations.CreateModel(
+            name="LogCheck",
+            fields=[
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                ("begun_at", models.DateTimeField(null=True)),
+                ("last_entry", models.BigIntegerField(default=0)),
+                ("entries", models.BigIntegerField(default=0)),
+                ("head", models.CharField(blank=True, max_length=64)),
+                ("wanted_at", models.DateTimeField(null=True)),
+                ("verified_at", models.DateTimeField(null=True)),
+                ("verified_entries", models.BigIntegerField(default=0)),
+                ("broken_entry", models.BigIntegerField(null=True)),
+                ("reason", models.TextField(blank=True)),
+            ],
+        ),
+        migrations.CreateModel(
+            name="MappingChange",
+            fields=[
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                ("table", models.CharField(max_length=130)),
+                ("legacy_column", models.CharField(max_length=1000)),
+                ("reviewer", models.CharField(max_length=150)),
+                ("at", models.DateTimeField()),
+                ("changes", models.JSONField(default=list)),
+                ("decided", models.PositiveIntegerField(default=0)),
+                ("earlier", models.JSONField(default=list)),
+                ("mapped", models.BooleanField(default=True)),
+                ("rows_affected", models.BigIntegerField(null=True)),
+                ("rows_changed", models.BigIntegerField(null=True)),
+            ],
+            options={
+                "ordering": ["-id"],
+            },
+        ),
+        migrations.CreateModel(
+            name="Outbox",
+            fields=[
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                ("last_entry", models.BigIntegerField(default=0)),
+                ("asked_at", models.DateTimeField(null=True)),
+            ],
+            options={
+                "verbose_name_plural": "outboxes",
+            },
+        ),
+        migrations.CreateModel(
+            name="WatchedTime",
+            fields=[
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                ("began_at", models.DateTimeField()),
+                ("ended_at", models.DateTimeField()),
+                ("jumped", models.FloatField(default=0)),
+            ],
+            options={
+                "ordering": ["-id"],
+            },
+        ),
+        migrations.CreateModel(
+            name="LogEntry",
+            fields=[
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                ("at", models.DateTimeField()),
+                ("actor", models.CharField(max_length=150)),
+                ("source", models.CharField(max_length=20)),
+                ("plan", models.CharField(blank=True, max_length=100)),
+                ("environment", models.CharField(blank=True, max_length=100)),
+                ("phase", models.PositiveSmallIntegerField(null=True)),
+                ("event", models.CharField(max_length=40)),
+                ("message", models.TextField()),
+                ("data", models.JSONField(default=dict)),
+                ("previous_hash", models.CharField(max_length=64)),
+                ("hash", models.CharField(max_length=64)),
+            ],
+            options={
+                "verbose_name_plural": "log entries",
+                "ordering": ["-id"],
+                "indexes": [
+                    models.Index(
+                        fields=["plan", "environment", "-id"], name="rollout_log_plan_27e132_idx"
+                    ),
+                    models.Index(
+                        fields=["plan", "environment", "at"], name="rollout_log_plan_b9fb09_idx"
+                    ),
+                    models.Index(
+                        fields=["plan", "environment", "event", "at"],
+                        name="rollout_log_plan_0e5072_idx",
+                    ),
+                    models.Index(
+                        django.db.models.fields.json.KeyTransform("run", "data"),
+                        name="rollout_logentry_of_run",
                     ),
                 ],
-                options={
-                    "ordering": ["-id"],
-                    "constraints": [
-                        models.UniqueConstraint(
-                            condition=models.Q(("state", "gone"), _negated=True),
-                            fields=("name",),
-                            name="rollout_environment_name_once",
-                        ),
-                    ],
-                },
+            },
+        ),
+        migrations.CreateModel(
+            name="Measurement",
+            fields=[
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                ("at", models.DateTimeField()),
+                ("seconds", models.PositiveIntegerField()),
+                ("operation", models.CharField(max_length=100)),
+                ("plan", models.CharField(blank=True, max_length=100)),
+                ("read_mode", models.CharField(blank=True, max_length=10)),
+                ("write_mode", models.CharField(blank=True, max_length=10)),
+                ("process", models.CharField(blank=True, max_length=200)),
+                ("calls", models.PositiveIntegerField()),
+                ("errors", models.PositiveIntegerField(default=0)),
+                ("queries", models.PositiveIntegerField(default=0)),
+                ("database_seconds", models.FloatField(default=0)),
+                ("durations", models.JSONField(default=dict)),
+            ],
+            options={
+                "ordering": ["at"],
+                "indexes": [
+                    models.Index(fields=["at", "operation"], name="rollout_mea_at_940c59_idx")
+                ],
+            },
+        ),
+        migrations.CreateModel(
+            name="OperationTotal",
+            fields=[
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                ("operation", models.CharField(max_length=100)),
+                ("plan", models.CharField(blank=True, max_length=100)),
+                ("read_mode", models.CharField(blank=True, max_length=10)),
+                ("write_mode", models.CharField(blank=True, max_length=10)),
+                ("calls", models.BigIntegerField(default=0)),
+                ("errors", models.BigIntegerField(default=0)),
+                ("queries", models.BigIntegerField(default=0)),
+                ("seconds", models.FloatField(default=0)),
+                ("database_seconds", models.FloatField(default=0)),
+                ("durations", models.JSONField(default=dict)),
+            ],
+            options={
+                "ordering": ["operation", "plan", "read_mode", "write_mode"],
+                "constraints": [
+                    models.UniqueConstraint(
+                        fields=("operation", "plan", "read_mode", "write_mode"),
+                        name="rollout_total_once",
+                    )
+                ],
+            },
+        ),
+        migrations.CreateModel(
+            name="PhaseRun",
+            fields=[
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                ("token", models.PositiveIntegerField(default=0)),
+                ("worker", models.CharField(blank=True, max_length=200)),
+                ("lease_until", models.DateTimeField(null=True)),
+                ("actor_name", models.CharField(max_length=150)),
+                ("phase", models.PositiveSmallIntegerField()),
+                (
+                    "direction",
+                    models.CharField(
+                        choices=[
+                            ("forward", "Forward"),
+                            ("backward", "Rollback"),
+                            ("repair", "Repair"),
+                        ],
+                        default="forward",
+                        max_length=10,
+                    ),
+                ),
+                (
+                    "state",
+                    models.CharField(
+                        choices=[
+                            ("queued", "Queued"),
+                            ("running", "Running"),
+                            ("pausing", "Pausing"),
+                            ("paused", "Paused"),
+                            ("cancelling", "Cancelling"),
+                            ("cancelled", "Cancelled"),
+                            ("failed", "Failed"),
+                            ("done", "Done"),
+                        ],
+                        default="queued",
+                        max_length=12,
+                    ),
+                ),
+                ("plan_digest", models.CharField(max_length=12)),
+                ("created_at", models.DateTimeField(auto_now_add=True)),
+                ("started_at", models.DateTimeField(null=True)),
+                ("finished_at", models.DateTimeField(null=True)),
+                ("error", models.TextField(blank=True)),
+                ("advice", models.TextField(blank=True)),
+                ("baseline", models.JSONField(null=True)),
+                ("statement_calls", models.JSONField(null=True)),
+                ("pause", models.JSONField(null=True)),
+                ("halts", models.JSONField(default=list)),
+                (
+                    "actor",
+                    models.ForeignKey(
+                        null=True,
+                        on_delete=django.db.models.deletion.SET_NULL,
+                        related_name="+",
+                        to=settings.AUTH_USER_MODEL,
+                    ),
+                ),
+            ],
+            options={
+                "ordering": ["-id"],
+            },
+        ),
+        migrations.CreateModel(
+            name="AuditReport",
+            fields=[
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                ("token", models.PositiveIntegerField(default=0)),
+                ("worker", models.CharField(blank=True, max_length=200)),
+                ("lease_until", models.DateTimeField(null=True)),
+                ("actor_name", models.CharField(max_length=150)),
+                (
+                    "status",
+                    models.CharField(
+                        choices=[
+                            ("running", "Running"),
+                            ("clean", "Clean"),
+                            ("mismatched", "Mismatched"),
+                            ("inconclusive", "Inconclusive"),
+                        ],
+                        default="running",
+                        max_length=12,
+                    ),
+                ),
+                (
+                    "mode",
+                    models.CharField(
+                        choices=[
+                            ("full", "Full"),
+                            ("sampled", "Sampled"),
+                            ("shadow", "Shadow reads"),
+                        ],
+                        default="full",
+                        max_length=10,
+                    ),
+                ),
+                ("scheduled", models.BooleanField(default=False)),
+                ("tables", models.JSONField(default=list)),
+                ("rows", models.BigIntegerField(default=0)),
+                ("matched", models.BigIntegerField(default=0)),
+                ("mismatched", models.BigIntegerField(default=0)),
+                ("waived", models.BigIntegerField(default=0)),
+                ("transient", models.BigIntegerField(default=0)),
+                ("categories", models.JSONField(default=dict)),
+                ("translations", models.JSONField(default=list)),
+                ("conflicting_writes", models.JSONField(default=list)),
+                ("stored_mismatches", models.PositiveIntegerField(default=0)),
+                ("message", models.TextField(blank=True)),
+                ("seed", models.BigIntegerField(null=True)),
+                ("population", models.BigIntegerField(null=True)),
+                ("confidence", models.FloatField(null=True)),
+                ("upper_rate", models.FloatField(null=True)),
+                ("blocks", models.BigIntegerField(default=0)),
+                ("blocks_done", models.BigIntegerField(default=0)),
+                ("waiting_for", models.TextField(blank=True)),
+                ("plan_digest", models.CharField(max_length=12)),
+                ("mapping_digest", models.CharField(blank=True, max_length=12)),
+                ("mapping_values", models.PositiveIntegerField(null=True)),
+                ("mapping_reviewed", models.PositiveIntegerField(null=True)),
+                ("mapping_at", models.DateTimeField(null=True)),
+                ("sql_digest", models.CharField(blank=True, max_length=12)),
+                ("snapshot", models.CharField(blank=True, max_length=200)),
+                ("code_version", models.CharField(blank=True, max_length=40)),
+                ("authority", models.CharField(default="legacy", max_length=10)),
+                ("database", models.CharField(blank=True, max_length=100)),
+                ("started_at", models.DateTimeField()),
+                ("finished_at", models.DateTimeField(null=True)),
+                (
+                    "run",
+                    models.ForeignKey(
+                        null=True,
+                        on_delete=django.db.models.deletion.SET_NULL,
+                        related_name="audits",
+                        to="rollout.phaserun",
+                    ),
+                ),
+            ],
+            options={
+                "ordering": ["-id"],
+            },
+        ),
+        migrations.CreateModel(
+            name="Repair",
+            fields=[
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                ("table", models.CharField(blank=True, max_length=130)),
+                ("selection", models.JSONField(default=dict)),
+                ("rows_expected", models.BigIntegerField(default=0)),
+                ("rows_repaired", models.BigIntegerField(null=True)),
+                ("before", models.JSONField(default=dict)),
+                ("after", models.JSONField(default=dict)),
+                ("cells", models.JSONField(default=list)),
+                ("examples", models.JSONField(default=list)),
+                (
+                    "change",
+                    models.ForeignKey(
+                        null=True,
+                        on_delete=django.db.models.deletion.SET_NULL,
+                        related_name="repairs",
+                        to="rollout.mappingchange",
+                    ),
+                ),
+                (
+                    "report",
+                    models.ForeignKey(
+                        null=True,
+                        on_delete=django.db.models.deletion.SET_NULL,
+                        related_name="repairs",
+                        to="rollout.auditreport",
+                    ),
+                ),
+                (
+                    "run",
+                    models.OneToOneField(
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="repair",
+                        to="rollout.phaserun",
+                    ),
+                ),
+            ],
+        ),
+        migrations.CreateModel(
+            name="RollbackChain",
+            fields=[
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                ("first_phase", models.PositiveSmallIntegerField()),
+                ("to_phase", models.SmallIntegerField()),
+                (
+                    "state",
+                    models.CharField(
+                        choices=[
+                            ("running", "Running"),
+                            ("done", "Done"),
+                            ("stopped", "Stopped"),
+                            ("cancelled", "Cancelled"),
+                        ],
+                        default="running",
+                        max_length=9,
+                    ),
+                ),
+                ("stop_reason", models.TextField(blank=True)),
+                ("actor_name", models.CharField(max_length=150)),
+                ("plan_digest", models.CharField(max_length=12)),
+                ("created_at", models.DateTimeField(auto_now_add=True)),
+                ("finished_at", models.DateTimeField(null=True)),
+                (
+                    "actor",
+                    models.ForeignKey(
+                        null=True,
+                        on_delete=django.db.models.deletion.SET_NULL,
+                        related_name="+",
+                        to=settings.AUTH_USER_MODEL,
+                    ),
+                ),
+            ],
+            options={
+                "ordering": ["-id"],
+            },
+        ),
+        migrations.AddField(
+            model_name="phaserun",
+            name="chain",
+            field=models.ForeignKey(
+                null=True,
+                on_delete=django.db.models.deletion.SET_NULL,
+                related_name="runs",
+                to="rollout.rollbackchain",
             ),
-            migrations.CreateModel(
-                name="Heartbeat",
-                fields=[
-                    (
-                        "id",
-                        models.BigAutoField(
-                            auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
-                        ),
+        ),
+        migrations.CreateModel(
+            name="Rollout",
+            fields=[
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
                     ),
-                    ("name", models.CharField(max_length=200, unique=True)),
-                    ("kind", models.CharField(max_length=10)),
-                    ("seen_at", models.DateTimeField()),
+                ),
+                ("plan", models.CharField(max_length=100)),
+                ("environment", models.CharField(max_length=100)),
+                ("created_at", models.DateTimeField(auto_now_add=True)),
+                ("shadow_percent", models.FloatField(default=1.0)),
+            ],
+            options={
+                "permissions": [
+                    ("audit_rollout", "Can start audits"),
+                    ("pause_rollout", "Can pause and resume phases"),
+                    ("start_rollout", "Can start, retry and cancel phases"),
+                    ("roll_back_rollout", "Can roll phases back"),
+                    ("review_mapping", "Can review mappings"),
+                    ("repair_rows", "Can repair mismatched rows"),
+                    ("waive_mismatch", "Can waive mismatches"),
+                    ("end_blocker", "Can cancel queries and terminate blocking sessions"),
+                    ("take_snapshot", "Can take and delete snapshots"),
+                    ("manage_notifications", "Can choose notifications"),
+                    ("rehearse_rollout", "Can make staging databases and rehearse plans"),
+                    ("restore_snapshot", "Can restore snapshots"),
+                    ("approve_rollout", "Can approve the start of phases"),
+                    ("override_gate", "Can override gates and confirm overrides"),
+                    ("tick_checklist", "Can mark checklist items done and run smoke tests"),
                 ],
-                options={
-                    "ordering": ["-seen_at"],
-                },
+                "constraints": [
+                    models.UniqueConstraint(fields=("plan", "environment"), name="rollout_once")
+                ],
+            },
+        ),
+        migrations.AddField(
+            model_name="rollbackchain",
+            name="rollout",
+            field=models.ForeignKey(
+                on_delete=django.db.models.deletion.PROTECT, related_name="+", to="rollout.rollout"
             ),
-            migrations.CreateModel(
-                name="LogCheck",
-                fields=[
-                    (
-                        "id",
-                        models.BigAutoField(
-                            auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
-                        ),
-                    ),
-                    ("begun_at", models.DateTimeField(null=True)),
-                    ("last_entry", models.BigIntegerField(default=0)),
-                    ("entries", models.BigIntegerField(default=0)),
-                    ("head", models.CharField(blank=True, max_length=64)),
-                    ("wanted_at", models.DateTimeField(null=True)),
-                    ("verified_at", models.DateTimeField(null=True)),
-                    ("verified_entries", models.BigIntegerField(default=0)),
-                    ("broken_entry", models.BigIntegerField(null=True)),
-                    ("reason", models.TextField(blank=True)),
-                ],
+        ),
+        migrations.AddField(
+            model_name="phaserun",
+            name="rollout",
+            field=models.ForeignKey(
+                on_delete=django.db.models.deletion.PROTECT,
+                related_name="runs",
+                to="rollout.rollout",
             ),
-            migrations.CreateModel(
-                name="MappingChange",
-                fields=[
-                    (
-                        "id",
-                        models.BigAutoField(
-                            auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
-                        ),
-                    ),
-                    ("table", models.CharField(max_length=130)),
-                    ("legacy_column", models.CharField(max_length=1000)),
-                    ("reviewer", models.CharField(max_length=150)),
-                    ("at", models.DateTimeField()),
-                    ("changes", models.JSONField(default=list)),
-                    ("decided", models.PositiveIntegerField(default=0)),
-                    ("earlier", models.JSONField(default=list)),
-                    ("mapped", models.BooleanField(default=True)),
-                    ("rows_affected", models.BigIntegerField(null=True)),
-                    ("rows_changed", models.BigIntegerField(null=True)),
-                    (
-                        "rollout",
-                        models.ForeignKey(
-                            on_delete=django.db.models.deletion.PROTECT,
-                            related_name="mapping_changes",
-                            to="rollout.rollout",
-                        ),
-                    ),
-                ],
-                options={
-                    "ordering": ["-id"],
-                    "indexes": [
-                        models.Index(
-                            fields=["rollout", "-id"], name="rollout_map_rollout_4c485d_idx"
-                        ),
-                    ],
-                },
+        ),
+        migrations.AddField(
+            model_name="mappingchange",
+            name="rollout",
+            field=models.ForeignKey(
+                on_delete=django.db.models.deletion.PROTECT,
+                related_name="mapping_changes",
+                to="rollout.rollout",
             ),
-            migrations.CreateModel(
-                name="Outbox",
-                fields=[
-                    (
-                        "id",
-                        models.BigAutoField(
-                            auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
-                        ),
+        ),
+        migrations.CreateModel(
+            name="FlowProbe",
+            fields=[
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
                     ),
-                    ("last_entry", models.BigIntegerField(default=0)),
-                    ("asked_at", models.DateTimeField(null=True)),
-                ],
-                options={
-                    "verbose_name_plural": "outboxes",
-                },
+                ),
+                ("flow", models.CharField(max_length=200)),
+                ("at", models.DateTimeField()),
+                ("passed", models.BooleanField()),
+                ("message", models.TextField()),
+                ("warning", models.TextField(default="")),
+                (
+                    "rollout",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="probes",
+                        to="rollout.rollout",
+                    ),
+                ),
+            ],
+            options={
+                "ordering": ["-id"],
+            },
+        ),
+        migrations.CreateModel(
+            name="Finding",
+            fields=[
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                ("table", models.CharField(max_length=130)),
+                ("key", models.TextField()),
+                ("column", models.CharField(max_length=63)),
+                ("category", models.CharField(max_length=20)),
+                (
+                    "state",
+                    models.CharField(
+                        choices=[("open", "Open"), ("repaired", "Repaired")],
+                        default="open",
+                        max_length=10,
+                    ),
+                ),
+                ("regressions", models.PositiveIntegerField(default=0)),
+                ("waived_by", models.CharField(blank=True, max_length=150)),
+                ("waived_reason", models.TextField(blank=True)),
+                ("waived_at", models.DateTimeField(null=True)),
+                ("waived_until", models.DateTimeField(null=True)),
+                (
+                    "first_report",
+                    models.ForeignKey(
+                        null=True,
+                        on_delete=django.db.models.deletion.SET_NULL,
+                        related_name="+",
+                        to="rollout.auditreport",
+                    ),
+                ),
+                (
+                    "last_report",
+                    models.ForeignKey(
+                        null=True,
+                        on_delete=django.db.models.deletion.SET_NULL,
+                        related_name="+",
+                        to="rollout.auditreport",
+                    ),
+                ),
+                (
+                    "repaired_report",
+                    models.ForeignKey(
+                        null=True,
+                        on_delete=django.db.models.deletion.SET_NULL,
+                        related_name="+",
+                        to="rollout.auditreport",
+                    ),
+                ),
+                (
+                    "rollout",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="findings",
+                        to="rollout.rollout",
+                    ),
+                ),
+            ],
+            options={
+                "ordering": ["-id"],
+            },
+        ),
+        migrations.CreateModel(
+            name="DatabaseReading",
+            fields=[
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                ("at", models.DateTimeField()),
+                ("seconds", models.PositiveIntegerField()),
+                ("server", models.JSONField(default=dict)),
+                ("tables", models.JSONField(default=dict)),
+                ("statements", models.JSONField(null=True)),
+                (
+                    "rollout",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="database_readings",
+                        to="rollout.rollout",
+                    ),
+                ),
+            ],
+            options={
+                "ordering": ["at"],
+            },
+        ),
+        migrations.CreateModel(
+            name="BackfillEstimate",
+            fields=[
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                ("phase", models.PositiveSmallIntegerField()),
+                ("step", models.CharField(max_length=100)),
+                ("position", models.PositiveSmallIntegerField()),
+                ("table", models.CharField(max_length=130)),
+                ("rows", models.BigIntegerField(null=True)),
+                ("seconds", models.FloatField(null=True)),
+                ("wal_bytes", models.BigIntegerField(null=True)),
+                ("disk_bytes", models.BigIntegerField(null=True)),
+                ("sampled_rows", models.BigIntegerField(default=0)),
+                ("actor_name", models.CharField(max_length=150)),
+                ("created_at", models.DateTimeField(auto_now_add=True)),
+                ("finished_at", models.DateTimeField(null=True)),
+                ("error", models.TextField(blank=True)),
+                (
+                    "rollout",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="estimates",
+                        to="rollout.rollout",
+                    ),
+                ),
+            ],
+            options={
+                "ordering": ["-id"],
+            },
+        ),
+        migrations.AddField(
+            model_name="auditreport",
+            name="rollout",
+            field=models.ForeignKey(
+                on_delete=django.db.models.deletion.PROTECT,
+                related_name="audits",
+                to="rollout.rollout",
             ),
-            migrations.CreateModel(
-                name="WatchedTime",
-                fields=[
-                    (
-                        "id",
-                        models.BigAutoField(
-                            auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
-                        ),
+        ),
+        migrations.CreateModel(
+            name="RuleState",
+            fields=[
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
                     ),
-                    ("began_at", models.DateTimeField()),
-                    ("ended_at", models.DateTimeField()),
-                    ("jumped", models.FloatField(default=0)),
-                ],
-                options={
-                    "ordering": ["-id"],
-                },
+                ),
+                ("rule", models.CharField(max_length=100)),
+                ("action", models.CharField(max_length=10)),
+                (
+                    "verdict",
+                    models.CharField(
+                        choices=[
+                            ("kept", "OK"),
+                            ("broken", "Breached"),
+                            ("inconclusive", "Inconclusive"),
+                            ("error", "Not evaluated"),
+                        ],
+                        default="inconclusive",
+                        max_length=12,
+                    ),
+                ),
+                ("since", models.DateTimeField()),
+                ("judged_at", models.DateTimeField()),
+                ("value", models.FloatField(null=True)),
+                ("baseline", models.FloatField(null=True)),
+                ("bound", models.FloatField(null=True)),
+                ("calls", models.PositiveIntegerField(default=0)),
+                ("windows", models.JSONField(default=list)),
+                ("message", models.TextField(blank=True)),
+                ("acting", models.BooleanField(default=False)),
+                ("counts_from", models.DateTimeField(null=True)),
+                ("last_broken_at", models.DateTimeField(null=True)),
+                ("errors", models.PositiveIntegerField(default=0)),
+                (
+                    "rollout",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="rules",
+                        to="rollout.rollout",
+                    ),
+                ),
+                (
+                    "run",
+                    models.ForeignKey(
+                        null=True,
+                        on_delete=django.db.models.deletion.SET_NULL,
+                        related_name="+",
+                        to="rollout.phaserun",
+                    ),
+                ),
+            ],
+            options={
+                "ordering": ["rule"],
+            },
+        ),
+        migrations.CreateModel(
+            name="ScheduledStart",
+            fields=[
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                ("phase", models.PositiveSmallIntegerField()),
+                ("at", models.DateTimeField()),
+                ("zone", models.CharField(max_length=60)),
+                ("actor_name", models.CharField(max_length=150)),
+                ("phase_digest", models.CharField(max_length=12)),
+                (
+                    "state",
+                    models.CharField(
+                        choices=[
+                            ("waiting", "Waiting"),
+                            ("started", "Started"),
+                            ("not started", "Did not start"),
+                            ("cancelled", "Cancelled"),
+                        ],
+                        default="waiting",
+                        max_length=12,
+                    ),
+                ),
+                ("outcome", models.TextField(blank=True)),
+                ("ended_at", models.DateTimeField(null=True)),
+                (
+                    "actor",
+                    models.ForeignKey(
+                        null=True,
+                        on_delete=django.db.models.deletion.SET_NULL,
+                        related_name="+",
+                        to=settings.AUTH_USER_MODEL,
+                    ),
+                ),
+                (
+                    "rollout",
+                    models.OneToOneField(
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="schedule",
+                        to="rollout.rollout",
+                    ),
+                ),
+            ],
+        ),
+        migrations.CreateModel(
+            name="ShadowTally",
+            fields=[
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                ("at", models.DateTimeField()),
+                ("seconds", models.PositiveIntegerField()),
+                ("operation", models.CharField(max_length=100)),
+                ("compared", models.PositiveIntegerField(default=0)),
+                ("same", models.PositiveIntegerField(default=0)),
+                ("differed", models.PositiveIntegerField(default=0)),
+                ("unfilled", models.PositiveIntegerField(default=0)),
+                ("mapped", models.PositiveIntegerField(default=0)),
+                ("transient", models.PositiveIntegerField(default=0)),
+                ("unstable", models.PositiveIntegerField(default=0)),
+                ("failed", models.PositiveIntegerField(default=0)),
+                ("skipped", models.PositiveIntegerField(default=0)),
+                ("error", models.TextField(blank=True)),
+                ("old_durations", models.JSONField(default=dict)),
+                ("new_durations", models.JSONField(default=dict)),
+                (
+                    "rollout",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="shadow_tallies",
+                        to="rollout.rollout",
+                    ),
+                ),
+            ],
+            options={
+                "verbose_name_plural": "shadow tallies",
+                "ordering": ["at"],
+            },
+        ),
+        migrations.CreateModel(
+            name="SignOff",
+            fields=[
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                ("phase", models.PositiveSmallIntegerField()),
+                (
+                    "kind",
+                    models.CharField(
+                        choices=[
+                            ("request", "Approval request"),
+                            ("approval", "Approval"),
+                            ("rejection", "Rejection"),
+                            ("override", "Override"),
+                            ("tick", "Checklist item"),
+                        ],
+                        max_length=10,
+                    ),
+                ),
+                ("subject", models.CharField(blank=True, max_length=100)),
+                ("reason", models.TextField(blank=True)),
+                ("actor_name", models.CharField(max_length=150)),
+                ("at", models.DateTimeField()),
+                ("plan_digest", models.CharField(blank=True, max_length=12)),
+                ("phase_digest", models.CharField(blank=True, max_length=12)),
+                ("expires_at", models.DateTimeField(null=True)),
+                ("confirmed_by_name", models.CharField(blank=True, max_length=150)),
+                ("confirmed_at", models.DateTimeField(null=True)),
+                ("withdrawn_by_name", models.CharField(blank=True, max_length=150)),
+                ("withdrawn_at", models.DateTimeField(null=True)),
+                ("addressees", models.JSONField(default=list)),
+                ("reminders", models.PositiveSmallIntegerField(default=0)),
+                ("reminded_at", models.DateTimeField(null=True)),
+                (
+                    "actor",
+                    models.ForeignKey(
+                        null=True,
+                        on_delete=django.db.models.deletion.SET_NULL,
+                        related_name="+",
+                        to=settings.AUTH_USER_MODEL,
+                    ),
+                ),
+                (
+                    "confirmed_by",
+                    models.ForeignKey(
+                        null=True,
+                        on_delete=django.db.models.deletion.SET_NULL,
+                        related_name="+",
+                        to=settings.AUTH_USER_MODEL,
+                    ),
+                ),
+                (
+                    "rollout",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="sign_offs",
+                        to="rollout.rollout",
+                    ),
+                ),
+                (
+                    "run",
+                    models.ForeignKey(
+                        null=True,
+                        on_delete=django.db.models.deletion.SET_NULL,
+                        related_name="+",
+                        to="rollout.phaserun",
+                    ),
+                ),
+            ],
+            options={
+                "ordering": ["-id"],
+            },
+        ),
+        migrations.CreateModel(
+            name="Snapshot",
+            fields=[
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                ("token", models.PositiveIntegerField(default=0)),
+                ("worker", models.CharField(blank=True, max_length=200)),
+                ("lease_until", models.DateTimeField(null=True)),
+                ("actor_name", models.CharField(max_length=150)),
+                ("attempts", models.PositiveSmallIntegerField(default=0)),
+                ("activity", models.TextField(blank=True)),
+                ("created_at", models.DateTimeField(auto_now_add=True)),
+                ("error", models.TextField(blank=True)),
+                ("advice", models.TextField(blank=True)),
+                (
+                    "state",
+                    models.CharField(
+                        choices=[
+                            ("taking", "Taking"),
+                            ("taken", "Unverified"),
+                            ("verifying", "Verifying"),
+                            ("verified", "Verified"),
+                            ("cancelling", "Cancelling"),
+                            ("cancelled", "Cancelled"),
+                            ("failed", "Failed"),
+                            ("deleted", "Deleted"),
+                        ],
+                        default="taking",
+                        max_length=10,
+                    ),
+                ),
+                ("plan_digest", models.CharField(max_length=12)),
+                ("phases", models.JSONField(default=list)),
+                ("storage_name", models.CharField(blank=True, max_length=300)),
+                ("size", models.BigIntegerField(default=0)),
+                ("sha256", models.CharField(blank=True, max_length=64)),
+                ("server_version", models.CharField(blank=True, max_length=100)),
+                ("dump_version", models.CharField(blank=True, max_length=100)),
+                ("system_identifier", models.CharField(blank=True, max_length=20)),
+                ("lsn", models.CharField(blank=True, max_length=20)),
+                ("exported_snapshot", models.CharField(blank=True, max_length=100)),
+                ("counts", models.JSONField(default=dict)),
+                ("crosstabs", models.JSONField(default=list)),
+                ("prerequisites", models.JSONField(default=list)),
+                ("left_out", models.JSONField(default=list)),
+                ("contents", models.JSONField(default=list)),
+                ("restored_counts", models.JSONField(default=dict)),
+                ("differences", models.JSONField(default=list)),
+                ("taken_at", models.DateTimeField(null=True)),
+                ("seconds", models.FloatField(null=True)),
+                ("verify_seconds", models.FloatField(null=True)),
+                ("verified_at", models.DateTimeField(null=True)),
+                ("expires_at", models.DateTimeField(null=True)),
+                ("then_rehearse", models.BooleanField(default=False)),
+                ("deleted_at", models.DateTimeField(null=True)),
+                (
+                    "rollout",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="snapshots",
+                        to="rollout.rollout",
+                    ),
+                ),
+                (
+                    "run",
+                    models.ForeignKey(
+                        null=True,
+                        on_delete=django.db.models.deletion.SET_NULL,
+                        related_name="snapshots",
+                        to="rollout.phaserun",
+                    ),
+                ),
+            ],
+            options={
+                "ordering": ["-id"],
+            },
+        ),
+        migrations.CreateModel(
+            name="Restore",
+            fields=[
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                ("token", models.PositiveIntegerField(default=0)),
+                ("worker", models.CharField(blank=True, max_length=200)),
+                ("lease_until", models.DateTimeField(null=True)),
+                ("actor_name", models.CharField(max_length=150)),
+                ("attempts", models.PositiveSmallIntegerField(default=0)),
+                ("activity", models.TextField(blank=True)),
+                ("created_at", models.DateTimeField(auto_now_add=True)),
+                ("error", models.TextField(blank=True)),
+                ("advice", models.TextField(blank=True)),
+                (
+                    "state",
+                    models.CharField(
+                        choices=[
+                            ("waiting", "Pending approval"),
+                            ("running", "Restoring"),
+                            ("cancelling", "Cancelling"),
+                            ("done", "Restored"),
+                            ("failed", "Failed"),
+                            ("cancelled", "Cancelled"),
+                        ],
+                        default="running",
+                        max_length=10,
+                    ),
+                ),
+                ("transaction", models.BigIntegerField(null=True)),
+                ("reason", models.TextField(blank=True)),
+                ("approver_name", models.CharField(blank=True, max_length=150)),
+                ("approved_at", models.DateTimeField(null=True)),
+                ("started_at", models.DateTimeField(null=True)),
+                ("finished_at", models.DateTimeField(null=True)),
+                (
+                    "environment",
+                    models.ForeignKey(
+                        null=True,
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="restores",
+                        to="rollout.environment",
+                    ),
+                ),
+                (
+                    "rollout",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="restores",
+                        to="rollout.rollout",
+                    ),
+                ),
+                (
+                    "snapshot",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="restores",
+                        to="rollout.snapshot",
+                    ),
+                ),
+            ],
+            options={
+                "ordering": ["-id"],
+            },
+        ),
+        migrations.CreateModel(
+            name="Rehearsal",
+            fields=[
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                ("token", models.PositiveIntegerField(default=0)),
+                ("worker", models.CharField(blank=True, max_length=200)),
+                ("lease_until", models.DateTimeField(null=True)),
+                ("actor_name", models.CharField(max_length=150)),
+                ("attempts", models.PositiveSmallIntegerField(default=0)),
+                ("activity", models.TextField(blank=True)),
+                ("created_at", models.DateTimeField(auto_now_add=True)),
+                ("error", models.TextField(blank=True)),
+                ("advice", models.TextField(blank=True)),
+                (
+                    "state",
+                    models.CharField(
+                        choices=[
+                            ("making", "Creating its database"),
+                            ("running", "Rehearsing"),
+                            ("comparing", "Comparing"),
+                            ("cancelling", "Cancelling"),
+                            ("passed", "Passed"),
+                            ("failed", "Failed"),
+                            ("cancelled", "Cancelled"),
+                        ],
+                        default="making",
+                        max_length=10,
+                    ),
+                ),
+                ("plan_digest", models.CharField(max_length=12)),
+                ("keep_database", models.BooleanField(default=False)),
+                ("first_phase", models.PositiveSmallIntegerField()),
+                ("rows", models.BigIntegerField(default=0)),
+                ("before", models.JSONField(default=dict)),
+                ("catalog_differences", models.JSONField(default=list)),
+                ("data_differences", models.JSONField(default=list)),
+                ("compared_at", models.DateTimeField(null=True)),
+                ("untouched_rows", models.BigIntegerField(default=0)),
+                ("written_rows", models.BigIntegerField(default=0)),
+                ("baseline_traffic", models.JSONField(default=dict)),
+                ("longest_lock_ms", models.FloatField(null=True)),
+                ("longest_wait_ms", models.FloatField(null=True)),
+                ("lock_poll_ms", models.FloatField(null=True)),
+                ("started_at", models.DateTimeField(null=True)),
+                ("finished_at", models.DateTimeField(null=True)),
+                (
+                    "environment",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="+",
+                        to="rollout.environment",
+                    ),
+                ),
+                (
+                    "rollout",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="rehearsals",
+                        to="rollout.rollout",
+                    ),
+                ),
+                (
+                    "sandbox",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="+",
+                        to="rollout.rollout",
+                    ),
+                ),
+                (
+                    "snapshot",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="+",
+                        to="rollout.snapshot",
+                    ),
+                ),
+            ],
+            options={
+                "ordering": ["-id"],
+            },
+        ),
+        migrations.AddField(
+            model_name="environment",
+            name="snapshot",
+            field=models.ForeignKey(
+                on_delete=django.db.models.deletion.PROTECT, related_name="+", to="rollout.snapshot"
             ),
-            migrations.CreateModel(
-                name="LogEntry",
-                fields=[
-                    (
-                        "id",
-                        models.BigAutoField(
-                            auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
-                        ),
+        ),
+        migrations.CreateModel(
+            name="StepRun",
+            fields=[
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
                     ),
-                    ("at", models.DateTimeField()),
-                    ("actor", models.CharField(max_length=150)),
-                    ("source", models.CharField(max_length=20)),
-                    ("plan", models.CharField(blank=True, max_length=100)),
-                    ("environment", models.CharField(blank=True, max_length=100)),
-                    ("phase", models.PositiveSmallIntegerField(null=True)),
-                    ("event", models.CharField(max_length=40)),
-                    ("message", models.TextField()),
-                    ("data", models.JSONField(default=dict)),
-                    ("previous_hash", models.CharField(max_length=64)),
-                    ("hash", models.CharField(max_length=64)),
+                ),
+                ("step", models.CharField(max_length=100)),
+                ("position", models.PositiveSmallIntegerField()),
+                (
+                    "state",
+                    models.CharField(
+                        choices=[("running", "Running"), ("done", "Done"), ("failed", "Failed")],
+                        default="running",
+                        max_length=8,
+                    ),
+                ),
+                ("attempts", models.PositiveIntegerField(default=0)),
+                ("started_at", models.DateTimeField(null=True)),
+                ("finished_at", models.DateTimeField(null=True)),
+                ("actions_done", models.PositiveSmallIntegerField(default=0)),
+                ("waiting_for", models.TextField(blank=True)),
+                ("activity", models.JSONField(null=True)),
+                ("result", models.TextField(blank=True)),
+                ("error", models.TextField(blank=True)),
+                ("checksum", models.CharField(blank=True, default="", max_length=64)),
+                ("began_with", models.JSONField(default=dict)),
+                ("wal_bytes", models.BigIntegerField(null=True)),
+                ("growth", models.JSONField(default=dict)),
+                (
+                    "run",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="steps",
+                        to="rollout.phaserun",
+                    ),
+                ),
+            ],
+            options={
+                "ordering": ["position"],
+            },
+        ),
+        migrations.CreateModel(
+            name="Observation",
+            fields=[
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                ("locks", models.JSONField(default=list)),
+                ("operations", models.PositiveIntegerField(default=0)),
+                ("errors", models.PositiveIntegerField(default=0)),
+                ("last_error", models.TextField(blank=True)),
+                ("longest_ms", models.FloatField(null=True)),
+                ("durations", models.JSONField(default=dict)),
+                (
+                    "run",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="observations",
+                        to="rollout.phaserun",
+                    ),
+                ),
+                (
+                    "step_run",
+                    models.OneToOneField(
+                        null=True,
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="observation",
+                        to="rollout.steprun",
+                    ),
+                ),
+            ],
+        ),
+        migrations.CreateModel(
+            name="BackfillJob",
+            fields=[
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                ("table", models.CharField(max_length=130)),
+                ("kind", models.CharField(max_length=10)),
+                ("position", models.PositiveSmallIntegerField()),
+                ("blocks", models.BigIntegerField()),
+                ("estimated_rows", models.BigIntegerField()),
+                ("stripes", models.PositiveSmallIntegerField()),
+                ("explanation", models.TextField()),
+                ("created_at", models.DateTimeField(auto_now_add=True)),
+                ("finished_at", models.DateTimeField(null=True)),
+                ("scanned", models.BigIntegerField(default=0)),
+                ("updated", models.BigIntegerField(default=0)),
+                ("already_right", models.BigIntegerField(default=0)),
+                ("quarantined", models.BigIntegerField(default=0)),
+                ("rewritten", models.BigIntegerField(default=0)),
+                ("most_poison_rows", models.BigIntegerField(default=50)),
+                ("target_ms", models.PositiveIntegerField(default=75)),
+                ("duty_percent", models.PositiveSmallIntegerField(default=100)),
+                ("rows_per_second", models.PositiveIntegerField(null=True)),
+                ("commit_limit_ms", models.PositiveIntegerField(null=True)),
+                ("workers", models.PositiveSmallIntegerField(default=1)),
+                ("paced_at", models.DateTimeField(null=True)),
+                ("rounds", models.PositiveSmallIntegerField(default=1)),
+                ("working_seconds", models.FloatField(default=0)),
+                (
+                    "step_run",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="jobs",
+                        to="rollout.steprun",
+                    ),
+                ),
+            ],
+            options={
+                "ordering": ["-id"],
+            },
+        ),
+        migrations.CreateModel(
+            name="Subscription",
+            fields=[
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                ("webhook", models.CharField(blank=True, max_length=100)),
+                ("kinds", models.JSONField(default=list)),
+                (
+                    "rollout",
+                    models.ForeignKey(
+                        null=True,
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="subscriptions",
+                        to="rollout.rollout",
+                    ),
+                ),
+                (
+                    "user",
+                    models.ForeignKey(
+                        null=True,
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="+",
+                        to=settings.AUTH_USER_MODEL,
+                    ),
+                ),
+            ],
+            options={
+                "ordering": ["id"],
+            },
+        ),
+        migrations.CreateModel(
+            name="Delivery",
+            fields=[
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                (
+                    "channel",
+                    models.CharField(
+                        choices=[("webhook", "Webhook"), ("email", "E-mail")], max_length=10
+                    ),
+                ),
+                ("recipient", models.CharField(max_length=150)),
+                ("kind", models.CharField(max_length=20)),
+                (
+                    "state",
+                    models.CharField(
+                        choices=[
+                            ("waiting", "Waiting"),
+                            ("delivered", "Delivered"),
+                            ("failed", "Failed"),
+                        ],
+                        default="waiting",
+                        max_length=10,
+                    ),
+                ),
+                ("attempts", models.PositiveSmallIntegerField(default=0)),
+                ("status", models.PositiveSmallIntegerField(null=True)),
+                ("error", models.TextField(blank=True)),
+                ("created_at", models.DateTimeField(auto_now_add=True)),
+                ("due_at", models.DateTimeField()),
+                ("finished_at", models.DateTimeField(null=True)),
+                (
+                    "user",
+                    models.ForeignKey(
+                        null=True,
+                        on_delete=django.db.models.deletion.SET_NULL,
+                        related_name="+",
+                        to=settings.AUTH_USER_MODEL,
+                    ),
+                ),
+                (
+                    "entry",
+                    models.ForeignKey(
+                        db_constraint=False,
+                        on_delete=django.db.models.deletion.DO_NOTHING,
+                        related_name="deliveries",
+                        to="rollout.logentry",
+                    ),
+                ),
+            ],
+            options={
+                "verbose_name_plural": "deliveries",
+                "ordering": ["-id"],
+                "indexes": [
+                    models.Index(
+                        condition=models.Q(("state", "waiting")),
+                        fields=["channel", "recipient", "id"],
+                        name="rollout_delivery_waiting",
+                    )
                 ],
-                options={
-                    "verbose_name_plural": "log entries",
-                    "ordering": ["-id"],
-                    "indexes": [
-                        models.Index(
-                            fields=["plan", "environment", "-id"],
-                            name="rollout_log_plan_27e132_idx",
-                        ),
-                        models.Index(
-                            fields=["plan", "environment", "at"], name="rollout_log_plan_b9fb09_idx"
-                        ),
-                        models.Index(
-                            fields=["plan", "environment", "event", "at"],
-                            name="rollout_log_plan_0e5072_idx",
-                        ),
-                        models.Index(
-                            django.db.models.fields.json.KeyTransform("run", "data"),
-                            name="rollout_logentry_of_run",
-                        ),
-                    ],
-                },
+                "constraints": [
+                    models.UniqueConstraint(
+                        fields=("entry", "channel", "recipient"), name="rollout_delivery_once"
+                    )
+                ],
+            },
+        ),
+        migrations.CreateModel(
+            name="Mismatch",
+            fields=[
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                (
+                    "state",
+                    models.CharField(
+                        choices=[
+                            ("new", "New"),
+                            ("persisting", "Persisting"),
+                            ("regressed", "Regressed"),
+                            ("waived", "Waived"),
+                        ],
+                        default="new",
+                        max_length=10,
+                    ),
+                ),
+                ("table", models.CharField(max_length=130)),
+                ("key", models.TextField()),
+                ("key_parts", models.JSONField(default=list)),
+                ("column", models.CharField(max_length=63)),
+                ("category", models.CharField(max_length=20)),
+                ("operation", models.CharField(blank=True, max_length=100)),
+                ("legacy", models.TextField(null=True)),
+                ("expected", models.TextField(null=True)),
+                ("actual", models.TextField(null=True)),
+                (
+                    "finding",
+                    models.ForeignKey(
+                        null=True,
+                        on_delete=django.db.models.deletion.SET_NULL,
+                        related_name="mismatches",
+                        to="rollout.finding",
+                    ),
+                ),
+                (
+                    "report",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="found",
+                        to="rollout.auditreport",
+                    ),
+                ),
+            ],
+            options={
+                "verbose_name_plural": "mismatches",
+                "ordering": ["id"],
+                "indexes": [
+                    models.Index(
+                        fields=["report", "column", "category", "id"],
+                        name="rollout_mis_report__94b205_idx",
+                    )
+                ],
+            },
+        ),
+        migrations.AddConstraint(
+            model_name="rollbackchain",
+            constraint=models.UniqueConstraint(
+                condition=models.Q(("state", "running")),
+                fields=("rollout",),
+                name="rollout_one_running_chain",
             ),
-            migrations.CreateModel(
-                name="Measurement",
-                fields=[
-                    (
-                        "id",
-                        models.BigAutoField(
-                            auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
-                        ),
-                    ),
-                    ("at", models.DateTimeField()),
-                    ("seconds", models.PositiveIntegerField()),
-                    ("operation", models.CharField(max_length=100)),
-                    ("plan", models.CharField(blank=True, max_length=100)),
-                    ("read_mode", models.CharField(blank=True, max_length=10)),
-                    ("write_mode", models.CharField(blank=True, max_length=10)),
-                    ("process", models.CharField(blank=True, max_length=200)),
-                    ("calls", models.PositiveIntegerField()),
-                    ("errors", models.PositiveIntegerField(default=0)),
-                    ("queries", models.PositiveIntegerField(default=0)),
-                    ("database_seconds", models.FloatField(default=0)),
-                    ("durations", models.JSONField(default=dict)),
-                ],
-                options={
-                    "ordering": ["at"],
-                    "indexes": [
-                        models.Index(fields=["at", "operation"], name="rollout_mea_at_940c59_idx"),
-                    ],
-                },
+        ),
+        migrations.AddIndex(
+            model_name="phaserun",
+            index=models.Index(
+                fields=["rollout", "phase", "-id"], name="rollout_pha_rollout_3475c9_idx"
             ),
-            migrations.CreateModel(
-                name="OperationTotal",
-                fields=[
-                    (
-                        "id",
-                        models.BigAutoField(
-                            auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
-                        ),
-                    ),
-                    ("operation", models.CharField(max_length=100)),
-                    ("plan", models.CharField(blank=True, max_length=100)),
-                    ("read_mode", models.CharField(blank=True, max_length=10)),
-                    ("write_mode", models.CharField(blank=True, max_length=10)),
-                    ("calls", models.BigIntegerField(default=0)),
-                    ("errors", models.BigIntegerField(default=0)),
-                    ("queries", models.BigIntegerField(default=0)),
-                    ("seconds", models.FloatField(default=0)),
-                    ("database_seconds", models.FloatField(default=0)),
-                    ("durations", models.JSONField(default=dict)),
-                ],
-                options={
-                    "ordering": ["operation", "plan", "read_mode", "write_mode"],
-                    "constraints": [
-                        models.UniqueConstraint(
-                            fields=("operation", "plan", "read_mode", "write_mode"),
-                            name="rollout_total_once",
-                        ),
-                    ],
-                },
+        ),
+        migrations.AddConstraint(
+            model_name="phaserun",
+            constraint=models.UniqueConstraint(
+                condition=models.Q(
+                    ("state__in", ("queued", "running", "pausing", "paused", "cancelling"))
+                ),
+                fields=("rollout",),
+                name="rollout_one_active_run",
             ),
-            migrations.CreateModel(
-                name="PhaseRun",
-                fields=[
-                    (
-                        "id",
-                        models.BigAutoField(
-                            auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
-                        ),
-                    ),
-                    ("token", models.PositiveIntegerField(default=0)),
-                    ("worker", models.CharField(blank=True, max_length=200)),
-                    ("lease_until", models.DateTimeField(null=True)),
-                    ("actor_name", models.CharField(max_length=150)),
-                    ("phase", models.PositiveSmallIntegerField()),
-                    (
-                        "direction",
-                        models.CharField(
-                            choices=[
-                                ("forward", "Forward"),
-                                ("backward", "Rollback"),
-                                ("repair", "Repair"),
-                            ],
-                            default="forward",
-                            max_length=10,
-                        ),
-                    ),
-                    (
-                        "state",
-                        models.CharField(
-                            choices=[
-                                ("queued", "Queued"),
-                                ("running", "Running"),
-                                ("pausing", "Pausing"),
-                                ("paused", "Paused"),
-                                ("cancelling", "Cancelling"),
-                                ("cancelled", "Cancelled"),
-                                ("failed", "Failed"),
-                                ("done", "Done"),
-                            ],
-                            default="queued",
-                            max_length=12,
-                        ),
-                    ),
-                    ("plan_digest", models.CharField(max_length=12)),
-                    ("created_at", models.DateTimeField(auto_now_add=True)),
-                    ("started_at", models.DateTimeField(null=True)),
-                    ("finished_at", models.DateTimeField(null=True)),
-                    ("error", models.TextField(blank=True)),
-                    ("advice", models.TextField(blank=True)),
-                    ("baseline", models.JSONField(null=True)),
-                    ("statement_calls", models.JSONField(null=True)),
-                    ("pause", models.JSONField(null=True)),
-                    ("halts", models.JSONField(default=list)),
-                    (
-                        "actor",
-                        models.ForeignKey(
-                            null=True,
-                            on_delete=django.db.models.deletion.SET_NULL,
-                            related_name="+",
-                            to=settings.AUTH_USER_MODEL,
-                        ),
-                    ),
-                    (
-                        "chain",
-                        models.ForeignKey(
-                            null=True,
-                            on_delete=django.db.models.deletion.SET_NULL,
-                            related_name="runs",
-                            to="rollout.rollbackchain",
-                        ),
-                    ),
-                    (
-                        "rollout",
-                        models.ForeignKey(
-                            on_delete=django.db.models.deletion.PROTECT,
-                            related_name="runs",
-                            to="rollout.rollout",
-                        ),
-                    ),
-                ],
-                options={
-                    "ordering": ["-id"],
-                    "indexes": [
-                        models.Index(
-                            fields=["rollout", "phase", "-id"],
-                            name="rollout_pha_rollout_3475c9_idx",
-                        ),
-                    ],
-                    "constraints": [
-                        models.UniqueConstraint(
-                            condition=models.Q(
-                                (
-                                    "state__in",
-                                    ("queued", "running", "pausing", "paused", "cancelling"),
-                                )
-                            ),
-                            fields=("rollout",),
-                            name="rollout_one_active_run",
-                        ),
-                    ],
-                },
+        ),
+        migrations.AddIndex(
+            model_name="mappingchange",
+            index=models.Index(fields=["rollout", "-id"], name="rollout_map_rollout_4c485d_idx"),
+        ),
+        migrations.AddIndex(
+            model_name="flowprobe",
+            index=models.Index(
+                fields=["rollout", "flow", "-id"], name="rollout_flo_rollout_04c321_idx"
             ),
-            migrations.CreateModel(
-                name="AuditReport",
-                fields=[
-                    (
-                        "id",
-                        models.BigAutoField(
-                            auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
-                        ),
-                    ),
-                    ("token", models.PositiveIntegerField(default=0)),
-                    ("worker", models.CharField(blank=True, max_length=200)),
-                    ("lease_until", models.DateTimeField(null=True)),
-                    ("actor_name", models.CharField(max_length=150)),
-                    (
-                        "status",
-                        models.CharField(
-                            choices=[
-                                ("running", "Running"),
-                                ("clean", "Clean"),
-                                ("mismatched", "Mismatched"),
-                                ("inconclusive", "Inconclusive"),
-                            ],
-                            default="running",
-                            max_length=12,
-                        ),
-                    ),
-                    (
-                        "mode",
-                        models.CharField(
-                            choices=[
-                                ("full", "Full"),
-                                ("sampled", "Sampled"),
-                                ("shadow", "Shadow reads"),
-                            ],
-                            default="full",
-                            max_length=10,
-                        ),
-                    ),
-                    ("scheduled", models.BooleanField(default=False)),
-                    ("tables", models.JSONField(default=list)),
-                    ("rows", models.BigIntegerField(default=0)),
-                    ("matched", models.BigIntegerField(default=0)),
-                    ("mismatched", models.BigIntegerField(default=0)),
-                    ("waived", models.BigIntegerField(default=0)),
-                    ("transient", models.BigIntegerField(default=0)),
-                    ("categories", models.JSONField(default=dict)),
-                    ("translations", models.JSONField(default=list)),
-                    ("conflicting_writes", models.JSONField(default=list)),
-                    ("stored_mismatches", models.PositiveIntegerField(default=0)),
-                    ("message", models.TextField(blank=True)),
-                    ("seed", models.BigIntegerField(null=True)),
-                    ("population", models.BigIntegerField(null=True)),
-                    ("confidence", models.FloatField(null=True)),
-                    ("upper_rate", models.FloatField(null=True)),
-                    ("blocks", models.BigIntegerField(default=0)),
-                    ("blocks_done", models.BigIntegerField(default=0)),
-                    ("waiting_for", models.TextField(blank=True)),
-                    ("plan_digest", models.CharField(max_length=12)),
-                    ("mapping_digest", models.CharField(blank=True, max_length=12)),
-                    ("mapping_values", models.PositiveIntegerField(null=True)),
-                    ("mapping_reviewed", models.PositiveIntegerField(null=True)),
-                    ("mapping_at", models.DateTimeField(null=True)),
-                    ("sql_digest", models.CharField(blank=True, max_length=12)),
-                    ("snapshot", models.CharField(blank=True, max_length=200)),
-                    ("code_version", models.CharField(blank=True, max_length=40)),
-                    ("authority", models.CharField(default="legacy", max_length=10)),
-                    ("database", models.CharField(blank=True, max_length=100)),
-                    ("started_at", models.DateTimeField()),
-                    ("finished_at", models.DateTimeField(null=True)),
-                    (
-                        "run",
-                        models.ForeignKey(
-                            null=True,
-                            on_delete=django.db.models.deletion.SET_NULL,
-                            related_name="audits",
-                            to="rollout.phaserun",
-                        ),
-                    ),
-                    (
-                        "rollout",
-                        models.ForeignKey(
-                            on_delete=django.db.models.deletion.PROTECT,
-                            related_name="audits",
-                            to="rollout.rollout",
-                        ),
-                    ),
-                ],
-                options={
-                    "ordering": ["-id"],
-                    "indexes": [
-                        models.Index(
-                            fields=["rollout", "mode", "-id"], name="rollout_aud_rollout_5584a5_idx"
-                        ),
-                    ],
-                },
+        ),
+        migrations.AddIndex(
+            model_name="finding",
+            index=models.Index(
+                fields=["rollout", "state", "-id"], name="rollout_fin_rollout_2f678d_idx"
             ),
-            migrations.CreateModel(
-                name="Repair",
-                fields=[
-                    (
-                        "id",
-                        models.BigAutoField(
-                            auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
-                        ),
-                    ),
-                    ("table", models.CharField(blank=True, max_length=130)),
-                    ("selection", models.JSONField(default=dict)),
-                    ("rows_expected", models.BigIntegerField(default=0)),
-                    ("rows_repaired", models.BigIntegerField(null=True)),
-                    ("before", models.JSONField(default=dict)),
-                    ("after", models.JSONField(default=dict)),
-                    ("cells", models.JSONField(default=list)),
-                    ("examples", models.JSONField(default=list)),
-                    (
-                        "change",
-                        models.ForeignKey(
-                            null=True,
-                            on_delete=django.db.models.deletion.SET_NULL,
-                            related_name="repairs",
-                            to="rollout.mappingchange",
-                        ),
-                    ),
-                    (
-                        "report",
-                        models.ForeignKey(
-                            null=True,
-                            on_delete=django.db.models.deletion.SET_NULL,
-                            related_name="repairs",
-                            to="rollout.auditreport",
-                        ),
-                    ),
-                    (
-                        "run",
-                        models.OneToOneField(
-                            on_delete=django.db.models.deletion.CASCADE,
-                            related_name="repair",
-                            to="rollout.phaserun",
-                        ),
-                    ),
-                ],
+        ),
+        migrations.AddConstraint(
+            model_name="finding",
+            constraint=models.UniqueConstraint(
+                fields=("rollout", "table", "key", "column"), name="rollout_finding_once"
             ),
-            migrations.CreateModel(
-                name="RollbackChain",
-                fields=[
-                    (
-                        "id",
-                        models.BigAutoField(
-                            auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
-                        ),
-                    ),
-                    ("first_phase", models.PositiveSmallIntegerField()),
-                    ("to_phase", models.SmallIntegerField()),
-                    (
-                        "state",
-                        models.CharField(
-                            choices=[
-                                ("running", "Running"),
-                                ("done", "Done"),
-                                ("stopped", "Stopped"),
-                                ("cancelled", "Cancelled"),
-                            ],
-                            default="running",
-                            max_length=9,
-                        ),
-                    ),
-                    ("stop_reason", models.TextField(blank=True)),
-                    ("actor_name", models.CharField(max_length=150)),
-                    ("plan_digest", models.CharField(max_length=12)),
-                    ("created_at", models.DateTimeField(auto_now_add=True)),
-                    ("finished_at", models.DateTimeField(null=True)),
-                    (
-                        "actor",
-                        models.ForeignKey(
-                            null=True,
-                            on_delete=django.db.models.deletion.SET_NULL,
-                            related_name="+",
-                            to=settings.AUTH_USER_MODEL,
-                        ),
-                    ),
-                    (
-                        "rollout",
-                        models.ForeignKey(
-                            on_delete=django.db.models.deletion.PROTECT,
-                            related_name="+",
-                            to="rollout.rollout",
-                        ),
-                    ),
-                ],
-                options={
-                    "ordering": ["-id"],
-                    "constraints": [
-                        models.UniqueConstraint(
-                            condition=models.Q(("state", "running")),
-                            fields=("rollout",),
-                            name="rollout_one_running_chain",
-                        ),
-                    ],
-                },
+        ),
+        migrations.AddIndex(
+            model_name="databasereading",
+            index=models.Index(fields=["rollout", "at"], name="rollout_dat_rollout_b8405a_idx"),
+        ),
+        migrations.AddIndex(
+            model_name="backfillestimate",
+            index=models.Index(
+                fields=["rollout", "phase", "step", "position", "-id"],
+                name="rollout_bac_rollout_d67313_idx",
             ),
-            migrations.CreateModel(
-                name="Rollout",
-                fields=[
-                    (
-                        "id",
-                        models.BigAutoField(
-                            auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
-                        ),
-                    ),
-                    ("plan", models.CharField(max_length=100)),
-                    ("environment", models.CharField(max_length=100)),
-                    ("created_at", models.DateTimeField(auto_now_add=True)),
-                    ("shadow_percent", models.FloatField(default=1.0)),
-                ],
-                options={
-                    "permissions": [
-                        ("audit_rollout", "Can start audits"),
-                        ("pause_rollout", "Can pause and resume phases"),
-                        ("start_rollout", "Can start, retry and cancel phases"),
-                        ("roll_back_rollout", "Can roll phases back"),
-                        ("review_mapping", "Can review mappings"),
-                        ("repair_rows", "Can repair mismatched rows"),
-                        ("waive_mismatch", "Can waive mismatches"),
-                        ("end_blocker", "Can cancel queries and terminate blocking sessions"),
-                        ("take_snapshot", "Can take and delete snapshots"),
-                        ("manage_notifications", "Can choose notifications"),
-                        ("rehearse_rollout", "Can make staging databases and rehearse plans"),
-                        ("restore_snapshot", "Can restore snapshots"),
-                        ("approve_rollout", "Can approve the start of phases"),
-                        ("override_gate", "Can override gates and confirm overrides"),
-                        ("tick_checklist", "Can mark checklist items done and run smoke tests"),
-                    ],
-                    "constraints": [
-                        models.UniqueConstraint(
-                            fields=("plan", "environment"), name="rollout_once"
-                        ),
-                    ],
-                },
+        ),
+        migrations.AddIndex(
+            model_name="auditreport",
+            index=models.Index(
+                fields=["rollout", "mode", "-id"], name="rollout_aud_rollout_5584a5_idx"
             ),
-            migrations.CreateModel(
-                name="FlowProbe",
-                fields=[
-                    (
-                        "id",
-                        models.BigAutoField(
-                            auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
-                        ),
-                    ),
-                    ("flow", models.CharField(max_length=200)),
-                    ("at", models.DateTimeField()),
-                    ("passed", models.BooleanField()),
-                    ("message", models.TextField()),
-                    ("warning", models.TextField(default="")),
-                    (
-                        "rollout",
-                        models.ForeignKey(
-                            on_delete=django.db.models.deletion.CASCADE,
-                            related_name="probes",
-                            to="rollout.rollout",
-                        ),
-                    ),
-                ],
-                options={
-                    "ordering": ["-id"],
-                    "indexes": [
-                        models.Index(
-                            fields=["rollout", "flow", "-id"], name="rollout_flo_rollout_04c321_idx"
-                        ),
-                    ],
-                },
+        ),
+        migrations.AddConstraint(
+            model_name="rulestate",
+            constraint=models.UniqueConstraint(
+                fields=("rollout", "rule"), name="rollout_rule_once"
             ),
-            migrations.CreateModel(
-                name="Finding",
-                fields=[
-                    (
-                        "id",
-                        models.BigAutoField(
-                            auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
-                        ),
-                    ),
-                    ("table", models.CharField(max_length=130)),
-                    ("key", models.TextField()),
-                    ("column", models.CharField(max_length=63)),
-                    ("category", models.CharField(max_length=20)),
-                    (
-                        "state",
-                        models.CharField(
-                            choices=[("open", "Open"), ("repaired", "Repaired")],
-                            default="open",
-                            max_length=10,
-                        ),
-                    ),
-                    ("regressions", models.PositiveIntegerField(default=0)),
-                    ("waived_by", models.CharField(blank=True, max_length=150)),
-                    ("waived_reason", models.TextField(blank=True)),
-                    ("waived_at", models.DateTimeField(null=True)),
-                    ("waived_until", models.DateTimeField(null=True)),
-                    (
-                        "first_report",
-                        models.ForeignKey(
-                            null=True,
-                            on_delete=django.db.models.deletion.SET_NULL,
-                            related_name="+",
-                            to="rollout.auditreport",
-                        ),
-                    ),
-                    (
-                        "last_report",
-                        models.ForeignKey(
-                            null=True,
-                            on_delete=django.db.models.deletion.SET_NULL,
-                            related_name="+",
-                            to="rollout.auditreport",
-                        ),
-                    ),
-                    (
-                        "repaired_report",
-                        models.ForeignKey(
-                            null=True,
-                            on_delete=django.db.models.deletion.SET_NULL,
-                            related_name="+",
-                            to="rollout.auditreport",
-                        ),
-                    ),
-                    (
-                        "rollout",
-                        models.ForeignKey(
-                            on_delete=django.db.models.deletion.PROTECT,
-                            related_name="findings",
-                            to="rollout.rollout",
-                        ),
-                    ),
-                ],
-                options={
-                    "ordering": ["-id"],
-                    "indexes": [
-                        models.Index(
-                            fields=["rollout", "state", "-id"],
-                            name="rollout_fin_rollout_2f678d_idx",
-                        ),
-                    ],
-                    "constraints": [
-                        models.UniqueConstraint(
-                            fields=("rollout", "table", "key", "column"),
-                            name="rollout_finding_once",
-                        ),
-                    ],
-                },
+        ),
+        migrations.AddIndex(
+            model_name="shadowtally",
+            index=models.Index(fields=["rollout", "at"], name="rollout_sha_rollout_9954d9_idx"),
+        ),
+        migrations.AddIndex(
+            model_name="signoff",
+            index=models.Index(fields=["rollout", "-id"], name="rollout_sig_rollout_72b4c6_idx"),
+        ),
+        migrations.AddConstraint(
+            model_name="signoff",
+            constraint=models.UniqueConstraint(
+                condition=models.Q(("kind", "tick"), ("withdrawn_at", None)),
+                fields=("rollout", "subject"),
+                name="rollout_ticked_once",
             ),
-            migrations.CreateModel(
-                name="DatabaseReading",
-                fields=[
-                    (
-                        "id",
-                        models.BigAutoField(
-                            auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
-                        ),
-                    ),
-                    ("at", models.DateTimeField()),
-                    ("seconds", models.PositiveIntegerField()),
-                    ("server", models.JSONField(default=dict)),
-                    ("tables", models.JSONField(default=dict)),
-                    ("statements", models.JSONField(null=True)),
-                    (
-                        "rollout",
-                        models.ForeignKey(
-                            on_delete=django.db.models.deletion.CASCADE,
-                            related_name="database_readings",
-                            to="rollout.rollout",
-                        ),
-                    ),
-                ],
-                options={
-                    "ordering": ["at"],
-                    "indexes": [
-                        models.Index(
-                            fields=["rollout", "at"], name="rollout_dat_rollout_b8405a_idx"
-                        ),
-                    ],
-                },
+        ),
+        migrations.AddIndex(
+            model_name="snapshot",
+            index=models.Index(
+                fields=["rollout", "state", "-id"], name="rollout_sna_rollout_000753_idx"
             ),
-            migrations.CreateModel(
-                name="BackfillEstimate",
-                fields=[
-                    (
-                        "id",
-                        models.BigAutoField(
-                            auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
-                        ),
-                    ),
-                    ("phase", models.PositiveSmallIntegerField()),
-                    ("step", models.CharField(max_length=100)),
-                    ("position", models.PositiveSmallIntegerField()),
-                    ("table", models.CharField(max_length=130)),
-                    ("rows", models.BigIntegerField(null=True)),
-                    ("seconds", models.FloatField(null=True)),
-                    ("wal_bytes", models.BigIntegerField(null=True)),
-                    ("disk_bytes", models.BigIntegerField(null=True)),
-                    ("sampled_rows", models.BigIntegerField(default=0)),
-                    ("actor_name", models.CharField(max_length=150)),
-                    ("created_at", models.DateTimeField(auto_now_add=True)),
-                    ("finished_at", models.DateTimeField(null=True)),
-                    ("error", models.TextField(blank=True)),
-                    (
-                        "rollout",
-                        models.ForeignKey(
-                            on_delete=django.db.models.deletion.PROTECT,
-                            related_name="estimates",
-                            to="rollout.rollout",
-                        ),
-                    ),
-                ],
-                options={
-                    "ordering": ["-id"],
-                    "indexes": [
-                        models.Index(
-                            fields=["rollout", "phase", "step", "position", "-id"],
-                            name="rollout_bac_rollout_d67313_idx",
-                        ),
-                    ],
-                },
+        ),
+        migrations.AddConstraint(
+            model_name="snapshot",
+            constraint=models.UniqueConstraint(
+                condition=models.Q(("state__in", ("taking", "taken", "verifying", "cancelling"))),
+                fields=("rollout",),
+                name="rollout_one_snapshot_under_way",
             ),
-            migrations.CreateModel(
-                name="RuleState",
-                fields=[
-                    (
-                        "id",
-                        models.BigAutoField(
-                            auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
-                        ),
-                    ),
-                    ("rule", models.CharField(max_length=100)),
-                    ("action", models.CharField(max_length=10)),
-                    (
-                        "verdict",
-                        models.CharField(
-                            choices=[
-                                ("kept", "OK"),
-                                ("broken", "Breached"),
-                                ("inconclusive", "Inconclusive"),
-                                ("error", "Not evaluated"),
-                            ],
-                            default="inconclusive",
-                            max_length=12,
-                        ),
-                    ),
-                    ("since", models.DateTimeField()),
-                    ("judged_at", models.DateTimeField()),
-                    ("value", models.FloatField(null=True)),
-                    ("baseline", models.FloatField(null=True)),
-                    ("bound", models.FloatField(null=True)),
-                    ("calls", models.PositiveIntegerField(default=0)),
-                    ("windows", models.JSONField(default=list)),
-                    ("message", models.TextField(blank=True)),
-                    ("acting", models.BooleanField(default=False)),
-                    ("counts_from", models.DateTimeField(null=True)),
-                    ("last_broken_at", models.DateTimeField(null=True)),
-                    ("errors", models.PositiveIntegerField(default=0)),
-                    (
-                        "rollout",
-                        models.ForeignKey(
-                            on_delete=django.db.models.deletion.CASCADE,
-                            related_name="rules",
-                            to="rollout.rollout",
-                        ),
-                    ),
-                    (
-                        "run",
-                        models.ForeignKey(
-                            null=True,
-                            on_delete=django.db.models.deletion.SET_NULL,
-                            related_name="+",
-                            to="rollout.phaserun",
-                        ),
-                    ),
-                ],
-                options={
-                    "ordering": ["rule"],
-                    "constraints": [
-                        models.UniqueConstraint(
-                            fields=("rollout", "rule"), name="rollout_rule_once"
-                        ),
-                    ],
-                },
+        ),
+        migrations.AddConstraint(
+            model_name="restore",
+            constraint=models.UniqueConstraint(
+                condition=models.Q(("state__in", ("waiting", "running", "cancelling"))),
+                fields=("rollout",),
+                name="rollout_one_restore_under_way",
             ),
-            migrations.CreateModel(
-                name="ScheduledStart",
-                fields=[
-                    (
-                        "id",
-                        models.BigAutoField(
-                            auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
-                        ),
-                    ),
-                    ("phase", models.PositiveSmallIntegerField()),
-                    ("at", models.DateTimeField()),
-                    ("zone", models.CharField(max_length=60)),
-                    ("actor_name", models.CharField(max_length=150)),
-                    ("phase_digest", models.CharField(max_length=12)),
-                    (
-                        "state",
-                        models.CharField(
-                            choices=[
-                                ("waiting", "Waiting"),
-                                ("started", "Started"),
-                                ("not started", "Did not start"),
-                                ("cancelled", "Cancelled"),
-                            ],
-                            default="waiting",
-                            max_length=12,
-                        ),
-                    ),
-                    ("outcome", models.TextField(blank=True)),
-                    ("ended_at", models.DateTimeField(null=True)),
-                    (
-                        "actor",
-                        models.ForeignKey(
-                            null=True,
-                            on_delete=django.db.models.deletion.SET_NULL,
-                            related_name="+",
-                            to=settings.AUTH_USER_MODEL,
-                        ),
-                    ),
-                    (
-                        "rollout",
-                        models.OneToOneField(
-                            on_delete=django.db.models.deletion.CASCADE,
-                            related_name="schedule",
-                            to="rollout.rollout",
-                        ),
-                    ),
-                ],
+        ),
+        migrations.AddConstraint(
+            model_name="rehearsal",
+            constraint=models.UniqueConstraint(
+                condition=models.Q(("state__in", ("making", "running", "comparing", "cancelling"))),
+                fields=("rollout",),
+                name="rollout_one_rehearsal_under_way",
             ),
-            migrations.CreateModel(
-                name="ShadowTally",
-                fields=[
-                    (
-                        "id",
-                        models.BigAutoField(
-                            auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
-                        ),
-                    ),
-                    ("at", models.DateTimeField()),
-                    ("seconds", models.PositiveIntegerField()),
-                    ("operation", models.CharField(max_length=100)),
-                    ("compared", models.PositiveIntegerField(default=0)),
-                    ("same", models.PositiveIntegerField(default=0)),
-                    ("differed", models.PositiveIntegerField(default=0)),
-                    ("unfilled", models.PositiveIntegerField(default=0)),
-                    ("mapped", models.PositiveIntegerField(default=0)),
-                    ("transient", models.PositiveIntegerField(default=0)),
-                    ("unstable", models.PositiveIntegerField(default=0)),
-                    ("failed", models.PositiveIntegerField(default=0)),
-                    ("skipped", models.PositiveIntegerField(default=0)),
-                    ("error", models.TextField(blank=True)),
-                    ("old_durations", models.JSONField(default=dict)),
-                    ("new_durations", models.JSONField(default=dict)),
-                    (
-                        "rollout",
-                        models.ForeignKey(
-                            on_delete=django.db.models.deletion.CASCADE,
-                            related_name="shadow_tallies",
-                            to="rollout.rollout",
-                        ),
-                    ),
-                ],
-                options={
-                    "verbose_name_plural": "shadow tallies",
-                    "ordering": ["at"],
-                    "indexes": [
-                        models.Index(
-                            fields=["rollout", "at"], name="rollout_sha_rollout_9954d9_idx"
-                        ),
-                    ],
-                },
+        ),
+        migrations.AddConstraint(
+            model_name="environment",
+            constraint=models.UniqueConstraint(
+                condition=models.Q(("state", "gone"), _negated=True),
+                fields=("name",),
+                name="rollout_environment_name_once",
             ),
-            migrations.CreateModel(
-                name="SignOff",
-                fields=[
-                    (
-                        "id",
-                        models.BigAutoField(
-                            auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
-                        ),
-                    ),
-                    ("phase", models.PositiveSmallIntegerField()),
-                    (
-                        "kind",
-                        models.CharField(
-                            choices=[
-                                ("request", "Approval request"),
-                                ("approval", "Approval"),
-                                ("rejection", "Rejection"),
-                                ("override", "Override"),
-                                ("tick", "Checklist item"),
-                            ],
-                            max_length=10,
-                        ),
-                    ),
-                    ("subject", models.CharField(blank=True, max_length=100)),
-                    ("reason", models.TextField(blank=True)),
-                    ("actor_name", models.CharField(max_length=150)),
-                    ("at", models.DateTimeField()),
-                    ("plan_digest", models.CharField(blank=True, max_length=12)),
-                    ("phase_digest", models.CharField(blank=True, max_length=12)),
-                    ("expires_at", models.DateTimeField(null=True)),
-                    ("confirmed_by_name", models.CharField(blank=True, max_length=150)),
-                    ("confirmed_at", models.DateTimeField(null=True)),
-                    ("withdrawn_by_name", models.CharField(blank=True, max_length=150)),
-                    ("withdrawn_at", models.DateTimeField(null=True)),
-                    ("addressees", models.JSONField(default=list)),
-                    ("reminders", models.PositiveSmallIntegerField(default=0)),
-                    ("reminded_at", models.DateTimeField(null=True)),
-                    (
-                        "actor",
-                        models.ForeignKey(
-                            null=True,
-                            on_delete=django.db.models.deletion.SET_NULL,
-                            related_name="+",
-                            to=settings.AUTH_USER_MODEL,
-                        ),
-                    ),
-                    (
-                        "confirmed_by",
-                        models.ForeignKey(
-                            null=True,
-                            on_delete=django.db.models.deletion.SET_NULL,
-                            related_name="+",
-                            to=settings.AUTH_USER_MODEL,
-                        ),
-                    ),
-                    (
-                        "rollout",
-                        models.ForeignKey(
-                            on_delete=django.db.models.deletion.PROTECT,
-                            related_name="sign_offs",
-                            to="rollout.rollout",
-                        ),
-                    ),
-                    (
-                        "run",
-                        models.ForeignKey(
-                            null=True,
-                            on_delete=django.db.models.deletion.SET_NULL,
-                            related_name="+",
-                            to="rollout.phaserun",
-                        ),
-                    ),
-                ],
-                options={
-                    "ordering": ["-id"],
-                    "indexes": [
-                        models.Index(
-                            fields=["rollout", "-id"], name="rollout_sig_rollout_72b4c6_idx"
-                        ),
-                    ],
-                    "constraints": [
-                        models.UniqueConstraint(
-                            condition=models.Q(("kind", "tick"), ("withdrawn_at", None)),
-                            fields=("rollout", "subject"),
-                            name="rollout_ticked_once",
-                        ),
-                    ],
-                },
+        ),
+        migrations.AddConstraint(
+            model_name="steprun",
+            constraint=models.UniqueConstraint(
+                fields=("run", "step"), name="rollout_step_once_a_run"
             ),
-            migrations.CreateModel(
-                name="Snapshot",
-                fields=[
-                    (
-                        "id",
-                        models.BigAutoField(
-                            auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
-                        ),
-                    ),
-                    ("token", models.PositiveIntegerField(default=0)),
-                    ("worker", models.CharField(blank=True, max_length=200)),
-                    ("lease_until", models.DateTimeField(null=True)),
-                    ("actor_name", models.CharField(max_length=150)),
-                    ("attempts", models.PositiveSmallIntegerField(default=0)),
-                    ("activity", models.TextField(blank=True)),
-                    ("created_at", models.DateTimeField(auto_now_add=True)),
-                    ("error", models.TextField(blank=True)),
-                    ("advice", models.TextField(blank=True)),
-                    (
-                        "state",
-                        models.CharField(
-                            choices=[
-                                ("taking", "Taking"),
-                                ("taken", "Unverified"),
-                                ("verifying", "Verifying"),
-                                ("verified", "Verified"),
-                                ("cancelling", "Cancelling"),
-                                ("cancelled", "Cancelled"),
-                                ("failed", "Failed"),
-                                ("deleted", "Deleted"),
-                            ],
-                            default="taking",
-                            max_length=10,
-                        ),
-                    ),
-                    ("plan_digest", models.CharField(max_length=12)),
-                    ("phases", models.JSONField(default=list)),
-                    ("storage_name", models.CharField(blank=True, max_length=300)),
-                    ("size", models.BigIntegerField(default=0)),
-                    ("sha256", models.CharField(blank=True, max_length=64)),
-                    ("server_version", models.CharField(blank=True, max_length=100)),
-                    ("dump_version", models.CharField(blank=True, max_length=100)),
-                    ("system_identifier", models.CharField(blank=True, max_length=20)),
-                    ("lsn", models.CharField(blank=True, max_length=20)),
-                    ("exported_snapshot", models.CharField(blank=True, max_length=100)),
-                    ("counts", models.JSONField(default=dict)),
-                    ("crosstabs", models.JSONField(default=list)),
-                    ("prerequisites", models.JSONField(default=list)),
-                    ("left_out", models.JSONField(default=list)),
-                    ("contents", models.JSONField(default=list)),
-                    ("restored_counts", models.JSONField(default=dict)),
-                    ("differences", models.JSONField(default=list)),
-                    ("taken_at", models.DateTimeField(null=True)),
-                    ("seconds", models.FloatField(null=True)),
-                    ("verify_seconds", models.FloatField(null=True)),
-                    ("verified_at", models.DateTimeField(null=True)),
-                    ("expires_at", models.DateTimeField(null=True)),
-                    ("then_rehearse", models.BooleanField(default=False)),
-                    ("deleted_at", models.DateTimeField(null=True)),
-                    (
-                        "rollout",
-                        models.ForeignKey(
-                            on_delete=django.db.models.deletion.PROTECT,
-                            related_name="snapshots",
-                            to="rollout.rollout",
-                        ),
-                    ),
-                    (
-                        "run",
-                        models.ForeignKey(
-                            null=True,
-                            on_delete=django.db.models.deletion.SET_NULL,
-                            related_name="snapshots",
-                            to="rollout.phaserun",
-                        ),
-                    ),
-                ],
-                options={
-                    "ordering": ["-id"],
-                    "indexes": [
-                        models.Index(
-                            fields=["rollout", "state", "-id"],
-                            name="rollout_sna_rollout_000753_idx",
-                        ),
-                    ],
-                    "constraints": [
-                        models.UniqueConstraint(
-                            condition=models.Q(
-                                ("state__in", ("taking", "taken", "verifying", "cancelling"))
-                            ),
-                            fields=("rollout",),
-                            name="rollout_one_snapshot_under_way",
-                        ),
-                    ],
-                },
+        ),
+        migrations.AddConstraint(
+            model_name="observation",
+            constraint=models.UniqueConstraint(
+                condition=models.Q(("step_run", None)),
+                fields=("run",),
+                name="rollout_run_observed_once",
             ),
-            migrations.CreateModel(
-                name="Restore",
-                fields=[
-                    (
-                        "id",
-                        models.BigAutoField(
-                            auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
-                        ),
-                    ),
-                    ("token", models.PositiveIntegerField(default=0)),
-                    ("worker", models.CharField(blank=True, max_length=200)),
-                    ("lease_until", models.DateTimeField(null=True)),
-                    ("actor_name", models.CharField(max_length=150)),
-                    ("attempts", models.PositiveSmallIntegerField(default=0)),
-                    ("activity", models.TextField(blank=True)),
-                    ("created_at", models.DateTimeField(auto_now_add=True)),
-                    ("error", models.TextField(blank=True)),
-                    ("advice", models.TextField(blank=True)),
-                    (
-                        "state",
-                        models.CharField(
-                            choices=[
-                                ("waiting", "Pending approval"),
-                                ("running", "Restoring"),
-                                ("cancelling", "Cancelling"),
-                                ("done", "Restored"),
-                                ("failed", "Failed"),
-                                ("cancelled", "Cancelled"),
-                            ],
-                            default="running",
-                            max_length=10,
-                        ),
-                    ),
-                    ("transaction", models.BigIntegerField(null=True)),
-                    ("reason", models.TextField(blank=True)),
-                    ("approver_name", models.CharField(blank=True, max_length=150)),
-                    ("approved_at", models.DateTimeField(null=True)),
-                    ("started_at", models.DateTimeField(null=True)),
-                    ("finished_at", models.DateTimeField(null=True)),
-                    (
-                        "environment",
-                        models.ForeignKey(
-                            null=True,
-                            on_delete=django.db.models.deletion.PROTECT,
-                            related_name="restores",
-                            to="rollout.environment",
-                        ),
-                    ),
-                    (
-                        "rollout",
-                        models.ForeignKey(
-                            on_delete=django.db.models.deletion.PROTECT,
-                            related_name="restores",
-                            to="rollout.rollout",
-                        ),
-                    ),
-                    (
-                        "snapshot",
-                        models.ForeignKey(
-                            on_delete=django.db.models.deletion.PROTECT,
-                            related_name="restores",
-                            to="rollout.snapshot",
-                        ),
-                    ),
-                ],
-                options={
-                    "ordering": ["-id"],
-                    "constraints": [
-                        models.UniqueConstraint(
-                            condition=models.Q(("state__in", ("waiting", "running", "cancelling"))),
-                            fields=("rollout",),
-                            name="rollout_one_restore_under_way",
-                        ),
-                    ],
-                },
+        ),
+        migrations.AddConstraint(
+            model_name="backfilljob",
+            constraint=models.UniqueConstraint(
+                fields=("step_run", "position"), name="rollout_job_once_an_action"
             ),
-            migrations.CreateModel(
-                name="Rehearsal",
-                fields=[
-                    (
-                        "id",
-                        models.BigAutoField(
-                            auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
-                        ),
-                    ),
-                    ("token", models.PositiveIntegerField(default=0)),
-                    ("worker", models.CharField(blank=True, max_length=200)),
-                    ("lease_until", models.DateTimeField(null=True)),
-                    ("actor_name", models.CharField(max_length=150)),
-                    ("attempts", models.PositiveSmallIntegerField(default=0)),
-                    ("activity", models.TextField(blank=True)),
-                    ("created_at", models.DateTimeField(auto_now_add=True)),
-                    ("error", models.TextField(blank=True)),
-                    ("advice", models.TextField(blank=True)),
-                    (
-                        "state",
-                        models.CharField(
-                            choices=[
-                                ("making", "Creating its database"),
-                                ("running", "Rehearsing"),
-                                ("comparing", "Comparing"),
-                                ("cancelling", "Cancelling"),
-                                ("passed", "Passed"),
-                                ("failed", "Failed"),
-                                ("cancelled", "Cancelled"),
-                            ],
-                            default="making",
-                            max_length=10,
-                        ),
-                    ),
-                    ("plan_digest", models.CharField(max_length=12)),
-                    ("keep_database", models.BooleanField(default=False)),
-                    ("first_phase", models.PositiveSmallIntegerField()),
-                    ("rows", models.BigIntegerField(default=0)),
-                    ("before", models.JSONField(default=dict)),
-                    ("catalog_differences", models.JSONField(default=list)),
-                    ("data_differences", models.JSONField(default=list)),
-                    ("compared_at", models.DateTimeField(null=True)),
-                    ("untouched_rows", models.BigIntegerField(default=0)),
-                    ("written_rows", models.BigIntegerField(default=0)),
-                    ("baseline_traffic", models.JSONField(default=dict)),
-                    ("longest_lock_ms", models.FloatField(null=True)),
-                    ("longest_wait_ms", models.FloatField(null=True)),
-                    ("lock_poll_ms", models.FloatField(null=True)),
-                    ("started_at", models.DateTimeField(null=True)),
-                    ("finished_at", models.DateTimeField(null=True)),
-                    (
-                        "environment",
-                        models.ForeignKey(
-                            on_delete=django.db.models.deletion.PROTECT,
-                            related_name="+",
-                            to="rollout.environment",
-                        ),
-                    ),
-                    (
-                        "rollout",
-                        models.ForeignKey(
-                            on_delete=django.db.models.deletion.PROTECT,
-                            related_name="rehearsals",
-                            to="rollout.rollout",
-                        ),
-                    ),
-                    (
-                        "sandbox",
-                        models.ForeignKey(
-                            on_delete=django.db.models.deletion.PROTECT,
-                            related_name="+",
-                            to="rollout.rollout",
-                        ),
-                    ),
-                    (
-                        "snapshot",
-                        models.ForeignKey(
-                            on_delete=django.db.models.deletion.PROTECT,
-                            related_name="+",
-                            to="rollout.snapshot",
-                        ),
-                    ),
-                ],
-                options={
-                    "ordering": ["-id"],
-                    "constraints": [
-                        models.UniqueConstraint(
-                            condition=models.Q(
-                                ("state__in", ("making", "running", "comparing", "cancelling"))
-                            ),
-                            fields=("rollout",),
-                            name="rollout_one_rehearsal_under_way",
-                        ),
-                    ],
-                },
-            ),
-            migrations.CreateModel(
-                name="StepRun",
-                fields=[
-                    (
-                        "id",
-                        models.BigAutoField(
-                            auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
-                        ),
-                    ),
-                    ("step", models.CharField(max_length=100)),
-                    ("position", models.PositiveSmallIntegerField()),
-                    (
-                        "state",
-                        models.CharField(
-                            choices=[
-                                ("running", "Running"),
-                                ("done", "Done"),
-                                ("failed", "Failed"),
-                            ],
-                            default="running",
-                            max_length=8,
-                        ),
-                    ),
-                    ("attempts", models.PositiveIntegerField(default=0)),
-                    ("started_at", models.DateTimeField(null=True)),
-                    ("finished_at", models.DateTimeField(null=True)),
-                    ("actions_done", models.PositiveSmallIntegerField(default=0)),
-                    ("waiting_for", models.TextField(blank=True)),
-                    ("activity", models.JSONField(null=True)),
-                    ("result", models.TextField(blank=True)),
-                    ("error", models.TextField(blank=True)),
-                    ("checksum", models.CharField(blank=True, default="", max_length=64)),
-                    ("began_with", models.JSONField(default=dict)),
-                    ("wal_bytes", models.BigIntegerField(null=True)),
-                    ("growth", models.JSONField(default=dict)),
-                    (
-                        "run",
-                        models.ForeignKey(
-                            on_delete=django.db.models.deletion.CASCADE,
-                            related_name="steps",
-                            to="rollout.phaserun",
-                        ),
-                    ),
-                ],
-                options={
-                    "ordering": ["position"],
-                    "constraints": [
-                        models.UniqueConstraint(
-                            fields=("run", "step"), name="rollout_step_once_a_run"
-                        ),
-                    ],
-                },
-            ),
-            migrations.CreateModel(
-                name="Observation",
-                fields=[
-                    (
-                        "id",
-                        models.BigAutoField(
-                            auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
-                        ),
-                    ),
-                    ("locks", models.JSONField(default=list)),
-                    ("operations", models.PositiveIntegerField(default=0)),
-                    ("errors", models.PositiveIntegerField(default=0)),
-                    ("last_error", models.TextField(blank=True)),
-                    ("longest_ms", models.FloatField(null=True)),
-                    ("durations", models.JSONField(default=dict)),
-                    (
-                        "run",
-                        models.ForeignKey(
-                            on_delete=django.db.models.deletion.CASCADE,
-                            related_name="observations",
-                            to="rollout.phaserun",
-                        ),
-                    ),
-                    (
-                        "step_run",
-                        models.OneToOneField(
-                            null=True,
-                            on_delete=django.db.models.deletion.CASCADE,
-                            related_name="observation",
-                            to="rollout.steprun",
-                        ),
-                    ),
-                ],
-                options={
-                    "constraints": [
-                        models.UniqueConstraint(
-                            condition=models.Q(("step_run", None)),
-                            fields=("run",),
-                            name="rollout_run_observed_once",
-                        ),
-                    ],
-                },
-            ),
-            migrations.CreateModel(
-                name="BackfillJob",
-                fields=[
-                    (
-                        "id",
-                        models.BigAutoField(
-                            auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
-                        ),
-                    ),
-                    ("table", models.CharField(max_length=130)),
-                    ("kind", models.CharField(max_length=10)),
-                    ("position", models.PositiveSmallIntegerField()),
-                    ("blocks", models.BigIntegerField()),
-                    ("estimated_rows", models.BigIntegerField()),
-                    ("stripes", models.PositiveSmallIntegerField()),
-                    ("explanation", models.TextField()),
-                    ("created_at", models.DateTimeField(auto_now_add=True)),
-                    ("finished_at", models.DateTimeField(null=True)),
-                    ("scanned", models.BigIntegerField(default=0)),
-                    ("updated", models.BigIntegerField(default=0)),
-                    ("already_right", models.BigIntegerField(default=0)),
-                    ("quarantined", models.BigIntegerField(default=0)),
-                    ("rewritten", models.BigIntegerField(default=0)),
-                    ("most_poison_rows", models.BigIntegerField(default=50)),
-                    ("target_ms", models.PositiveIntegerField(default=75)),
-                    ("duty_percent", models.PositiveSmallIntegerField(default=100)),
-                    ("rows_per_second", models.PositiveIntegerField(null=True)),
-                    ("commit_limit_ms", models.PositiveIntegerField(null=True)),
-                    ("workers", models.PositiveSmallIntegerField(default=1)),
-                    ("paced_at", models.DateTimeField(null=True)),
-                    ("rounds", models.PositiveSmallIntegerField(default=1)),
-                    ("working_seconds", models.FloatField(default=0)),
-                    (
-                        "step_run",
-                        models.ForeignKey(
-                            on_delete=django.db.models.deletion.CASCADE,
-                            related_name="jobs",
-                            to="rollout.steprun",
-                        ),
-                    ),
-                ],
-                options={
-                    "ordering": ["-id"],
-                    "constraints": [
-                        models.UniqueConstraint(
-                            fields=("step_run", "position"), name="rollout_job_once_an_action"
-                        ),
-                    ],
-                },
-            ),
-            migrations.CreateModel(
-                name="Subscription",
-                fields=[
-                    (
-                        "id",
-                        models.BigAutoField(
-                            auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
-                        ),
-                    ),
-                    ("webhook", models.CharField(blank=True, max_length=100)),
-                    ("kinds", models.JSONField(default=list)),
-                    (
-                        "rollout",
-                        models.ForeignKey(
-                            null=True,
-                            on_delete=django.db.models.deletion.CASCADE,
-                            related_name="subscriptions",
-                            to="rollout.rollout",
-                        ),
-                    ),
-                    (
-                        "user",
-                        models.ForeignKey(
-                            null=True,
-                            on_delete=django.db.models.deletion.CASCADE,
-                            related_name="+",
-                            to=settings.AUTH_USER_MODEL,
-                        ),
-                    ),
-                ],
-                options={
-                    "ordering": ["id"],
-                    "constraints": [
-                        models.CheckConstraint(
-                            condition=models.Q(("user", None), ("webhook", ""), _connector="XOR"),
-                            name="rollout_subscription_of_one",
-                        ),
-                    ],
-                },
-            ),
-            migrations.CreateModel(
-                name="Delivery",
-                fields=[
-                    (
-                        "id",
-                        models.BigAutoField(
-                            auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
-                        ),
-                    ),
-                    (
-                        "channel",
-                        models.CharField(
-                            choices=[("webhook", "Webhook"), ("email", "E-mail")], max_length=10
-                        ),
-                    ),
-                    ("recipient", models.CharField(max_length=150)),
-                    ("kind", models.CharField(max_length=20)),
-                    (
-                        "state",
-                        models.CharField(
-                            choices=[
-                                ("waiting", "Waiting"),
-                                ("delivered", "Delivered"),
-                                ("failed", "Failed"),
-                            ],
-                            default="waiting",
-                            max_length=10,
-                        ),
-                    ),
-                    ("attempts", models.PositiveSmallIntegerField(default=0)),
-                    ("status", models.PositiveSmallIntegerField(null=True)),
-                    ("error", models.TextField(blank=True)),
-                    ("created_at", models.DateTimeField(auto_now_add=True)),
-                    ("due_at", models.DateTimeField()),
-                    ("finished_at", models.DateTimeField(null=True)),
-                    (
-                        "user",
-                        models.ForeignKey(
-                            null=True,
-                            on_delete=django.db.models.deletion.SET_NULL,
-                            related_name="+",
-                            to=settings.AUTH_USER_MODEL,
-                        ),
-                    ),
-                    (
-                        "entry",
-                        models.ForeignKey(
-                            db_constraint=False,
-                            on_delete=django.db.models.deletion.DO_NOTHING,
-                            related_name="deliveries",
-                            to="rollout.logentry",
-                        ),
-                    ),
-                ],
-                options={
-                    "verbose_name_plural": "deliveries",
-                    "ordering": ["-id"],
-                    "indexes": [
-                        models.Index(
-                            condition=models.Q(("state", "waiting")),
-                            fields=["channel", "recipient", "id"],
-                            name="rollout_delivery_waiting",
-                        ),
-                    ],
-                    "constraints": [
-                        models.UniqueConstraint(
-                            fields=("entry", "channel", "recipient"), name="rollout_delivery_once"
-                        ),
-                    ],
-                },
-            ),
-            migrations.CreateModel(
-                name="Mismatch",
-                fields=[
-                    (
-                        "id",
-                        models.BigAutoField(
-                            auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
-                        ),
-                    ),
-                    (
-                        "state",
-                        models.CharField(
-                            choices=[
-                                ("new", "New"),
-                                ("persisting", "Persisting"),
-                                ("regressed", "Regressed"),
-                                ("waived", "Waived"),
-                            ],
-                            default="new",
-                            max_length=10,
-                        ),
-                    ),
-                    ("table", models.CharField(max_length=130)),
-                    ("key", models.TextField()),
-                    ("key_parts", models.JSONField(default=list)),
-                    ("column", models.CharField(max_length=63)),
-                    ("category", models.CharField(max_length=20)),
-                    ("operation", models.CharField(blank=True, max_length=100)),
-                    ("legacy", models.TextField(null=True)),
-                    ("expected", models.TextField(null=True)),
-                    ("actual", models.TextField(null=True)),
-                    (
-                        "finding",
-                        models.ForeignKey(
-                            null=True,
-                            on_delete=django.db.models.deletion.SET_NULL,
-                            related_name="mismatches",
-                            to="rollout.finding",
-                        ),
-                    ),
-                    (
-                        "report",
-                        models.ForeignKey(
-                            on_delete=django.db.models.deletion.CASCADE,
-                            related_name="found",
-                            to="rollout.auditreport",
-                        ),
-                    ),
-                ],
-                options={
-                    "verbose_name_plural": "mismatches",
-                    "ordering": ["id"],
-                    "indexes": [
-                        models.Index(
-                            fields=["report", "column", "category", "id"],
-                            name="rollout_mis_report__94b205_idx",
-                        ),
-                    ],
-                },
+        ),
+        migrations.AddConstraint(
+            model_name="subscription",
+            constraint=models.CheckConstraint(
+                condition=models.Q(("user", None), ("webhook", ""), _connector="XOR"),
+                name="rollout_subscription_of_one",
             ),
         ),
     ]
