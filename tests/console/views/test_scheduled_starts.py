@@ -8,7 +8,7 @@ from django.test import Client
 from django.utils import timezone
 
 from rollout.models import Rollout, ScheduledStart, ScheduleState
-from rollout.plan import plans
+from rollout.plan import Plan, plans
 from tests.console import journal
 from tests.console.journal import PAGE, text_of
 
@@ -77,21 +77,38 @@ def test_why_a_scheduled_start_did_not_start_stays_in_sight(
     assert "Not approved yet." in text
 
 
-def test_a_rollback_says_before_and_after_that_it_ends_the_wait(
-    before_phase_3: Rollout, lead: Client
-) -> None:
-    ScheduledStart.objects.create(
-        rollout=before_phase_3,
+def scheduled_by_grace(rollout: Rollout) -> ScheduledStart:
+    return ScheduledStart.objects.create(
+        rollout=rollout,
         phase=3,
         at=timezone.now() + timedelta(hours=2),
         zone="UTC",
         actor_name="grace",
         phase_digest=digest(),
     )
+
+
+def test_a_start_before_its_time_says_that_it_ends_the_wait_for_the_same_phase(
+    before_phase_3: Rollout, lead: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Plan, "gates_of", lambda *_, **__: ())
+    start = scheduled_by_grace(before_phase_3)
+    address = f"{PAGE}phases/3/start/?show=gates"
+    cancels = "Starting now cancels the start of phase 3 that grace has scheduled for"
+    assert cancels in text_of(lead, address)
+    ScheduledStart.objects.filter(pk=start.pk).update(phase=4)
+    text = text_of(lead, address)
+    assert "Ready to start" in text
+    assert "Starting now cancels" not in text
+
+
+def test_a_rollback_says_before_and_after_that_it_ends_the_wait(
+    before_phase_3: Rollout, lead: Client
+) -> None:
+    scheduled_by_grace(before_phase_3)
     address = f"{PAGE}phases/2/roll-back/"
     text = text_of(lead, address)
     assert "This rollback cancels the start of phase 3 that grace has scheduled for" in text
-    assert "Starting now cancels" not in text_of(lead, f"{PAGE}phases/4/start/")
     seen = re.search(r'name="seen" value="([^"]+)"', text)
     assert seen is not None
     form = {"seen": seen[1], "typed": journal.PLAN}
