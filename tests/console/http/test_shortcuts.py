@@ -12,7 +12,7 @@ from tests.console.journal import PAGE
     [
         (f"{PAGE}phases/5/preflight/", "Phase 5 not found. The plan has phases 0 to 4."),
         (f"{PAGE}mappings/properties/price/", "no lookup of properties.price. Its lookups: prop"),
-        (f"{PAGE}schema/?against=nowhere", "nowhere"),
+        (f"{PAGE}schema/?against=nowhere", "Available: production."),
         ("/rollout/snapshots/99/", "Snapshot 99 not found."),
         ("/rollout/rehearsals/99/", "Rehearsal 99 not found."),
     ],
