@@ -9,7 +9,7 @@ from tempfile import TemporaryDirectory
 import psutil
 
 from config.processes import MARK
-from tests.support.processes import completed
+from tests.support.processes import completed, wait_until
 
 
 def run_bench(*arguments: str, timeout: float, **env: str) -> CompletedProcess[str]:
@@ -25,8 +25,12 @@ def run_bench(*arguments: str, timeout: float, **env: str) -> CompletedProcess[s
         )
         assert done.returncode == 0, done.stderr
         assert list(Path(home).iterdir()) == [], "files are left"
-        assert not [process for process in psutil.process_iter() if _is_of(process, home)]
+        wait_until(lambda: not _processes_of(home), seen=lambda: str(_processes_of(home)))
     return done
+
+
+def _processes_of(home: str) -> list[psutil.Process]:
+    return [process for process in psutil.process_iter() if _is_of(process, home)]
 
 
 def _is_of(process: psutil.Process, home: str) -> bool:
