@@ -15,6 +15,7 @@ from rollout.plan.resolvers import resolver_name
 from tests.engine.actions import NoControl, audit
 from tests.engine.samples import BIGINT, ODD, SAMPLES, Sample
 from tests.plan.test_dual_writes import TRIGGERS, start
+from tests.support.bare_databases import OF_PLANS
 
 
 class TestReverse:
@@ -172,9 +173,8 @@ class TestInstallation:
         triggers = start(target, connection, sample=sample)
         assert ddl.apply(connection, triggers.remove(), NoControl()) is True
         left = connection.execute(
-            "SELECT proname FROM pg_proc"
-            " WHERE pronamespace = 'rollout'::regnamespace AND proname <> 'raises'"
-            " UNION ALL SELECT tgname FROM pg_trigger WHERE NOT tgisinternal"
+            f"SELECT proname FROM pg_proc WHERE {OF_PLANS}"
+            " UNION ALL SELECT tgname FROM pg_trigger WHERE NOT tgisinternal".encode()
         ).fetchall()
         lookups = (sample.kind, sample.state)
         assert {name for (name,) in left} == {

@@ -12,6 +12,9 @@ from config import embedded
 from rollout.engine.target import Connection, Target, install
 from tests.support.servers import RUN
 
+# Which of pg_proc's functions plans have in the engine's schema, where the engine has one too.
+OF_PLANS = "pronamespace = to_regnamespace('rollout') AND proname <> 'raises'"
+
 
 @contextmanager
 def new_database(template: str | None = None) -> Iterator[Target]:
@@ -176,8 +179,7 @@ def _remember_installed(connection: Connection) -> None:
 def _emptied(connection: Connection, installed: dict[str, str]) -> bool:
     """Leave what was installed, without rows. False where that is something else by now."""
     routines = connection.execute(
-        "SELECT oid::regprocedure::text FROM pg_proc "
-        "WHERE pronamespace = to_regnamespace('rollout') AND proname <> 'raises'"
+        f"SELECT oid::regprocedure::text FROM pg_proc WHERE {OF_PLANS}".encode()
     ).fetchall()
     tables = connection.execute(
         "SELECT oid::text, oid::regclass::text FROM pg_class "

@@ -14,6 +14,7 @@ from tests.engine.samples import BIGINT, SAMPLES, Sample
 from tests.engine.snapshot.taken_dumps import CONTROL, ROWS, filled, taken
 from tests.plan.test_conversions import OFFERS, PRICE
 from tests.schemas import plan_of
+from tests.support.bare_databases import OF_PLANS
 
 pytestmark = pytest.mark.slow
 
@@ -21,8 +22,7 @@ pytestmark = pytest.mark.slow
 def own_functions(connection: Connection) -> list[tuple[str, ...]]:
     """The functions that plans have in the engine's schema, with what stands in them."""
     return connection.execute(
-        "SELECT p.proname, pg_get_functiondef(p.oid) FROM pg_proc AS p"
-        " WHERE p.pronamespace = 'rollout'::regnamespace AND p.proname <> 'raises' ORDER BY 1"
+        f"SELECT proname, pg_get_functiondef(oid) FROM pg_proc WHERE {OF_PLANS} ORDER BY 1".encode()
     ).fetchall()
 
 
