@@ -36,11 +36,16 @@ def before_the_fill(homes: Scenario) -> Fill:
     raise AssertionError("the step has no pass")
 
 
-def by(way: Way, plain: Fill, monkeypatch: pytest.MonkeyPatch) -> Fill:
-    """The pass of which every batch in any other way fails."""
+def choose(way: Way, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have few groups looked up one by one, as many are."""
     if way == "looked_up":
         monkeypatch.setattr(joined_batches, "FEW_ROWS", 0)
         monkeypatch.setattr(joined_batches, "ROWS_PER_WRITTEN", 0)
+
+
+def by(way: Way, plain: Fill, monkeypatch: pytest.MonkeyPatch) -> Fill:
+    """The pass of which every batch in any other way fails."""
+    choose(way, monkeypatch)
     fails = Assignment("agent_id", sql.SQL("1 / (t.id * 0)"), unless=plain.assignments[0].unless)
     failing = replace(plain, assignments=(fails,))
     if way == "looked_up":

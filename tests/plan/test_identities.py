@@ -3,18 +3,18 @@
 import pytest
 from psycopg import sql
 
-from rollout.engine import backfill, joined_batches, lane_totals, lanes
+from rollout.engine import backfill, lane_totals, lanes
 from rollout.engine.target import Target
 from rollout.plan.identities import groups_of
 from tests.engine.actions import do_step, new_job, undo_step, work_off
 from tests.engine.test_every_phase import schema_of
-from tests.engine.test_joined_batches import WAYS, Way, before_the_fill
+from tests.engine.test_joined_batches import WAYS, Way, before_the_fill, choose
 from tests.plan.test_extractions import AGENT, HOMES
 from tests.schemas import MakeScenario, plan_of
 
 
 def test_a_row_that_is_looked_up_needs_no_row_of_the_new_table(
-    scenario: MakeScenario, newest: Target, monkeypatch: pytest.MonkeyPatch
+    scenario: MakeScenario, newest: Target
 ) -> None:
     homes = scenario(HOMES, plan_of(AGENT))
     plain = before_the_fill(homes)
@@ -39,10 +39,8 @@ def test_no_row_is_pointed_to_a_group_that_the_application_gave_another_key_mean
     homes = scenario(HOMES, plan_of(AGENT))
     plain = before_the_fill(homes)
     connection = homes.connection
-    if way == "looked_up":
-        monkeypatch.setattr(joined_batches, "FEW_ROWS", 0)
-        monkeypatch.setattr(joined_batches, "ROWS_PER_WRITTEN", 0)
     homes.application("UPDATE agent SET email = 'other@x.test' WHERE email = 'a1@x.test'")
+    choose(way, monkeypatch)
     job, stripes = new_job(connection, plain)
     work_off(connection, plain, job, stripes)
     unfilled = "SELECT DISTINCT agent_email FROM home WHERE agent_id IS NULL"
@@ -56,9 +54,7 @@ def test_groups_of_one_hash_are_told_apart_by_the_sweep(
     homes = scenario(HOMES, plan_of(AGENT))
     plain = before_the_fill(homes)
     connection = homes.connection
-    if way == "looked_up":
-        monkeypatch.setattr(joined_batches, "FEW_ROWS", 0)
-        monkeypatch.setattr(joined_batches, "ROWS_PER_WRITTEN", 0)
+    choose(way, monkeypatch)
     groups = groups_of(AGENT).as_string()
     connection.execute(
         f"INSERT INTO {groups} SELECT identity, (SELECT id FROM agent WHERE email = 'a2@x.test')"
