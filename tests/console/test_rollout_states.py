@@ -68,18 +68,6 @@ def test_a_header_says_what_runs_and_what_waits_and_offers_what_the_reader_may_d
     assert "Phases 1 waiting for approval" in tabs
 
 
-def test_the_activity_of_a_rollout_is_its_own_and_asks_for_no_plan(
-    rollout: Rollout, viewer: Client
-) -> None:
-    journal.noted(rollout, message="Of this one.")
-    journal.noted(None, message="Of another.")
-    html = text_of(viewer, f"{PAGE}activity/")
-    assert "Of this one." in html
-    assert "Of another." not in html
-    assert 'name="plan"' not in html
-    assert "No entry matches." in text_of(viewer, f"{PAGE}activity/", actor="nobody")
-
-
 def test_a_header_takes_the_progress_that_its_page_has_read(
     rollout: Rollout, viewer: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -41,6 +41,18 @@ def test_a_retry_stands_in_the_line_of_its_run_and_on_its_page(
     assert "<dt>Retried by</dt><dd>grace, " in page
 
 
+def test_the_activity_of_a_rollout_is_its_own_and_asks_for_no_plan(
+    rollout: Rollout, viewer: Client
+) -> None:
+    noted(rollout, message="Of this one.")
+    noted(None, message="Of another.")
+    html = text_of(viewer, f"{journal.PAGE}activity/")
+    assert "Of this one." in html
+    assert "Of another." not in html
+    assert 'name="plan"' not in html
+    assert "No entry matches." in text_of(viewer, f"{journal.PAGE}activity/", actor="nobody")
+
+
 @pytest.mark.parametrize(
     "query",
     [
