@@ -7,20 +7,16 @@ import io
 import json
 import re
 from html import unescape
-from typing import TYPE_CHECKING
 
 import pytest
 from django.core.files.uploadedfile import SimpleUploadedFile
 
 from rollout.models import LogEntry, MappingChange, RunState
 from tests.console.journal import browser_of, text_of
+from tests.console.views.test_value_decisions import LIST, PAGE, decisions
 from tests.console.views.value_pages import decide, fields_of, hidden_fields, preview, saved_by
 from tests.support import rollouts
 from tests.support.offers import offers
-
-if TYPE_CHECKING:
-    pass
-from tests.console.views.test_value_decisions import LIST, PAGE, decisions
 
 
 @pytest.mark.usefixtures("committed_db", "own_plans")

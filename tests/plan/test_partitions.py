@@ -2,9 +2,7 @@
 
 from rollout.engine.target import Connection, Target
 from rollout.plan.plan import Actions
-from tests.engine.actions import (
-    act,
-)
+from tests.engine.actions import act
 from tests.engine.test_lanes_partitions import INDEX, PLAN, start
 
 

@@ -88,9 +88,7 @@ def test_the_page_of_a_phase_has_the_same_answer(filled: Rollout) -> None:
     assert Client().get(address).status_code == 302
 
 
-def test_a_question_that_takes_too_long_is_given_up_on_the_page(
-    filled: Rollout, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_question_that_takes_too_long_is_given_up_on_the_page(filled: Rollout) -> None:
     with rollouts.locked("LOCK property_images"):
         verified = reruns.verify(filled, 2, seconds=1)
     of_step = {step.step.id: step for step in verified.steps}

@@ -39,7 +39,7 @@ def test_a_pass_continues_where_it_stopped_and_then_with_each_new_entry(
     assert (check().verified_entries, check().broken_entry) == (6, None)
 
 
-def test_a_break_is_found_and_recorded_once(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_break_is_found_and_recorded_once() -> None:
     entries = write(4)
     with behind_its_back():
         LogEntry.objects.filter(pk=entries[2].pk).update(actor="eve")

@@ -1,8 +1,6 @@
 """Rows of a repair, counted by category before they are written."""
 
-from rollout.engine.repair import (
-    count,
-)
+from rollout.engine.repair import count
 from rollout.engine.repair.cells import SELECTABLE
 from rollout.engine.target import Connection, Target
 from tests.engine.actions import audit
