@@ -1,4 +1,4 @@
-"""Databases that tests of the plan ask questions of."""
+"""A connection to a database that the tests of the plan only ask questions of."""
 
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -7,8 +7,6 @@ import psycopg
 import pytest
 from psycopg import sql
 
-from rollout.engine.target import Connection
-from tests.engine.samples import BIGINT
 from tests.support.bare_databases import new_database
 
 Ask = Callable[[sql.Composable], Any]
@@ -28,10 +26,3 @@ def value_of() -> Iterator[Ask]:
             return row[0]
 
         yield ask
-
-
-@pytest.fixture
-def one_thing(connection: Connection) -> None:
-    """A table with a row."""
-    BIGINT.create(connection)
-    BIGINT.insert(connection, 1, kind="House", state="open")

@@ -117,6 +117,15 @@ def connection(target: Target) -> Iterator[Connection]:
 
 
 @pytest.fixture
+def one_thing(connection: Connection) -> None:
+    """A legacy table with a row."""
+    from tests.engine.samples import BIGINT
+
+    BIGINT.create(connection)
+    BIGINT.insert(connection, 1, kind="House", state="open")
+
+
+@pytest.fixture
 def app(target: Target, connection: Connection) -> Iterator[Connection]:
     """A connection of the application, autocommitting."""
     with target.connect() as application:
