@@ -52,7 +52,7 @@ def test_a_page_that_says_queued_shows_no_step_that_a_worker_did_meanwhile(
 ) -> None:
     # As the page read it; the worker was faster than the page.
     run = ran(rollout, 2, "queued")
-    reached(run, "lookups", result="Applied.")
+    reached(run, "map-values", result="Applied.")
     text = text_of(viewer, f"{PAGE}phases/2/")
     assert "Queued: " in text
     assert "Applied." not in text
