@@ -5,17 +5,22 @@ import json
 import pytest
 
 from bench.phase_report import Figures, Report, targets
+from bench.phases import OF
 from tests.bench.runs import run_bench
 
 pytestmark = pytest.mark.xdist_group("bench")
 
 LIMITS = {"app_errors", "app_extra_wait_ms", "longest_lock_ms"}
 # A table that is filled and restored.
-RESTORED = {"properties": "properties", "keys": "bench_tickets"}
+RESTORED = {
+    "properties": "properties",
+    "keys": "bench_tickets",
+    "partitions": "bench_parted_tickets",
+}
 FIGURES = {"longest_lock_ms", "app_max_ms", "app_p99_ms", "app_errors"}
 
 
-@pytest.mark.parametrize("subject", ["properties", "keys"])
+@pytest.mark.parametrize("subject", OF)
 def test_the_last_line_has_the_figures_of_every_phase_forward_and_back(subject: str) -> None:
     done = run_bench(
         *("bench.phases", "--rows", "1000", "--runs", "1"),

@@ -15,7 +15,7 @@ from xdist.scheduler import LoadGroupScheduling
 SECONDS = {
     "crashes": 205,
     "in_browser": 170,
-    "bench": 155,
+    "bench": 170,
     "demo": 100,
     "chaos": 95,
     "hosts": 90,
