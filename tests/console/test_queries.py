@@ -111,7 +111,7 @@ def more(rollout: Rollout) -> None:
     """More of everything that lists show."""
     for number in range(6):
         run = journal.ran(rollout, 1, "failed", error=f"no {number}")
-        step = journal.reached(run, "expand", "failed", error=f"no {number}")
+        step = journal.reached(run, "add-property-columns", "failed", error=f"no {number}")
         journal.ended_job(step)
         report = journal.audited(rollout, "mismatched", mismatched=1, stored_mismatches=1)
         journal.mismatching(report, str(number))

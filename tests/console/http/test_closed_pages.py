@@ -105,7 +105,7 @@ def objects_of(rollout: Rollout) -> dict[str, object]:
         get_user_model().objects.get_or_create(username=name)[0] for name in ("ada", "grace")
     )
     failed = journal.ran(rollout, 3, "failed", actor=grace, error="It broke.", advice="Retry.")
-    journal.reached(failed, "validate-foreign-keys", "failed")
+    journal.reached(failed, "type-foreign-key", "failed")
     at_work = journal.ran(rollout, 2, "running", actor=ada)
     step = journal.reached(at_work, "backfill", "running")
     cell = {"legacy": "Loft", "new": "House", "category": "wrong", "rows": 3, "mapped": "Loft"}

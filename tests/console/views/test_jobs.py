@@ -319,7 +319,7 @@ def test_a_finished_job_names_the_time_that_its_run_stood_still(
     now = timezone.now()
     halts = [[(now - timedelta(seconds=n)).isoformat() for n in (40, 8)]]
     run = ran(rollout, 2, halts=halts)
-    job = journal.ended_job(reached(run, "backfill-properties"), seconds=107)
+    job = journal.ended_job(reached(run, "backfill"), seconds=107)
     text = text_of(viewer, job.get_absolute_url())
     assert "<dt>Duration</dt><dd>1 min 15 s</dd>" in text
     assert '<span class="number">32 s</span>, not in the duration' in text

@@ -162,9 +162,9 @@ def test_the_step_that_runs_says_for_how_long_and_how_many_rows_it_has_done(
     rehearsal = rehearsed(journaled_snapshot, "running", compared_at=None)
     run = journal.ran(rehearsal.sandbox, 4, "running", direction="backward")
     started = timezone.now() - timedelta(seconds=130)
-    step = journal.reached(run, "drop-legacy-columns", "running", started_at=started)
+    step = journal.reached(run, "drop-legacy", "running", started_at=started)
     assert "One statement: it reports no progress." in text_of(viewer, page_of(rehearsal))
-    assert "Undo: drop-legacy-columns" in text_of(viewer, page_of(rehearsal))
+    assert "Undo: Drop legacy columns" in text_of(viewer, page_of(rehearsal))
     step.waiting_for = "a lock of PID 7 on properties"
     step.save()
     assert "Waiting for a lock of PID 7 on properties." in text_of(viewer, page_of(rehearsal))
