@@ -155,11 +155,14 @@ def drop_groups(extract: Extract) -> Statement:
 def forget_group(extract: Extract) -> sql.Composed:
     """A line of a trigger of the new table: a row with other values has another identity now.
 
-    A fill that meets a row of the one before is not to point it there.
+    A fill that meets a row of the one before is not to point it there. The table may go between
+    the two looks at it: the application's write is not to fail for that.
     """
     values = {c: sql.Identifier("old", name) for c, name in extract.names.items()}
     return sql.SQL(
-        "  IF to_regclass({}) IS NOT NULL THEN\n    DELETE FROM {} WHERE identity = {};\n  END IF;"
+        "  IF to_regclass({}) IS NOT NULL THEN\n    BEGIN\n"
+        "      DELETE FROM {} WHERE identity = {};\n"
+        "    EXCEPTION WHEN undefined_table THEN NULL;\n    END;\n  END IF;"
     ).format(
         sql.Literal(groups_of(extract).as_string()),
         groups_of(extract),

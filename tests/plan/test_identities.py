@@ -1,12 +1,20 @@
 """The table of an extraction's groups, which a fill reads instead of the new table."""
 
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 from psycopg import sql
 
 from rollout.engine import backfill, lane_totals, lanes
 from rollout.engine.target import Target
 from rollout.plan.identities import groups_of
-from tests.engine.actions import do_step, new_job, undo_step, work_off
+from tests.engine.actions import (
+    do_step,
+    new_job,
+    undo_step,
+    wait_until_somebody_waits,
+    work_off,
+)
 from tests.engine.test_every_phase import schema_of
 from tests.engine.test_joined_batches import WAYS, Way, before_the_fill, choose
 from tests.plan.test_extractions import AGENT, HOMES
@@ -86,3 +94,18 @@ def test_the_tables_of_groups_go_with_the_fill_and_with_its_rollback(
     assert homes.application(there) == [(False,)]
     homes.take_back(2, 1, 0)
     assert schema_of(homes.target) == before
+
+
+def test_the_application_writes_a_new_row_while_the_table_of_groups_goes(
+    scenario: MakeScenario, server: Target
+) -> None:
+    homes = scenario(HOMES, plan_of(AGENT))
+    before_the_fill(homes)
+    rename = "UPDATE agent SET email = 'other@x.test' WHERE email = 'a1@x.test' RETURNING email"
+    with ThreadPoolExecutor(1) as pool, homes.target.connect() as dropping:
+        dropping.execute("BEGIN")
+        dropping.execute(sql.SQL("DROP TABLE {}").format(groups_of(AGENT)))
+        writing = pool.submit(homes.application, rename)
+        wait_until_somebody_waits(homes.connection)
+        dropping.execute("COMMIT")
+        assert writing.result(60) == [("other@x.test",)]
