@@ -126,7 +126,8 @@ CREATE TABLE IF NOT EXISTS rollout.value_decisions (
 );
 CREATE UNIQUE INDEX IF NOT EXISTS value_decisions_key
   ON rollout.value_decisions (plan, table_label, columns, md5(source));
-ALTER TABLE IF EXISTS rollout.samples RENAME TO throughputs;
+DO $$ BEGIN ALTER TABLE IF EXISTS rollout.samples RENAME TO throughputs;
+EXCEPTION WHEN duplicate_table THEN DROP TABLE rollout.samples; END $$;
 CREATE TABLE IF NOT EXISTS rollout.throughputs (
   job bigint NOT NULL,
   at timestamptz NOT NULL,

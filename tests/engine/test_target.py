@@ -54,6 +54,20 @@ def test_the_schema_of_an_older_version_is_brought_up_to_date_and_keeps_what_it_
     assert fetch_bool(connection, sql.SQL("(SELECT scanned = 5 FROM rollout.throughputs)"))
 
 
+def test_the_schema_of_a_version_that_was_older_again_for_a_while_is_brought_up_to_date(
+    connection: Connection,
+) -> None:
+    columns = columns_of(connection)
+    connection.execute(
+        "INSERT INTO rollout.throughputs VALUES (1, now(), 5, 5, 1, 0);"
+        "CREATE TABLE rollout.samples (LIKE rollout.throughputs);"
+        "COMMENT ON SCHEMA rollout IS NULL"
+    )
+    install(connection)
+    assert columns_of(connection) == columns
+    assert fetch_bool(connection, sql.SQL("(SELECT scanned = 5 FROM rollout.throughputs)"))
+
+
 def columns_of(connection: Connection) -> list[tuple[object, ...]]:
     return connection.execute(
         "SELECT table_name, column_name, data_type, is_nullable, column_default"
