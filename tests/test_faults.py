@@ -277,8 +277,20 @@ def test_a_full_disk_fails_a_repair_a_restore_and_the_last_phase_until_there_is_
     assert_failed_of_the_disk(site, run, "listing-counts")
     ballast.unlink()
     wait_for_done(site, runner.retry(rollout, actor=ADA))
-    assert rollouts.ask(BROKEN) == 0
     assert rollouts.ask(ARCHIVED) == legacy
+
+    rebuild = site.gate_in_index("properties_type_status_idx")
+    run = runner.roll_back(rollout, 4, actor=ADA)
+    rebuild.reached()
+    fill_up(ballast)
+    rebuild.open()
+    # The index at the gate has its pages.
+    assert_failed_of_the_disk(site, run, "drop-legacy-status-index")
+    assert rollouts.ask(BROKEN) == 1
+    ballast.unlink()
+    wait_for_done(site, runner.retry(rollout, actor=ADA))
+    assert rollouts.ask(BROKEN) == 0
+    assert rollouts.ask(TEXTS) == legacy
 
 
 def fill_up(ballast: Path) -> None:
