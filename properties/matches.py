@@ -53,7 +53,7 @@ def _first_of_few(rows: QuerySet[Any], *, newest_first: bool, size: int) -> list
     order = "created_at DESC, id" if newest_first else "created_at, id DESC"
     with connections[rows.db].cursor() as cursor:
         cursor.execute(
-            f"SELECT id, count(*) OVER () FROM ({query}) AS few (created_at, id)"  # noqa: S608
+            f"SELECT id, count(*) OVER () FROM ({query}) AS few (created_at, id)"  # noqa: S608  Django's own SQL
             f" ORDER BY {order} LIMIT %s",
             [*values, size],
         )

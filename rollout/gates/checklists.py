@@ -76,11 +76,9 @@ def checklist_complete(gate: ChecklistComplete, evidence: Evidence) -> GateResul
 
 def checklist_of(evidence: Evidence) -> list[ItemStatus]:
     """The status of each item of the plan's checklist."""
-    ticks = {tick.subject: tick for tick in evidence.sign_offs(SignOffKind.TICK, phase=0)}
+    by_hand = {status.item.id: status for status in marked_by_hand(evidence)}
     return [
-        _by_hand(item, ticks.get(item.id))
-        if type(item) is Item
-        else _status_of(item, _automatic(item, evidence))
+        by_hand[item.id] if type(item) is Item else _status_of(item, _automatic(item, evidence))
         for item in evidence.plan.checklist
     ]
 
