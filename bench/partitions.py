@@ -1,6 +1,7 @@
 """An application's transactions on partitioned tickets, for pgbench, while a key is widened."""
 
 from bench.server import Connection
+from bench.tickets import by_weight, plan_of
 from rollout import plan as r
 
 PLAN = "bench-partitions"
@@ -63,23 +64,11 @@ INSERT INTO bench_parted_tickets (month, parent_id, subject) VALUES (:month, :n,
 INSERT INTO bench_parted_lines (ticket_id, month, number) VALUES (:id, :month, 1), (:id, :month, 2);
 COMMIT;
 """
-SCRIPTS = {
-    weight: _PICK + script
-    for weight, script in {40: _SHOW, 25: _RENAME, 20: _CHARGE, 15: _CREATE}.items()
-}
-"""Weight to script."""
+SCRIPTS = by_weight(_PICK, show=_SHOW, rename=_RENAME, charge=_CHARGE, create=_CREATE)
 
 
 def plan() -> r.Plan:
-    """Every phase as the key gives it."""
-    return r.Plan(
-        name=PLAN,
-        title="Benchmark, wide ids of a partitioned table",
-        description="Ticket ids become bigint, and the time is taken.",
-        tables=KEY.tables,
-        translations=KEY.translations,
-        phases=KEY.phases(),
-    )
+    return plan_of(KEY, PLAN, "Benchmark, wide ids of a partitioned table")
 
 
 def load(connection: Connection, rows: int) -> None:

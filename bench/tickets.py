@@ -6,6 +6,27 @@ It knows one name for each column, whatever phase it is.
 from bench.server import Connection
 from rollout import plan as r
 
+
+def by_weight(pick: str, *, show: str, rename: str, charge: str, create: str) -> dict[int, str]:
+    """Weight to script: most transactions read, and few create."""
+    return {
+        weight: pick + script
+        for weight, script in {40: show, 25: rename, 20: charge, 15: create}.items()
+    }
+
+
+def plan_of(key: r.WidenKey, name: str, title: str) -> r.Plan:
+    """Every phase as the key gives it."""
+    return r.Plan(
+        name=name,
+        title=title,
+        description="Ticket ids become bigint, and the time is taken.",
+        tables=key.tables,
+        translations=key.translations,
+        phases=key.phases(),
+    )
+
+
 PLAN = "bench-tickets"
 
 TICKETS = r.Table(
@@ -47,23 +68,11 @@ INSERT INTO bench_tickets (parent_id, subject) VALUES (:n, 'New') RETURNING id \
 INSERT INTO bench_lines (ticket_id, number) VALUES (:id, 1), (:id, 2);
 COMMIT;
 """
-SCRIPTS = {
-    weight: _PICK + script
-    for weight, script in {40: _SHOW, 25: _RENAME, 20: _CHARGE, 15: _CREATE}.items()
-}
-"""Weight to script."""
+SCRIPTS = by_weight(_PICK, show=_SHOW, rename=_RENAME, charge=_CHARGE, create=_CREATE)
 
 
 def plan() -> r.Plan:
-    """Every phase as the key gives it."""
-    return r.Plan(
-        name=PLAN,
-        title="Benchmark, wide ticket ids",
-        description="Ticket ids become bigint, and the time is taken.",
-        tables=KEY.tables,
-        translations=KEY.translations,
-        phases=KEY.phases(),
-    )
+    return plan_of(KEY, PLAN, "Benchmark, wide ticket ids")
 
 
 def load(connection: Connection, rows: int) -> None:
